@@ -1,0 +1,166 @@
+//! What the operator wants, validated and total: no key is missing here, every default is filled in.
+//!
+//! `tutela-schema` makes these from a spec file; machines and plans read them and trust them. Nothing
+//! here can be serialised: the text of a spec is the schema's business.
+
+mod launch;
+mod policy;
+
+pub use launch::{Capability, Command, Launch, Limits, Priority, Security};
+pub use policy::{
+    DependencyCheck, Hook, Hooks, LadderStep, ProbeKind, ProbeSpec, ProbeTarget, RestartPolicy, RestartWhen, StartMode,
+    StatusRange, StopStep,
+};
+
+use crate::names::{Name, ServiceName};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One spec file: what one guard keeps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GuardSpec {
+    /// The guard's name, and the OS service's.
+    pub name: Name,
+    /// For people.
+    pub description: String,
+    /// The services by name. Their needs exist and have no cycle.
+    pub services: BTreeMap<ServiceName, ServiceSpec>,
+    /// Where alerts go, by name.
+    pub alerts: BTreeMap<Name, AlertSpec>,
+}
+
+/// One service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceSpec {
+    /// Its name.
+    pub name: ServiceName,
+    /// For people.
+    pub description: String,
+    /// How its program is started.
+    pub launch: Launch,
+    /// What must be ready before it starts, and stops only after it.
+    pub needs: Vec<ServiceName>,
+    /// How many copies run; at least 1.
+    pub instances: u16,
+    /// When it starts by itself.
+    pub start: StartMode,
+    /// How long a start may take until it is ready; `None`: for ever.
+    pub start_timeout: Option<Duration>,
+    /// What happens after its program ended.
+    pub restart: RestartPolicy,
+    /// How its program is asked to stop; the last step ends the tree.
+    pub stop: Vec<LadderStep>,
+    /// Until it passes, the other probes wait.
+    pub startup: Option<ProbeSpec>,
+    /// Whether it can do its work.
+    pub ready: Option<ProbeSpec>,
+    /// Whether it still lives; when not, it is restarted.
+    pub live: Option<ProbeSpec>,
+    /// What it depends on elsewhere; a failing one degrades it and restarts nothing.
+    pub dependencies: Vec<DependencyCheck>,
+    /// Commands around its life.
+    pub hooks: Hooks,
+    /// What it may use. Can change while it runs.
+    pub limits: Limits,
+    /// Where its output goes. Can change while it runs.
+    pub logs: LogPolicy,
+}
+
+/// Where and how output is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPolicy {
+    /// The folder of the files; `None`: the guard's own log folder.
+    pub dir: Option<PathBuf>,
+    /// Whether each line gets a timestamp and the name of its stream.
+    pub timestamps: bool,
+    /// A file larger than this many bytes is rotated; `None`: never by size.
+    pub rotate_size: Option<u64>,
+    /// A file older than this is rotated; `None`: never by age.
+    pub rotate_every: Option<Duration>,
+    /// How many rotated files are kept.
+    pub keep: u32,
+}
+
+/// Where an alert goes, and which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlertSpec {
+    /// Its name.
+    pub name: Name,
+    /// The way.
+    pub way: AlertWay,
+    /// Which occasions; never empty.
+    pub on: Vec<Occasion>,
+}
+
+/// The way an alert takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AlertWay {
+    /// An HTTP POST with a JSON body.
+    Webhook {
+        /// `http://` or `https://`.
+        url: String,
+        /// Further headers.
+        headers: BTreeMap<String, String>,
+    },
+    /// A program, with the alert as JSON on its standard input and as `TUTELA_ALERT_*` variables.
+    Command(Command),
+    /// A mail.
+    Email {
+        /// The relay: `smtp://[user:password@]host:port` or `smtps://…`.
+        smtp: String,
+        /// The sender.
+        from: String,
+        /// The receivers; at least one.
+        to: Vec<String>,
+    },
+}
+
+/// What an alert can be about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Occasion {
+    /// A crash loop was stopped; the service waits.
+    Cooldown,
+    /// The single try after a cool-down failed.
+    HalfOpenFailed,
+    /// The single try after a cool-down held.
+    Recovered,
+    /// A program ended against the policy's wish.
+    Crashed,
+    /// A service failed and will not be tried again by itself.
+    Failed,
+    /// A dependency check fails.
+    Degraded,
+    /// A live probe failed; the service is restarted.
+    Unhealthy,
+    /// Processes resisted a stop.
+    Resisted,
+}
+
+impl Occasion {
+    /// Every occasion, for help texts and schemas.
+    pub const ALL: [Occasion; 8] = [
+        Occasion::Cooldown,
+        Occasion::HalfOpenFailed,
+        Occasion::Recovered,
+        Occasion::Crashed,
+        Occasion::Failed,
+        Occasion::Degraded,
+        Occasion::Unhealthy,
+        Occasion::Resisted,
+    ];
+
+    /// The word in spec files and alert bodies.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Occasion::Cooldown => "cooldown",
+            Occasion::HalfOpenFailed => "half_open_failed",
+            Occasion::Recovered => "recovered",
+            Occasion::Crashed => "crashed",
+            Occasion::Failed => "failed",
+            Occasion::Degraded => "degraded",
+            Occasion::Unhealthy => "unhealthy",
+            Occasion::Resisted => "resisted",
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! Tutela.
+fn main() {}
