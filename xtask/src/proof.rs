@@ -1,0 +1,44 @@
+//! Starts the rings of proof that are no `cargo test`: the seeded simulator and the fuzzer.
+
+use crate::cargo::{cargo, need_subcommand, run};
+use anyhow::{Result, bail};
+use std::path::Path;
+
+/// How long the fuzzer runs unless told: enough for some hundred thousand inputs, short enough for each change.
+pub const FUZZ_SECONDS: u32 = 60;
+
+/// An input that keeps the parser busy for longer than this is a finding: a spec is read while people wait.
+const FUZZ_INPUT_SECONDS: u32 = 5;
+
+/// More memory than this for one spec is a finding. The sanitizer itself takes some hundred megabytes of it.
+const FUZZ_MEMORY_MIB: u32 = 1024;
+
+/// Runs the simulator: all seeds, or what the words say.
+pub fn sim(root: &Path, words: &[&str]) -> Result<String> {
+    run(cargo(root).args(["run", "--quiet", "--locked", "--package", "tutela-sim", "--"]).args(words))?;
+    Ok(String::new())
+}
+
+/// Fuzzes the spec parser for `seconds`.
+///
+/// The sanitizer's flags are unstable, but the compiler that builds everything else knows them: one variable
+/// spares every machine a second toolchain.
+pub fn fuzz(root: &Path, seconds: u32) -> Result<String> {
+    if !root.join("fuzz/Cargo.toml").exists() {
+        bail!("there is no fuzz/Cargo.toml: the fuzz target `spec` is missing");
+    }
+    need_subcommand(root, "fuzz")?;
+    let mut command = cargo(root);
+    command.env("RUSTC_BOOTSTRAP", "1").args(["fuzz", "run", "spec"]);
+    if root.join("fuzz/seeds/spec").is_dir() {
+        // The first folder is where new inputs are kept, the second one is only read.
+        command.args(["fuzz/corpus/spec", "fuzz/seeds/spec"]);
+    }
+    command.arg("--").args([
+        format!("-max_total_time={seconds}"),
+        format!("-timeout={FUZZ_INPUT_SECONDS}"),
+        format!("-rss_limit_mb={FUZZ_MEMORY_MIB}"),
+    ]);
+    run(&mut command)?;
+    Ok(format!("{seconds} s without a finding"))
+}
