@@ -1,0 +1,21 @@
+//! What an OS folder uses for the parts it does not have: types that cannot exist, and functions that say so.
+//!
+//! A type here has no value, so its methods need no body; the only way to one is a constructor, which
+//! answers [`crate::Unsupported`]. An OS folder replaces its re-exports by its own code one by one.
+
+pub(crate) mod accounts;
+pub(crate) mod container;
+pub(crate) mod endpoint;
+pub(crate) mod notify;
+pub(crate) mod pipe;
+pub(crate) mod process;
+pub(crate) mod signals;
+pub(crate) mod usage;
+
+use crate::{Error, Os, Unsupported};
+
+/// The refusal of everything in this folder.
+pub(crate) fn absent(capability: &'static str) -> Error {
+    let reason = format!("this version of Tutela does not know how on {}; use it on Linux", Os::CURRENT.name());
+    Error::Unsupported(Unsupported::new(capability, reason))
+}

@@ -1,0 +1,29 @@
+//! No readiness messages.
+
+use super::absent;
+use crate::Error;
+use crate::notify::Message;
+use std::ffi::OsString;
+use std::path::Path;
+
+/// There is none.
+#[derive(Debug)]
+pub(crate) enum Inbox {}
+
+/// There is none.
+#[derive(Debug)]
+pub(crate) enum Attached {}
+
+impl Inbox {
+    pub(crate) fn bind(_path: &Path) -> Result<Inbox, Error> {
+        Err(absent("readiness messages"))
+    }
+
+    pub(crate) fn address(&self) -> OsString {
+        match *self {}
+    }
+
+    pub(crate) async fn recv(&self) -> Result<Message, Error> {
+        match *self {}
+    }
+}

@@ -1,0 +1,19 @@
+//! No signals to the guard.
+
+use super::absent;
+use crate::Error;
+use crate::process::Signal;
+
+/// There is none.
+#[derive(Debug)]
+pub(crate) enum Signals {}
+
+impl Signals {
+    pub(crate) fn open() -> Result<Signals, Error> {
+        Err(absent("signals to the guard"))
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<Signal, Error> {
+        match *self {}
+    }
+}

@@ -1,0 +1,172 @@
+//! Files that must be whole or not there at all, private, bounded, and locked.
+
+use crate::{Error, platform};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Replaces `path` by a file with these bytes, readable by this account only: after a crash or a power
+/// cut there is either the former file or this one. Writes beside it first, so it needs the space twice.
+///
+/// # Errors
+/// The folder is missing or not writable, or the disk is full; the former file is then untouched.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let failed = |what: &str, source| Error::io(format!("{what} {}", path.display()), source);
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let Some(name) = path.file_name() else {
+        return Err(Error::Refused(format!("{} names no file", path.display())));
+    };
+    let beside = folder.join(format!(".{}.{}.new", name.to_string_lossy(), std::process::id()));
+    let written = platform::files::create_private(&beside).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    let placed = written.and_then(|()| std::fs::rename(&beside, path));
+    if let Err(source) = placed {
+        // What lies beside is our own and useless; that it stays is the lesser evil to hiding the cause.
+        drop(std::fs::remove_file(&beside));
+        return Err(failed("replace", source));
+    }
+    platform::files::sync_folder(folder).map_err(|source| failed("make sure of", source))
+}
+
+/// Reads a whole file of at most `limit` bytes.
+///
+/// # Errors
+/// It cannot be read, or is longer ([`Error::Refused`], with both sizes told).
+pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+    let failed = |source: io::Error| Error::io(format!("read {}", path.display()), source);
+    let file = File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
+        return Err(Error::Refused(format!(
+            "{} is longer than {limit} bytes, which is the most it may have",
+            path.display()
+        )));
+    }
+    Ok(bytes)
+}
+
+/// Makes `path` and the folders above it; those that are made are accessible by this account only.
+///
+/// # Errors
+/// It cannot be made, or is no folder.
+pub fn make_private_dir(path: &Path) -> Result<(), Error> {
+    platform::files::make_dir(path, true)
+}
+
+/// Makes `path` and the folders above it; those that are made can be entered and listed by everybody.
+///
+/// # Errors
+/// It cannot be made, or is no folder.
+pub fn make_public_dir(path: &Path) -> Result<(), Error> {
+    platform::files::make_dir(path, false)
+}
+
+/// A lock that one process at a time can hold, by way of a file that says who does. Released when it is
+/// dropped or its process ends, however that ends; the file stays.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+    _held: File,
+}
+
+/// Why a lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody else holds it.
+    #[error("refused: {path} is held by process {}", holder.map_or("unknown".into(), |pid| pid.to_string()), path = path.display())]
+    Held {
+        /// The lock's file.
+        path: PathBuf,
+        /// Who, if the file says so.
+        holder: Option<u32>,
+    },
+    /// The file could not be opened, locked or written.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+impl Lock {
+    /// Takes the lock at `path` without waiting and writes this process's number into the file.
+    ///
+    /// # Errors
+    /// Somebody else holds it, or the file cannot be used.
+    pub fn take(path: &Path) -> Result<Lock, LockError> {
+        let failed = |what: &str, source| Error::io(format!("{what} {}", path.display()), source);
+        let mut file = platform::files::open_lock(path).map_err(|source| failed("open the lock", source))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => {
+                return Err(LockError::Held { path: path.to_owned(), holder: holder_in(&file) });
+            }
+            Err(std::fs::TryLockError::Error(source)) => return Err(failed("lock", source).into()),
+        }
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(|source| failed("write the holder into", source))?;
+        Ok(Lock { path: path.to_owned(), _held: file })
+    }
+
+    /// Who holds the lock at `path`: `None` when nobody does.
+    pub fn holder(path: &Path) -> Option<u32> {
+        let file = File::open(path).ok()?;
+        match file.try_lock_shared() {
+            Err(std::fs::TryLockError::WouldBlock) => holder_in(&file),
+            Ok(()) | Err(std::fs::TryLockError::Error(_)) => None,
+        }
+    }
+
+    /// The lock's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// The process number in a lock's file. At most twenty digits, so a small read is the whole of it.
+fn holder_in(file: &File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nothing_stays_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        replace(&path, b"one").unwrap();
+        replace(&path, b"two").unwrap();
+        assert_eq!(read_bounded(&path, 3).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("big");
+        replace(&path, b"four").unwrap();
+        assert!(matches!(read_bounded(&path, 3), Err(Error::Refused(_))));
+    }
+
+    #[test]
+    fn a_held_lock_names_its_holder_and_is_free_after_the_drop() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.lock");
+        let lock = Lock::take(&path).unwrap();
+        let refused = Lock::take(&path).unwrap_err();
+        assert!(matches!(refused, LockError::Held { holder: Some(pid), .. } if pid == std::process::id()));
+        assert_eq!(Lock::holder(&path), Some(std::process::id()));
+        drop(lock);
+        assert_eq!(Lock::holder(&path), None);
+        Lock::take(&path).unwrap();
+    }
+}

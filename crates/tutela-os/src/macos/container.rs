@@ -1,0 +1,2 @@
+//! Process trees: not here yet.
+pub(crate) use crate::absent::container::Tree;

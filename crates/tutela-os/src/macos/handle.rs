@@ -1,0 +1,25 @@
+//! File descriptors that a program is given.
+
+use std::fs::File;
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// One open file, pipe or socket; closed with its last clone.
+#[derive(Debug, Clone)]
+#[expect(dead_code, reason = "held open for programs, which cannot be started yet")]
+pub(crate) struct Handle(Arc<OwnedFd>);
+
+impl Handle {
+    pub(crate) fn from_file(file: File) -> Self {
+        Handle(Arc::new(file.into()))
+    }
+
+    pub(crate) fn from_tcp_listener(listener: TcpListener) -> Self {
+        Handle(Arc::new(listener.into()))
+    }
+
+    pub(crate) fn from_udp_socket(socket: UdpSocket) -> Self {
+        Handle(Arc::new(socket.into()))
+    }
+}

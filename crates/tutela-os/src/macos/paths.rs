@@ -1,0 +1,29 @@
+//! Where things live on macOS, by the same rules as on Linux: the system's folders for root, the XDG base directories for everybody else.
+
+use crate::paths::{Logs, Paths};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+pub(crate) fn discover(lookup: &impl Fn(&str) -> Option<OsString>) -> Paths {
+    if super::accounts::is_privileged() {
+        return Paths {
+            specs: PathBuf::from("/etc/tutela"),
+            state: PathBuf::from("/var/lib/tutela"),
+            logs: Logs::Root(PathBuf::from("/var/log/tutela")),
+            runtime: PathBuf::from("/run/tutela"),
+        };
+    }
+    let home = lookup("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
+    // The base directory rules say that a relative path is to be ignored.
+    let base = |key: &str, default: &str| {
+        lookup(key).map(PathBuf::from).filter(|path| path.is_absolute()).unwrap_or_else(|| home.join(default))
+    };
+    let state = base("XDG_STATE_HOME", ".local/state").join("tutela");
+    // Without a session there is no runtime folder; the state folder is as private, and outlives a reboot,
+    // which the lock beside a socket allows for.
+    let runtime = match lookup("XDG_RUNTIME_DIR") {
+        Some(dir) if Path::new(&dir).is_absolute() => PathBuf::from(dir).join("tutela"),
+        _ => state.join("run"),
+    };
+    Paths { specs: base("XDG_CONFIG_HOME", ".config").join("tutela"), state, logs: Logs::UnderState, runtime }
+}

@@ -1,0 +1,2 @@
+//! Output pipes: not here yet.
+pub(crate) use crate::absent::pipe::{IdleReadEnd, ReadEnd, idle_output_pipe, output_pipe};

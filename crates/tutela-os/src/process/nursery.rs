@@ -1,0 +1,242 @@
+//! The nursery: one per guard, from which every program is started and to which every end is told.
+
+use super::{Signal, SpawnError, SpawnRequest, Tree};
+use crate::{Error, Unsupported, platform};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How a nursery is opened.
+#[derive(Debug, Clone, Default)]
+pub struct NurseryOptions {
+    /// Walk the process table even where the host would give us a control group.
+    pub force_walk: bool,
+    /// What tells two guards of one name on one computer apart, such as the folder of `TUTELA_HOME`.
+    /// [`Nursery::leftovers`] looks only at guards of the same name and scope. Any text.
+    pub scope: String,
+}
+
+/// What holds the trees of a nursery together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContainerKind {
+    /// A control group (Linux, version 2) per tree: no process can leave it.
+    ControlGroup {
+        /// The group of the nursery, which holds a group per tree.
+        path: PathBuf,
+        /// The controllers whose limits can be set: of `memory`, `cpu`, `pids`.
+        controllers: Vec<String>,
+    },
+    /// The process table is walked: descent, session and a mark in the environment make a member.
+    Walk {
+        /// Why there is nothing better, and how that can be helped; for people.
+        reason: String,
+    },
+}
+
+impl ContainerKind {
+    /// A word for reports: `cgroup` or `walk`.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            ContainerKind::ControlGroup { .. } => "cgroup",
+            ContainerKind::Walk { .. } => "walk",
+        }
+    }
+}
+
+/// What is left of a guard of the same name and scope that ended without ending its programs: one per tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// The label of the tree, as it was given to [`SpawnRequest::tree`].
+    pub label: String,
+    /// The process of the guard that is gone.
+    pub guard_pid: u32,
+    /// The processes that still run; may be empty, when only the empty container is left.
+    pub pids: Vec<u32>,
+}
+
+/// The one place from which a guard starts programs.
+///
+/// It can be shared between threads. Dropping it removes the containers that are empty and ends nothing.
+#[derive(Debug)]
+pub struct Nursery(platform::process::Nursery);
+
+impl Nursery {
+    /// Opens the nursery of the guard `guard_name`: from here on this process adopts the orphans of its
+    /// descendants and is told when a child ends. It may be opened on any thread, once per process.
+    ///
+    /// Whoever opens a nursery must not set signals to *ignored* afterwards: a program would inherit it.
+    ///
+    /// # Errors
+    /// A nursery is open in this process already ([`Error::Refused`]), or the OS gives no means to hear
+    /// of children. That there is no container to be had is no error but a [`ContainerKind::Walk`].
+    pub fn open(guard_name: &str, options: &NurseryOptions) -> Result<Nursery, Error> {
+        platform::process::Nursery::open(guard_name, options).map(Nursery)
+    }
+
+    /// What holds the trees together.
+    pub fn container(&self) -> &ContainerKind {
+        self.0.container()
+    }
+
+    /// Starts a program and returns when it runs, that is when the OS has replaced the new process by it.
+    /// Blocks for as long as that takes: about 0.1 ms, or as long as a slow disk wants. Several threads
+    /// may do so at the same time.
+    ///
+    /// # Errors
+    /// The step that did not work and why; no process is left then, and [`Nursery::reap`] tells nothing.
+    pub fn spawn(&self, request: &SpawnRequest) -> Result<Child, SpawnError> {
+        self.0.spawn(request).map(Child)
+    }
+
+    /// Collects every child that has ended and tells `each` about it, in the order of their collection.
+    /// Never waits. Of a program started here it tells exactly once, and never before its
+    /// [`Nursery::spawn`] has returned or is about to.
+    ///
+    /// Its owner may be told before the spawning thread has handed its [`Child`] on; then the token is
+    /// what connects the two.
+    pub fn reap(&self, each: &mut impl FnMut(Reaped)) {
+        self.0.reap(each);
+    }
+
+    /// What becomes ready when there is something to reap. Call it once, within a tokio runtime with IO
+    /// enabled.
+    ///
+    /// # Errors
+    /// The runtime could not register it.
+    pub fn child_signal(&self) -> Result<ChildSignal, Error> {
+        self.0.child_signal().map(ChildSignal)
+    }
+
+    /// The trees that an earlier guard of the same name and scope left when it ended without ending them.
+    /// A guard must end them, by [`Nursery::end_leftover`], before it starts its own. Walks the process
+    /// table; call it once, before the guard works.
+    ///
+    /// # Errors
+    /// The process table or the control groups cannot be read.
+    pub fn leftovers(&self) -> Result<Vec<Leftover>, Error> {
+        self.0.leftovers()
+    }
+
+    /// Ends every process of a leftover and removes its container. Returns when none of them runs any
+    /// more; blocks until then, with a bound of a few seconds.
+    ///
+    /// # Errors
+    /// Some could not be ended; they are named.
+    pub fn end_leftover(&self, leftover: &Leftover) -> Result<(), Error> {
+        self.0.end_leftover(leftover)
+    }
+
+    /// Which run of which program the process `pid` belongs to, if to one of ours. For messages whose
+    /// sender is known by its number; the program's first process is the cheap case.
+    pub fn owner_of(&self, pid: u32) -> Option<ChildToken> {
+        self.0.owner_of(pid)
+    }
+}
+
+/// One start of a program, unique in this guard's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChildToken(pub(crate) u64);
+
+impl ChildToken {
+    /// The number behind it, for logs: 1 for the first start of a guard, growing.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// A program that was started. Dropping it neither ends the program nor loses its end.
+#[derive(Debug)]
+pub struct Child(platform::process::Child);
+
+impl Child {
+    /// The number of its first process. For people: signals go through [`Child::signal`].
+    pub fn pid(&self) -> u32 {
+        self.0.pid()
+    }
+
+    /// What [`Reaped::owner`] will say when it ends.
+    pub fn token(&self) -> ChildToken {
+        self.0.token()
+    }
+
+    /// The container of the program and all its descendants.
+    pub fn tree(&self) -> &Tree {
+        self.0.tree()
+    }
+
+    /// The wishes of the request that this host could not carry out, such as a memory limit without a
+    /// memory controller. The program runs all the same.
+    pub fn unenforced(&self) -> &[Unsupported] {
+        self.0.unenforced()
+    }
+
+    /// Signals the first process. It cannot hit another process, even if the number was given away again;
+    /// a process that has ended is no error.
+    ///
+    /// # Errors
+    /// Not allowed, or the OS has no such signal ([`Error::Unsupported`]).
+    pub fn signal(&self, signal: Signal) -> Result<(), Error> {
+        self.0.signal(signal)
+    }
+}
+
+/// Becomes ready when children have ended.
+#[derive(Debug)]
+pub struct ChildSignal(platform::process::ChildSignal);
+
+impl ChildSignal {
+    /// Waits until at least one child may have ended since the last [`Nursery::reap`]. Any number of ends
+    /// can stand behind one wake-up, and there may be none; reap all, then wait again. May be dropped and
+    /// called again without losing one.
+    ///
+    /// # Errors
+    /// The runtime is gone.
+    pub async fn ready(&mut self) -> Result<(), Error> {
+        self.0.ready().await
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// By itself, with this code.
+    Code(i32),
+    /// By a signal.
+    Signal {
+        /// Which.
+        signal: Signal,
+        /// Whether the OS wrote a core file.
+        core_dumped: bool,
+    },
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Exit::Code(code) => write!(f, "exit code {code}"),
+            Exit::Signal { signal, core_dumped: false } => write!(f, "signal {signal}"),
+            Exit::Signal { signal, core_dumped: true } => write!(f, "signal {signal} with a core file"),
+        }
+    }
+}
+
+/// What a process used in its life, its own ended and collected children included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ProcessUsage {
+    /// Processor time.
+    pub cpu: Duration,
+    /// The most memory that was resident at once, in bytes.
+    pub memory_peak_bytes: u64,
+}
+
+/// A child that has ended and is collected; its process number may be given away again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reaped {
+    /// Its process number.
+    pub pid: u32,
+    /// How it ended.
+    pub exit: Exit,
+    /// What it used.
+    pub usage: ProcessUsage,
+    /// Whose first process it was; `None`: an orphan that this process had adopted.
+    pub owner: Option<ChildToken>,
+}

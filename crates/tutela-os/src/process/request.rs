@@ -1,0 +1,100 @@
+//! What a start needs to know: everything is decided, nothing is looked up.
+
+use crate::handle::Handle;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use tutela_core::spec::{Limits, Security};
+
+/// A wanted start.
+#[derive(Debug, Clone)]
+pub struct SpawnRequest {
+    /// The program's file, as [`super::find_program`] found it; absolute, or relative to `cwd`.
+    pub program: PathBuf,
+    /// Its arguments, the first of which is the name that it sees itself under.
+    pub args: Vec<OsString>,
+    /// Its whole environment; nothing of the guard's is added except the mark of a walked tree and, with
+    /// `listen`, `LISTEN_FDS` and `LISTEN_PID`. Strip [`crate::notify::HOST_VARIABLES`] from what is let
+    /// through from the guard's own.
+    pub env: Vec<(OsString, OsString)>,
+    /// Its working folder.
+    pub cwd: PathBuf,
+    /// Its standard input.
+    pub stdin: Stdio,
+    /// Its standard output.
+    pub stdout: Stdio,
+    /// Its standard error.
+    pub stderr: Stdio,
+    /// Listening sockets that it gets as the handles 3, 4, …
+    pub listen: Vec<Handle>,
+    /// Whom it runs as; `None`: as the guard.
+    pub identity: Option<Identity>,
+    /// File mode bits that its new files do not get; `None`: the guard's.
+    pub umask: Option<u32>,
+    /// What it may use.
+    pub limits: Limits,
+    /// What it may not do.
+    pub security: Security,
+    /// How readily the OS ends it when memory runs out, from -1000 to 1000; `None`: as the guard.
+    pub oom_score_adjust: Option<i16>,
+    /// The name of its tree, such as `api.0`: one per instance, the same at every start of it. Letters,
+    /// digits, `.`, `_` and `-`.
+    pub tree: String,
+}
+
+impl SpawnRequest {
+    /// A start of `program` in `cwd` as the tree `tree`: no arguments but its own name, an empty
+    /// environment, all streams to nowhere, and the guard's own identity.
+    pub fn new(program: impl Into<PathBuf>, cwd: impl Into<PathBuf>, tree: impl Into<String>) -> Self {
+        let program = program.into();
+        SpawnRequest {
+            args: vec![program.clone().into_os_string()],
+            program,
+            env: Vec::new(),
+            cwd: cwd.into(),
+            stdin: Stdio::Null,
+            stdout: Stdio::Null,
+            stderr: Stdio::Null,
+            listen: Vec::new(),
+            identity: None,
+            umask: None,
+            limits: Limits::default(),
+            security: Security::default(),
+            oom_score_adjust: None,
+            tree: tree.into(),
+        }
+    }
+}
+
+/// What one of a program's standard streams is.
+#[derive(Debug, Clone, Default)]
+pub enum Stdio {
+    /// Reads nothing, writes nowhere.
+    #[default]
+    Null,
+    /// The guard's own.
+    Inherit,
+    /// An open file, pipe or socket. The request keeps its copy open: drop the request after the start,
+    /// or a pipe's reader never sees the end.
+    Handle(Handle),
+}
+
+impl From<Handle> for Stdio {
+    fn from(handle: Handle) -> Self {
+        Stdio::Handle(handle)
+    }
+}
+
+/// Whom a program runs as. See [`crate::accounts`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The user.
+    pub uid: u32,
+    /// The first group.
+    pub gid: u32,
+    /// The supplementary groups.
+    pub groups: Vec<u32>,
+    /// The user's name, for `USER` and `LOGNAME`; the number where there is no name.
+    pub name: String,
+    /// The user's home folder, for `HOME`; `None` where the account has none.
+    pub home: Option<PathBuf>,
+}

@@ -1,0 +1,32 @@
+//! What is asked of the guard itself: to stop, to reload, to look at the terminal's size again.
+//!
+//! Opened once by the guard, before it tells anybody that it runs. Until then the OS's own reaction to a
+//! signal holds (mostly: the process ends).
+
+use crate::process::Signal;
+use crate::{Error, platform};
+
+/// The guard's own signals, one after the other.
+#[derive(Debug)]
+pub struct Signals(platform::signals::Signals);
+
+impl Signals {
+    /// Takes TERM, INT, HUP, QUIT, USR1, USR2 and WINCH over from the OS's default reaction, for the rest
+    /// of the process's life. Call it once, within a tokio runtime with IO enabled. Programs that are
+    /// started get the default reactions back.
+    ///
+    /// # Errors
+    /// The OS gave no way to wait for them, or they were taken over already.
+    pub fn open() -> Result<Self, Error> {
+        platform::signals::Signals::open().map(Signals)
+    }
+
+    /// The next signal. Several of the same kind that arrive before this is called are one. May be
+    /// dropped and called again without losing a signal.
+    ///
+    /// # Errors
+    /// The runtime is gone.
+    pub async fn next(&mut self) -> Result<Signal, Error> {
+        self.0.next().await
+    }
+}
