@@ -20,7 +20,13 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod chance;
+pub mod guard;
+pub mod health;
 pub mod names;
+pub mod order;
+pub mod probe;
+pub mod reload;
+pub mod service;
 pub mod spec;
 pub mod template;
 pub mod time;

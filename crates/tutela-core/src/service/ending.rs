@@ -1,0 +1,318 @@
+//! From living to nothing left: hooks, the ladder, the sweep of what the main process left behind.
+
+use super::hooks::Running;
+use super::{Action, Cause, Exit, HookKind, Service, State, Survivor, Wanted};
+use crate::spec::StopStep;
+use crate::time::Moment;
+use std::time::Duration;
+
+/// What the main process leaves behind is asked to end and gets this long. Worker processes of a crashed
+/// master end in milliseconds; whoever needs longer is not going to.
+pub const SWEEP_GRACE: Duration = Duration::from_secs(2);
+
+/// How often a tree that outlives a kill is killed again: processes stuck in the kernel die when it lets go.
+pub const KILL_AGAIN: Duration = Duration::from_secs(1);
+
+/// A tree that outlives its kill this long is told to be unkillable. The wait for it goes on: a second tree
+/// beside it is worse than none.
+pub const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What happens once nothing is left.
+#[derive(Debug, Clone)]
+pub(super) enum After {
+    /// Nothing.
+    Stop,
+    /// It starts again, whatever the policy says.
+    Restart(Cause),
+    /// The policy judges this end. `Exit::Unknown` stands for the main process's own end, still to come.
+    Policy(Exit),
+}
+
+#[derive(Debug)]
+pub(super) struct Ending {
+    after: After,
+    step: Step,
+    told_unkillable: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// The hands are just starting the program: it has to be there before it can be ended.
+    AwaitSpawn,
+    /// A hook of the start is being ended.
+    AwaitHook,
+    /// Hooks before the stop.
+    Hooks,
+    /// The main process was asked.
+    Ladder { rung: usize, until: Moment },
+    /// The main process is gone, the hands look for the rest.
+    Look { until: Moment },
+    /// The rest was asked.
+    Sweep { until: Moment },
+    /// The tree was ended by force.
+    Kill { since: Moment, again: Moment },
+    /// Nothing is left; hooks after the end.
+    ExitHooks,
+}
+
+impl Ending {
+    pub fn want(&mut self, after: After) {
+        self.after = after;
+    }
+
+    pub fn is_wanted(&self) -> bool {
+        match self.after {
+            After::Stop | After::Restart(_) => true,
+            After::Policy(_) => false,
+        }
+    }
+
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        match self.step {
+            Step::AwaitSpawn | Step::AwaitHook | Step::Hooks | Step::ExitHooks => None,
+            Step::Ladder { until, .. } | Step::Look { until } | Step::Sweep { until } => Some(until),
+            Step::Kill { again, .. } => Some(again),
+        }
+    }
+
+    pub fn handle_suspended(&mut self, slept: Duration) {
+        match &mut self.step {
+            Step::AwaitSpawn | Step::AwaitHook | Step::Hooks | Step::ExitHooks => {}
+            Step::Ladder { until, .. } | Step::Look { until } | Step::Sweep { until } => *until = *until + slept,
+            Step::Kill { since, again } => {
+                *since = *since + slept;
+                *again = *again + slept;
+            }
+        }
+    }
+
+    pub fn extend(&mut self, now: Moment, by: Duration) {
+        if let Step::Ladder { until, .. } = &mut self.step {
+            *until = (*until).max(now + by);
+        }
+    }
+
+    pub fn words(&self) -> &'static str {
+        match self.step {
+            Step::AwaitSpawn => "answer of the start under way",
+            Step::AwaitHook => "end of a hook",
+            Step::Hooks => "before_stop hooks",
+            Step::Ladder { .. } => "next stop step",
+            Step::Look { .. } => "look for what is left",
+            Step::Sweep { .. } => "end of what is left, by force",
+            Step::Kill { .. } => "another kill",
+            Step::ExitHooks => "after_exit hooks",
+        }
+    }
+}
+
+impl Service {
+    /// Ends whatever there is of the instance: a hook, a start under way, a program.
+    pub(super) fn begin_ending(&mut self, now: Moment, after: After, cause: Cause) {
+        let spawning = matches!(&self.state, State::Starting(starting) if starting.is_spawning());
+        self.thaw();
+        self.questions.end_all();
+        self.survivors.clear();
+        let step = if spawning { Step::AwaitSpawn } else { Step::AwaitHook };
+        self.set_state(now, State::Stopping(Ending { after, step, told_unkillable: false }), cause);
+        if spawning {
+            return;
+        }
+        if self.hook.is_some() {
+            self.actions.push_back(Action::CancelHook { run: self.run });
+        } else {
+            self.ask_to_end(now);
+        }
+    }
+
+    fn ask_to_end(&mut self, now: Moment) {
+        let wanted = matches!(&self.state, State::Stopping(ending) if ending.is_wanted());
+        if self.pid.is_none() {
+            self.nothing_left(now);
+        } else if wanted && self.run_hook(HookKind::BeforeStop, 0) {
+            self.set_ending(Step::Hooks);
+        } else {
+            self.climb(now, 0);
+        }
+    }
+
+    /// The main process is gone by itself: only the rest has to go.
+    pub(super) fn begin_sweep(&mut self, now: Moment, after: After, cause: Cause) {
+        self.thaw();
+        self.questions.end_all();
+        self.survivors.clear();
+        if self.hook.is_some() {
+            self.actions.push_back(Action::CancelHook { run: self.run });
+        }
+        let step = Step::Look { until: now + SWEEP_GRACE };
+        self.set_state(now, State::Stopping(Ending { after, step, told_unkillable: false }), cause);
+        self.actions.push_back(Action::Sweep { run: self.run });
+    }
+
+    pub(super) fn spawned_while_ending(&mut self, now: Moment) {
+        if let State::Stopping(Ending { step: Step::AwaitSpawn, .. }) = self.state {
+            self.climb(now, 0);
+        }
+    }
+
+    pub(super) fn exited_while_ending(&mut self, now: Moment) {
+        let State::Stopping(ending) = &self.state else { return };
+        let until = match ending.step {
+            // What is left of the step's time, so that a stop answers within its ladder.
+            Step::Ladder { until, .. } => until.min(now + SWEEP_GRACE),
+            Step::Kill { .. } => {
+                self.actions.push_back(Action::Sweep { run: self.run });
+                return;
+            }
+            Step::AwaitSpawn | Step::AwaitHook | Step::Hooks | Step::Look { .. } | Step::Sweep { .. } => {
+                now + SWEEP_GRACE
+            }
+            Step::ExitHooks => return,
+        };
+        if self.hook.is_some() {
+            self.actions.push_back(Action::CancelHook { run: self.run });
+        }
+        self.set_ending(Step::Look { until });
+        self.actions.push_back(Action::Sweep { run: self.run });
+    }
+
+    pub(super) fn left_behind(&mut self, now: Moment, left: Vec<Survivor>) {
+        let State::Stopping(ending) = &self.state else { return };
+        if let Step::Look { until } = ending.step {
+            self.survivors = left;
+            self.actions.push_back(Action::AskTree { run: self.run });
+            self.set_ending(Step::Sweep { until: until.max(now) });
+        }
+    }
+
+    pub(super) fn kill_tree(&mut self, now: Moment) {
+        let State::Stopping(ending) = &self.state else { return };
+        match ending.step {
+            Step::Hooks | Step::Ladder { .. } | Step::Look { .. } | Step::Sweep { .. } => {}
+            Step::AwaitHook if self.pid.is_some() => {}
+            Step::AwaitSpawn | Step::AwaitHook | Step::Kill { .. } | Step::ExitHooks => {
+                if self.hook.is_some() {
+                    self.actions.push_back(Action::CancelHook { run: self.run });
+                }
+                return;
+            }
+        }
+        if self.hook.is_some() {
+            self.actions.push_back(Action::CancelHook { run: self.run });
+        }
+        self.set_ending(Step::Kill { since: now, again: now + KILL_AGAIN });
+        self.actions.push_back(Action::EndTree { run: self.run });
+        if self.pid.is_none() {
+            self.actions.push_back(Action::Sweep { run: self.run });
+        }
+    }
+
+    /// Nothing of the tree is left: hooks, then what is to come after.
+    pub(super) fn nothing_left(&mut self, now: Moment) {
+        if let State::Stopping(Ending { step: Step::ExitHooks, .. }) = self.state {
+            return;
+        }
+        self.actions.push_back(Action::Release { run: self.run });
+        if self.hook.is_some() {
+            // The cancelled hook still owes its end; only then do the hooks after the end have their turn.
+            self.set_ending(Step::AwaitHook);
+        } else if self.ran && self.run_hook(HookKind::AfterExit, 0) {
+            self.set_ending(Step::ExitHooks);
+        } else {
+            self.ended(now);
+        }
+    }
+
+    pub(super) fn hook_ended_while_ending(&mut self, now: Moment, hook: Running) {
+        let State::Stopping(ending) = &self.state else { return };
+        match (ending.step, hook.kind) {
+            (Step::AwaitHook, _) => self.ask_to_end(now),
+            (Step::Hooks, HookKind::BeforeStop) => {
+                if !self.run_hook(HookKind::BeforeStop, hook.index + 1) {
+                    self.climb(now, 0);
+                }
+            }
+            (Step::ExitHooks, HookKind::AfterExit) => {
+                if !self.run_hook(HookKind::AfterExit, hook.index + 1) {
+                    self.ended(now);
+                }
+            }
+            (
+                Step::AwaitSpawn
+                | Step::Hooks
+                | Step::Ladder { .. }
+                | Step::Look { .. }
+                | Step::Sweep { .. }
+                | Step::Kill { .. }
+                | Step::ExitHooks,
+                _,
+            ) => {}
+        }
+    }
+
+    pub(super) fn ending_timeout(&mut self, now: Moment) {
+        let State::Stopping(ending) = &mut self.state else { return };
+        match ending.step {
+            Step::Ladder { rung, until } if until <= now => self.climb(now, rung + 1),
+            Step::Look { until } | Step::Sweep { until } if until <= now => self.kill_tree(now),
+            Step::Kill { since, again } if again <= now => {
+                ending.step = Step::Kill { since, again: now + KILL_AGAIN };
+                let patience_over = now.since(since) >= KILL_PATIENCE && !ending.told_unkillable;
+                if patience_over {
+                    ending.told_unkillable = true;
+                    self.cause = Cause::Unkillable(self.survivors.clone());
+                }
+                self.actions.push_back(Action::EndTree { run: self.run });
+                if self.pid.is_none() {
+                    self.actions.push_back(Action::Sweep { run: self.run });
+                }
+            }
+            Step::AwaitSpawn
+            | Step::AwaitHook
+            | Step::Hooks
+            | Step::Ladder { .. }
+            | Step::Look { .. }
+            | Step::Sweep { .. }
+            | Step::Kill { .. }
+            | Step::ExitHooks => {}
+        }
+    }
+
+    fn climb(&mut self, now: Moment, rung: usize) {
+        match self.spec.stop.get(rung) {
+            None => self.kill_tree_from_ladder(now),
+            Some(step) if step.step == StopStep::Kill => self.kill_tree_from_ladder(now),
+            Some(step) => {
+                let (step, until) = (step.step.clone(), now + step.wait);
+                self.set_ending(Step::Ladder { rung, until });
+                self.actions.push_back(Action::Ask { run: self.run, step });
+            }
+        }
+    }
+
+    fn kill_tree_from_ladder(&mut self, now: Moment) {
+        self.set_ending(Step::Ladder { rung: self.spec.stop.len(), until: now });
+        self.kill_tree(now);
+    }
+
+    fn ended(&mut self, now: Moment) {
+        let State::Stopping(ending) = &self.state else { return };
+        let after = ending.after.clone();
+        let cause = self.cause.clone();
+        match after {
+            After::Stop => {
+                self.take_next_spec();
+                self.set_state(now, State::Stopped, cause);
+            }
+            After::Restart(why) if self.wanted == Wanted::Up => self.try_start(now, why),
+            After::Restart(_) => self.set_state(now, State::Stopped, cause),
+            After::Policy(exit) => self.judge(now, &exit, cause),
+        }
+    }
+
+    fn set_ending(&mut self, step: Step) {
+        if let State::Stopping(ending) = &mut self.state {
+            ending.step = step;
+        }
+    }
+}
