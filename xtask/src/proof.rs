@@ -1,7 +1,7 @@
 //! Starts the rings of proof that are no `cargo test`: the seeded simulator and the fuzzer.
 
 use crate::cargo::{cargo, need_subcommand, run};
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use std::path::Path;
 
 /// How long the fuzzer runs unless told: enough for some hundred thousand inputs, short enough for each change.
@@ -30,9 +30,11 @@ pub fn fuzz(root: &Path, seconds: u32) -> Result<String> {
     need_subcommand(root, "fuzz")?;
     let mut command = cargo(root);
     command.env("RUSTC_BOOTSTRAP", "1").args(["fuzz", "run", "spec"]);
+    // The first folder is where new inputs are kept, untracked; the others are only read. They have to exist.
+    std::fs::create_dir_all(root.join("fuzz/corpus/spec")).context("failed to make fuzz/corpus/spec")?;
+    command.arg("fuzz/corpus/spec");
     if root.join("fuzz/seeds/spec").is_dir() {
-        // The first folder is where new inputs are kept, the second one is only read.
-        command.args(["fuzz/corpus/spec", "fuzz/seeds/spec"]);
+        command.arg("fuzz/seeds/spec");
     }
     command.arg("--").args([
         format!("-max_total_time={seconds}"),
