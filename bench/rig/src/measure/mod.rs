@@ -1,0 +1,76 @@
+//! What is measured, one file each. Rounds are interleaved: every subject once, then every subject again, each round
+//! beginning with another one, so that a slow minute of the machine does not hit one subject alone.
+
+mod fleet;
+mod probes;
+mod restart;
+mod stop;
+mod storm;
+
+use crate::kernel;
+use crate::options::{Measure, Options};
+use crate::record::Book;
+use crate::subject::Subject;
+use anyhow::Result;
+use serde_json::Value;
+
+/// Measures everything that is asked for; how many measurements failed.
+///
+/// # Errors
+/// The lines cannot be written. A subject that fails is a line, and no error.
+pub fn all(options: &Options, book: &mut Book) -> Result<u32> {
+    let mut failures = 0;
+    for measure in &options.measures {
+        let (rounds, realtime) = match measure {
+            Measure::Restart | Measure::Fleet | Measure::Stop => (options.dose.rounds, options.realtime),
+            // Scheduled like everything else: what is asked here is how a busy guard shares the machine.
+            Measure::Storm | Measure::Probes => (1, false),
+        };
+        let cast: Vec<Subject> = options.subjects.iter().copied().filter(|one| takes_part(*measure, *one)).collect();
+        for round in 1..=rounds {
+            let mut order = cast.clone();
+            order.rotate_left(usize::try_from(round - 1)? % cast.len().max(1));
+            for subject in order {
+                eprintln!("{} {}/{rounds} {}", measure.word(), round, subject.word());
+                if realtime {
+                    kernel::schedule(true);
+                }
+                for (name, found) in once(*measure, subject, round == rounds, options) {
+                    if let Err(error) = &found {
+                        failures += 1;
+                        eprintln!("  failed: {error:#}");
+                    }
+                    book.line(measure.word(), &name, round, &found)?;
+                }
+                kernel::schedule(false);
+            }
+        }
+    }
+    Ok(failures)
+}
+
+/// The peers give up or wait a second between crashes, and none of them probes over HTTP.
+fn takes_part(measure: Measure, subject: Subject) -> bool {
+    match measure {
+        Measure::Restart | Measure::Fleet | Measure::Stop => true,
+        Measure::Storm => matches!(subject, Subject::Floor | Subject::Tutela),
+        Measure::Probes => subject == Subject::Tutela,
+    }
+}
+
+fn once(measure: Measure, subject: Subject, last: bool, options: &Options) -> Vec<(String, Result<Value>)> {
+    let name = subject.word().to_owned();
+    match measure {
+        Measure::Restart => vec![(name, restart::once(subject, options))],
+        Measure::Fleet => vec![(name, fleet::once(subject, last, options))],
+        Measure::Storm => vec![(name, storm::once(subject, options))],
+        Measure::Probes => vec![(name, probes::once(options))],
+        Measure::Stop => {
+            let mut found = vec![(name, stop::by_command(subject, options))];
+            if matches!(subject, Subject::Floor | Subject::Tutela) {
+                found.push((format!("{} (asked directly)", subject.word()), stop::directly(subject, options)));
+            }
+            found
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Ours: one spec file, restarts without a wait and without a limit, everything else as it is by default, so with
+//! the output of every program captured.
+
+use super::{Layout, Line, Load, folder, text, write};
+use crate::options::Options;
+use anyhow::Result;
+use std::fmt::Write;
+
+/// The guard's name.
+pub const NAME: &str = "bench";
+
+pub(super) fn lay(load: &Load, options: &Options) -> Result<Layout> {
+    let home = text(&folder(&load.folder.join("home"))?);
+    let mut spec = format!("name = \"{NAME}\"\n");
+    for (index, (name, words)) in load.services().enumerate() {
+        let command: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+        write!(
+            spec,
+            "\n[services.{name}]\ncommand = [{}]\nrestart = {{ delay = \"0s\", burst = 0 }}\n",
+            command.join(", ")
+        )?;
+        if let Some(port) = load.probed {
+            writeln!(
+                spec,
+                "live = {{ http = \"http://127.0.0.1:{port}/{index}\", every = \"1s\", timeout = \"1s\" }}"
+            )?;
+        }
+    }
+    let path = load.folder.join("bench.toml");
+    write(&path, &spec)?;
+    let line = |tail: [&str; 2]| {
+        Line::new([text(&options.tutela), tail[0].to_owned(), tail[1].to_owned()]).env("TUTELA_HOME", home.as_str())
+    };
+    Ok(Layout { start: line(["run", &text(&path)]), stop: line(["stop", NAME]) })
+}
