@@ -17,7 +17,8 @@ const HOW: &str = "\
   (`bench/child.c`). Work folders are in memory (`/dev/shm`), output of programs is thrown away, except that Tutela
   captures it as it always does.
 - A cell is the median of the rounds and, in brackets, the least and the most. Rounds are interleaved: every subject
-  once, then every subject again, beginning with another one. A ratio is the median of the ratios within each round.
+  once, then every subject again, beginning with another one. A ratio in the tables is the median of the ratios within each round; among the goals p50
+  and p99 are of the samples of all rounds together, and a ratio is of the two figures shown.
 - **floor** is `bench/floor.c`: fork, exec, wait, again. **floor:sh** is the same with a shell script between, which
   runit and s6 need for each service; it is their floor.
 - Peers have their fastest settings: s6 is told ready at once (else it waits a second), supervisord has `startsecs=0`,
