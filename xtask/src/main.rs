@@ -89,7 +89,11 @@ fn help() -> String {
 }
 
 /// The repository's root: xtask is a folder directly below it.
+///
+/// Cargo says at run time which checkout it runs; what was known at compile time would be wrong where two checkouts
+/// share one folder of built things.
 fn root() -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("failed to find the folder above xtask")?;
+    let folder = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let root = Path::new(&folder).parent().context("failed to find the folder above xtask")?;
     Ok(root.to_path_buf())
 }
