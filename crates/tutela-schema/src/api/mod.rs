@@ -1,0 +1,27 @@
+//! The control API: its bodies, its routes, and the OpenAPI document made from both.
+//!
+//! The server dispatches over [`ROUTES`] with [`find_route`] and the client builds its requests from it, so a route
+//! cannot exist in one place only. Bodies only grow within `/v1`: a field once there keeps its name and meaning, and
+//! readers take fields that they do not know. A field without a value is written as `null`, never left out, unless
+//! its documentation says otherwise.
+//!
+//! Deliberately absent: HTTP itself, who may call what, and how an answer is found.
+
+mod command;
+mod health;
+mod openapi;
+mod query;
+mod refusal;
+mod routes;
+mod status;
+
+pub use command::{CommandReply, CommandRequest, InstanceOutcome, Outcome, ReloadReply, Survivor, Verb};
+pub use health::{CheckStatus, HealthCheck, HealthReply};
+pub use openapi::openapi;
+pub use query::{CommandQuery, EventQuery, EventsReply, LogLine, LogQuery, LogStream};
+pub use refusal::{DiagnosticBody, ErrorBody, ErrorCode, ErrorReply};
+pub use routes::{Method, NoRoute, ROUTES, Response, Route, RouteId, RouteMatch, SchemaSource, find_route};
+pub use status::{
+    CapabilityStatus, GuardInfo, GuardStatus, Health, Host, InstanceStatus, LastExit, NextStep, ProbeRole, ProbeStatus,
+    ServiceStatus, State, StatusReply, Usage, Verdict,
+};

@@ -1,0 +1,97 @@
+//! What can be asked of the logs and the ledger, and the records that answer.
+
+use crate::events::EventRecord;
+use crate::wall::WallTime;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+fn yes() -> bool {
+    true
+}
+
+/// The query of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommandQuery {
+    /// Whether the answer waits until the command is carried out.
+    #[serde(default = "yes")]
+    pub wait: bool,
+}
+
+impl Default for CommandQuery {
+    fn default() -> Self {
+        CommandQuery { wait: true }
+    }
+}
+
+/// The query of `/v1/logs/{service}`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogQuery {
+    /// Only the last so many lines; left out: 100, or all when `since` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n: Option<u64>,
+    /// Only lines from then on: an RFC 3339 time, or how long ago, such as `1h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Only lines until then: an RFC 3339 time, or how long ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Whether further lines follow as they are written.
+    #[serde(default)]
+    pub follow: bool,
+    /// Only one stream; left out: both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<LogStream>,
+}
+
+/// The query of `/v1/events`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EventQuery {
+    /// Only the last so many events; left out: 100, or all when `since` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n: Option<u64>,
+    /// Only events from then on: an RFC 3339 time, or how long ago, such as `1h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Only events of this service, or of one instance, such as `api:0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Whether the answer is a stream of server-sent events that goes on. A `Last-Event-ID` header continues one.
+    #[serde(default)]
+    pub follow: bool,
+}
+
+/// A program's output streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// One line of output: one line of JSON in the answer of `/v1/logs/{service}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogLine {
+    /// When it was written; null where the files keep no timestamps.
+    pub at: Option<WallTime>,
+    /// The instance that wrote it, such as `api:0`.
+    pub id: String,
+    /// Where it was written to; null where the files keep no streams.
+    pub stream: Option<LogStream>,
+    /// The line, without its end. Bytes that are no UTF-8 are shown as U+FFFD.
+    pub line: String,
+    /// Whether the line goes on in the next record, because it is very long.
+    #[serde(default)]
+    pub partial: bool,
+}
+
+/// The answer of `/v1/events` without `follow`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct EventsReply {
+    /// The events, oldest first.
+    pub events: Vec<EventRecord>,
+}

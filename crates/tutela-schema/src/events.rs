@@ -1,0 +1,161 @@
+//! One record of what happened: in the ledger, in `tutela events --json`, and in the API's event stream.
+//!
+//! A record is written once and never changed. It says what happened twice: for programs in [`EventRecord::kind`]
+//! and [`EventRecord::data`], for people in [`EventRecord::message`]. Readers must take kinds and data that they do
+//! not know: both only ever grow. Deliberately absent: what was decided because of it; that is the next event.
+
+use crate::wall::WallTime;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The version of [`EventRecord`] that is written. It grows only when a field changes its meaning.
+pub const EVENT_VERSION: u32 = 1;
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EventRecord {
+    /// The version of this record's form.
+    pub v: u32,
+    /// Its number in this guard's ledger: grows by one, never used again, not even by the guard's next life.
+    pub seq: u64,
+    /// When it happened.
+    pub at: WallTime,
+    /// What happened.
+    pub kind: EventKind,
+    /// The service it is about; null: the guard as a whole.
+    pub service: Option<String>,
+    /// Which copy of the service; null: all of them.
+    pub instance: Option<u16>,
+    /// Which life of the instance's program: grows with every start.
+    pub run: Option<u64>,
+    /// One line for people.
+    pub message: String,
+    /// Facts for programs; which ones depends on the kind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub data: BTreeMap<String, Value>,
+}
+
+impl EventRecord {
+    /// A record of the current version about the guard as a whole.
+    pub fn new(seq: u64, at: WallTime, kind: EventKind, message: impl Into<String>) -> Self {
+        EventRecord {
+            v: EVENT_VERSION,
+            seq,
+            at,
+            kind,
+            service: None,
+            instance: None,
+            run: None,
+            message: message.into(),
+            data: BTreeMap::new(),
+        }
+    }
+
+    /// The same record with one more fact.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.data.insert(key.to_owned(), value.into());
+        self
+    }
+}
+
+/// The kinds of events. A word once given keeps its meaning; further ones come.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// The guard began its work. Data: `version`, `pid`, `spec`.
+    GuardStarted,
+    /// The guard begins to stop everything. Data: `why`.
+    GuardStopping,
+    /// The guard has stopped everything.
+    GuardStopped,
+    /// A changed spec is in force. Data: `added`, `removed`, `restarted`, `adjusted`.
+    Reloaded,
+    /// A changed spec was refused; nothing changed. Data: `diagnostics`.
+    ReloadRefused,
+    /// An operator asked for something. Data: `command`, `by`.
+    Commanded,
+    /// An instance has another state. Data: `from`, `to`, `cause`.
+    StateChanged,
+    /// A service or instance has another health. Data: `from`, `to`, `cause`.
+    HealthChanged,
+    /// A program was started. Data: `pid`, `command`.
+    Started,
+    /// A program could not be started. Data: `error`.
+    StartFailed,
+    /// A program can do its work. Data: `after_ms`.
+    Ready,
+    /// A program ended. Data: `code` or `signal`, `lasted_ms`, `wanted`.
+    Exited,
+    /// A program will be started again. Data: `delay_ms`, `attempt`.
+    RestartPlanned,
+    /// A crash loop was stopped. Data: `until`, `restarts`.
+    Cooldown,
+    /// The single try after a cool-down began.
+    HalfOpen,
+    /// The single try after a cool-down failed. Data: `until`.
+    HalfOpenFailed,
+    /// The single try after a cool-down held.
+    Recovered,
+    /// A service failed and will not be tried again by itself. Data: `cause`.
+    Failed,
+    /// A step of the stop ladder was taken. Data: `step`.
+    StopStep,
+    /// Processes resisted a stop. Data: `survivors`.
+    Resisted,
+    /// A probe changed its answer. Data: `probe`, `verdict`, `error`.
+    ProbeChanged,
+    /// A live probe failed; the program is restarted. Data: `probe`, `error`.
+    Unhealthy,
+    /// A hook ran. Data: `hook`, `code`, `took_ms`, `error`.
+    HookRan,
+    /// The program said something about itself over the notify socket. Data: `status`.
+    StatusText,
+    /// An alert arrived. Data: `alert`, `occasion`, `attempts`.
+    AlertDelivered,
+    /// An alert did not arrive yet. Data: `alert`, `occasion`, `error`, `next_at`.
+    AlertFailed,
+    /// Output of a program was dropped under its policy. Data: `lines`, `bytes`.
+    OutputDropped,
+    /// This computer cannot do what the spec asks for. Data: `capability`, `reason`.
+    Unsupported,
+    /// The guard met trouble of its own. Data: `error`.
+    Trouble,
+    /// A kind that this version does not know.
+    #[serde(untagged)]
+    Other(String),
+}
+
+impl fmt::Display for EventKind {
+    /// The word that is serialised.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match serde_json::to_value(self) {
+            Ok(Value::String(word)) => f.pad(&word),
+            _ => Err(fmt::Error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+
+    #[test]
+    fn a_record_survives_its_text_and_an_unknown_kind_is_kept() {
+        let record = EventRecord::new(7, WallTime::from_unix_millis(0), EventKind::HalfOpenFailed, "the try failed")
+            .with("until", "later");
+        let text = serde_json::to_string(&record).unwrap();
+        assert_eq!(
+            text,
+            r#"{"v":1,"seq":7,"at":"1970-01-01T00:00:00.000Z","kind":"half_open_failed","service":null,"instance":null,"run":null,"message":"the try failed","data":{"until":"later"}}"#
+        );
+        assert_eq!(serde_json::from_str::<EventRecord>(&text).unwrap(), record);
+        let newer = text.replace("half_open_failed", "sang_a_song");
+        assert_eq!(serde_json::from_str::<EventRecord>(&newer).unwrap().kind, EventKind::Other("sang_a_song".into()));
+        assert_eq!(EventKind::StateChanged.to_string(), "state_changed");
+    }
+}
