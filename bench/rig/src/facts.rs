@@ -7,7 +7,6 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use std::fs;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 /// The time in UTC, by `date`'s pattern.
 pub fn date(pattern: &str) -> String {
@@ -39,7 +38,6 @@ pub fn gather(options: &Options) -> Result<Value> {
         "memory_gib": total.map_or(0, |kib| kib.div_ceil(1 << 20)),
         "kernel": format!("{} {}", read("/proc/sys/kernel/ostype"), read("/proc/sys/kernel/osrelease")),
         "scheduling": if realtime { "SCHED_RR" } else { "SCHED_OTHER" },
-        "others_busy_cores": kernel::busy_cores(Duration::from_secs(1)),
         "root": rustix::process::geteuid().is_root(),
         "quick": options.quick,
         "rounds": options.dose.rounds,

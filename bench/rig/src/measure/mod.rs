@@ -13,6 +13,10 @@ use crate::record::Book;
 use crate::subject::Subject;
 use anyhow::Result;
 use serde_json::Value;
+use std::time::Duration;
+
+/// How long the rig looks, before each subject, whether somebody else works on the machine.
+const LOOK_AROUND: Duration = Duration::from_millis(250);
 
 /// Measures everything that is asked for; how many measurements failed.
 ///
@@ -32,13 +36,17 @@ pub fn all(options: &Options, book: &mut Book) -> Result<u32> {
             order.rotate_left(usize::try_from(round - 1)? % cast.len().max(1));
             for subject in order {
                 eprintln!("{} {}/{rounds} {}", measure.word(), round, subject.word());
+                let others = kernel::busy_cores(LOOK_AROUND);
                 if realtime {
                     kernel::schedule(true);
                 }
-                for (name, found) in once(*measure, subject, round == rounds, options) {
-                    if let Err(error) = &found {
-                        failures += 1;
-                        eprintln!("  failed: {error:#}");
+                for (name, mut found) in once(*measure, subject, round == rounds, options) {
+                    match &mut found {
+                        Ok(values) => values["others_busy_cores"] = Value::from(others),
+                        Err(error) => {
+                            failures += 1;
+                            eprintln!("  failed: {error:#}");
+                        }
                     }
                     book.line(measure.word(), &name, round, &found)?;
                 }

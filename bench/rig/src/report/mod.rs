@@ -3,7 +3,7 @@
 mod goals;
 mod tables;
 
-use crate::figures::short;
+use crate::figures::{percentile, short};
 use crate::record::Record;
 use anyhow::{Result, bail};
 use serde_json::Value;
@@ -17,8 +17,9 @@ const HOW: &str = "\
   (`bench/child.c`). Work folders are in memory (`/dev/shm`), output of programs is thrown away, except that Tutela
   captures it as it always does.
 - A cell is the median of the rounds and, in brackets, the least and the most. Rounds are interleaved: every subject
-  once, then every subject again, beginning with another one. A ratio in the tables is the median of the ratios within each round; among the goals p50
-  and p99 are of the samples of all rounds together, and a ratio is of the two figures shown.
+  once, then every subject again, beginning with another one. A ratio in the tables is the median of the ratios within
+  each round; among the goals p50 and p99 are of the samples of all rounds together, and a ratio is of the two
+  figures shown.
 - **floor** is `bench/floor.c`: fork, exec, wait, again. **floor:sh** is the same with a shell script between, which
   runit and s6 need for each service; it is their floor.
 - Peers have their fastest settings: s6 is told ready at once (else it waits a second), supervisord has `startsecs=0`,
@@ -59,20 +60,24 @@ fn head(record: &Record, text: &mut String) -> Result<()> {
         Some(other) => other.to_string(),
         None => String::new(),
     };
+    let others: Vec<f64> = record.lines.iter().map(|line| line.figure("others_busy_cores")).collect();
+    let others: Vec<f64> = others.into_iter().filter(|cores| !cores.is_nan()).collect();
     if record.facts.get("quick") == Some(&Value::Bool(true)) {
         text.push_str("**A quick run: it shows that everything works, its figures mean little.**\n\n");
     }
     writeln!(
         text,
-        "{}. {} cores ({}), {} GiB, {}; {}; {} cores were busy with other work before; rounds: {}.\n",
+        "{}. {} cores ({}), {} GiB, {}; {}; rounds: {}. Other work kept {} of the\n\
+         cores busy (median of looks before each subject), at most {}.\n",
         fact("date"),
         fact("cores"),
         fact("processor"),
         fact("memory_gib"),
         fact("kernel"),
         fact("scheduling"),
-        fact("others_busy_cores"),
         fact("rounds"),
+        short(percentile(&others, 0.5)),
+        short(percentile(&others, 1.0)),
     )?;
     let versions = record.facts.get("versions").and_then(Value::as_object);
     let named: Vec<String> = versions
