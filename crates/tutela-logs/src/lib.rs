@@ -1,1 +1,52 @@
-//! Tutela.
+//! Remembers. What programs write becomes files, and files become lines again.
+//!
+//! It knows bytes, lines, labels and files; it knows no service, no guard and no operating system. The
+//! guard gives it readers ([`tokio::io::AsyncRead`]) and a label, and names the policy.
+//!
+//! In reading order:
+//! - [`Wall`], [`Stream`], [`Policy`]: the words;
+//! - [`lines`]: bytes to lines, in bounded memory;
+//! - [`writer`]: one label's file, its rotation, and what happens when the disk refuses;
+//! - [`pump`]: one thread that reads every pipe and feeds the writers;
+//! - [`tap`]: who else may see the lines: a console, a pattern;
+//! - [`read`]: files back to lines, across rotation, with filters, and followed as they grow.
+//!
+//! # The files
+//!
+//! `LABEL.log` is written to; a rotated one is called `LABEL.20261120T212345.123456Z.log` after the moment
+//! of its rotation, so that names in order are files in order and the one being written is last.
+//!
+//! A file without timestamps has the program's bytes, verbatim, both streams in the order of arrival.
+//! A file with timestamps has one entry a line:
+//!
+//! ```text
+//! 2026-11-20T21:23:45.123456Z out listening on 8081
+//! 2026-11-20T21:23:45.123460Z err warning: no config
+//! 2026-11-20T21:23:46.000001Z out+ the first 16 KiB of a long line …
+//! 2026-11-20T21:23:46.000001Z out … and its end
+//! 2026-11-20T21:24:00.000000Z gap 8192 bytes in 41 lines were not stored: no space left on device
+//! ```
+//!
+//! The text is the program's bytes, unchanged: invalid UTF-8, tabs, a CR before the LF. A `+` says that the
+//! program wrote no newline behind this text: the line goes on in the next entry of the same stream, or
+//! the stream ended there. So the bytes of a stream can be put together again exactly. `gap` is a note of
+//! ours. A file never mixes the two forms: when the policy changes, the file is rotated.
+//!
+//! Deliberately absent, each to come on its own: compression, an index, sinks other than files, `fsync`
+//! (a power cut may cost the last seconds; a crash of the guard does not).
+#![forbid(unsafe_code)]
+
+pub mod lines;
+pub mod pump;
+pub mod read;
+pub mod tap;
+pub mod writer;
+
+mod files;
+mod policy;
+mod stamp;
+
+pub use files::is_label;
+pub use policy::{Policy, Stream};
+pub use pump::{CaptureEnd, CaptureHandle, CaptureStatus, PumpHandle};
+pub use stamp::Wall;

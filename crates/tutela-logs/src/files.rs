@@ -1,0 +1,84 @@
+//! The names of the files of one label.
+//!
+//! Called by the writer (rotation, retention) and by the readers (which file comes after which).
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The end of every name.
+const SUFFIX: &str = ".log";
+
+/// The shape of the stamp in the name of a rotated file.
+const NAME_SHAPE: &[u8] = b"00000000T000000.000000Z";
+
+/// The longest label, in bytes: with a stamp and the suffix it stays below the 255 bytes of a file name.
+const LABEL_BYTES_MAX: usize = 200;
+
+/// Whether `label` can be the first part of a file name on every system: letters, digits, `.`, `_`, `-`;
+/// first a letter or digit.
+pub fn is_label(label: &str) -> bool {
+    label.len() <= LABEL_BYTES_MAX
+        && label.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+/// The file that is written to.
+pub(crate) fn current(dir: &Path, label: &str) -> PathBuf {
+    dir.join(format!("{label}{SUFFIX}"))
+}
+
+/// The rotated file of this stamp.
+pub(crate) fn rotated(dir: &Path, label: &str, stamp: &str) -> PathBuf {
+    dir.join(format!("{label}.{stamp}{SUFFIX}"))
+}
+
+/// The stamps of the rotated files, oldest first. A folder that does not exist has none.
+pub(crate) fn rotated_stamps(dir: &Path, label: &str) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut stamps = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        if let Some(stamp) = name.to_str().and_then(|name| stamp_of(name, label)) {
+            stamps.push(stamp.to_owned());
+        }
+    }
+    stamps.sort_unstable();
+    Ok(stamps)
+}
+
+/// The stamp in `name` if it is the name of a rotated file of `label`.
+fn stamp_of<'a>(name: &'a str, label: &str) -> Option<&'a str> {
+    let stamp = name.strip_prefix(label)?.strip_prefix('.')?.strip_suffix(SUFFIX)?;
+    let shaped = stamp.len() == NAME_SHAPE.len()
+        && stamp.bytes().zip(NAME_SHAPE).all(|(have, want)| match want {
+            b'0' => have.is_ascii_digit(),
+            mark => have == *mark,
+        });
+    shaped.then_some(stamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_labels_own_rotated_files_are_taken_for_such() {
+        assert_eq!(stamp_of("api-0.20261120T212345.123456Z.log", "api-0"), Some("20261120T212345.123456Z"));
+        for other in ["api-0.log", "api-01.20261120T212345.123456Z.log", "api-0.20261120T212345.123456Z.log.zst"] {
+            assert_eq!(stamp_of(other, "api-0"), None, "{other}");
+        }
+        assert_eq!(stamp_of("api-0.x.20261120T212345.123456Z.log", "api-0"), None);
+    }
+
+    #[test]
+    fn a_label_that_could_leave_its_folder_is_none() {
+        for bad in ["", ".", "..", "a/b", "a\\b", "-a", "a b", "a:0", "a\0", &"a".repeat(201)] {
+            assert!(!is_label(bad), "{bad:?}");
+        }
+        assert!(is_label("api-0") && is_label("a.b_c"));
+    }
+}

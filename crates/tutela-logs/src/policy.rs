@@ -1,0 +1,40 @@
+//! How the output of one label is kept. Plain data, and all of it can change while the program runs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Which of a program's two streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+impl Stream {
+    /// The word in the files: three letters, so that texts stand below each other.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Stream::Out => "out",
+            Stream::Err => "err",
+        }
+    }
+}
+
+/// How the output of one label is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// The folder of its files. It is made, with its parents, when the first byte comes.
+    pub dir: PathBuf,
+    /// Whether each line gets a timestamp and the name of its stream.
+    pub timestamps: bool,
+    /// A file is rotated at the first end of line at or behind this many bytes, so it may be larger by
+    /// less than one line. `None`: never by size.
+    pub rotate_size: Option<u64>,
+    /// A file is rotated at the first line that comes when it is older than this. A silent program's file
+    /// stays as it is. `None`: never by age.
+    pub rotate_every: Option<Duration>,
+    /// How many rotated files are kept beside the one being written; the oldest go first.
+    pub keep: u32,
+}

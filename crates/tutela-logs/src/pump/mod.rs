@@ -1,0 +1,250 @@
+//! One thread that reads every pipe and feeds the writers.
+//!
+//! The guard attaches the readers of a started program under a label and gets a [`CaptureHandle`]. All
+//! captures share one thread, one buffer for reading and one for writing, so a silent program costs a few
+//! hundred bytes and no wake-up. Nobody waits for the pump: the guard's side only puts commands into a
+//! bounded queue and reads counters.
+//!
+//! # A capture's end
+//!
+//! It ends when every stream has come to its end. A process that escaped may hold a pipe open for ever, so
+//! once the program's tree is gone the guard calls [`CaptureHandle::finish`]: what is in the pipes is
+//! still read, and then they are closed, whoever holds the other end. The next run of the instance
+//! attaches at once; it shares the writer of its label with the one that is still draining.
+//!
+//! # Fairness
+//!
+//! A stream is read at most [`stream::TURN_BYTES`] at a time, then the others have their turn.
+//!
+//! Deliberately absent: knowledge of what is behind a reader, retrying a reader that failed, order between
+//! two streams beyond the order of reading.
+
+mod room;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use crate::writer::{CaptureStatus, WriterEvent};
+
+use crate::policy::{Policy, Stream};
+use crate::tap::{Pattern, Taps};
+use crate::writer::StatusCell;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::io::AsyncRead;
+use tokio::sync::{mpsc, oneshot};
+
+/// How many commands may wait for the pump. A start of everything is two commands for each of some
+/// thousand instances; more means that its disk hangs.
+const COMMANDS_MAX: usize = 8192;
+
+/// A stream that can be read.
+pub type Reader = Pin<Box<dyn AsyncRead + Send>>;
+
+/// What opens a stream, on the pump's thread, so that it is the pump's own event loop that watches it.
+pub type Source = Box<dyn FnOnce() -> io::Result<Reader> + Send>;
+
+/// What somebody should hear about, and of which label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PumpEvent {
+    /// Its disk refuses, or takes output again.
+    Writer {
+        /// Whose.
+        label: Arc<str>,
+        /// What.
+        event: WriterEvent,
+    },
+    /// One of its streams could not be opened or broke; it counts as ended.
+    Stream {
+        /// Whose.
+        label: Arc<str>,
+        /// Which.
+        stream: Stream,
+        /// Why.
+        error: String,
+    },
+}
+
+/// Why the pump did not take a command.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PumpRefusal {
+    /// The label could not be a file name.
+    #[error("refused: {0:?} cannot be the name of a log file; use letters, digits, '.', '_' and '-', at most 200")]
+    BadLabel(String),
+    /// Its queue is full, because it waits for a disk.
+    #[error("refused: the log thread has {COMMANDS_MAX} commands waiting; its disk does not answer")]
+    Busy,
+    /// It ended.
+    #[error("refused: the log thread has ended")]
+    Ended,
+}
+
+/// How a capture ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CaptureEnd {
+    /// Every stream came to its end.
+    Complete,
+    /// Somebody outside the tree still held a stream open. What was in the pipe has been read.
+    ClosedOpen,
+    /// The deadline passed while bytes were still coming.
+    CutOff,
+    /// The pump ended before.
+    PumpEnded,
+}
+
+enum Command {
+    Attach(Box<Attach>),
+    Policy { label: Arc<str>, policy: Arc<Policy> },
+    Pattern { capture: u64, pattern: Box<Pattern> },
+    Finish { capture: u64, deadline: Duration, done: oneshot::Sender<CaptureEnd> },
+    Forget { label: Arc<str> },
+    Stop { deadline: Duration, done: oneshot::Sender<()> },
+}
+
+struct Attach {
+    id: u64,
+    label: Arc<str>,
+    policy: Arc<Policy>,
+    sources: Vec<(Stream, Source)>,
+    taps: Taps,
+    status: StatusSlot,
+}
+
+/// Filled by the pump when it carries the command out.
+type StatusSlot = Arc<OnceLock<Arc<StatusCell>>>;
+
+/// The guard's side of the pump. Cheap to clone. When the last one and every [`CaptureHandle`] is gone, the
+/// pump reads what is in the pipes, closes them and ends; nothing waits for it.
+#[derive(Clone)]
+pub struct PumpHandle {
+    commands: mpsc::Sender<Command>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+    captures: Arc<AtomicU64>,
+}
+
+impl PumpHandle {
+    /// Starts the pump's thread. `on_event` is called on it, between two chunks, and must not wait.
+    ///
+    /// # Errors
+    /// The system has no thread, or no event queue, to give.
+    pub fn start(on_event: impl Fn(PumpEvent) + Send + 'static) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        let thread = std::thread::Builder::new()
+            .name("pump".into())
+            .spawn(move || room::run(&runtime, inbox, Box::new(on_event)))?;
+        Ok(PumpHandle { commands, thread: Arc::new(Mutex::new(Some(thread))), captures: Arc::default() })
+    }
+
+    /// Captures the streams of a program that has just been started. Another run of the same label may
+    /// still be draining. The policy holds for the label from here on.
+    ///
+    /// # Errors
+    /// [`PumpRefusal`]; then the sources are dropped, and with them the pipes.
+    pub fn attach(
+        &self,
+        label: &str,
+        policy: Arc<Policy>,
+        sources: Vec<(Stream, Source)>,
+        taps: Taps,
+    ) -> Result<CaptureHandle, PumpRefusal> {
+        if !crate::is_label(label) {
+            return Err(PumpRefusal::BadLabel(label.to_owned()));
+        }
+        let label: Arc<str> = Arc::from(label);
+        let id = self.captures.fetch_add(1, Ordering::Relaxed);
+        let status = StatusSlot::default();
+        let attach = Attach { id, label: label.clone(), policy, sources, taps, status: status.clone() };
+        send(&self.commands, Command::Attach(Box::new(attach)))?;
+        Ok(CaptureHandle { id, label, status, commands: self.commands.clone() })
+    }
+
+    /// Keeps the output of `label` in another way from here on, whichever of its runs it is from.
+    ///
+    /// # Errors
+    /// [`PumpRefusal`].
+    pub fn set_policy(&self, label: &str, policy: Arc<Policy>) -> Result<(), PumpRefusal> {
+        send(&self.commands, Command::Policy { label: Arc::from(label), policy })
+    }
+
+    /// Forgets a label with its counters, once none of its captures is left. Its files stay.
+    ///
+    /// # Errors
+    /// [`PumpRefusal`].
+    pub fn forget(&self, label: &str) -> Result<(), PumpRefusal> {
+        send(&self.commands, Command::Forget { label: Arc::from(label) })
+    }
+
+    /// Finishes every capture as [`CaptureHandle::finish`] does, and ends the thread. The future is ready
+    /// when it has ended; dropping it changes nothing.
+    ///
+    /// # Errors
+    /// [`PumpRefusal`].
+    pub fn stop(&self, deadline: Duration) -> Result<impl Future<Output = ()> + Send + use<>, PumpRefusal> {
+        let (done, ended) = oneshot::channel();
+        send(&self.commands, Command::Stop { deadline, done })?;
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(async move {
+            // An error says that it had ended already.
+            let _ = ended.await;
+            // The thread's last act was to send this; what is left of it takes microseconds.
+            if let Some(thread) = thread {
+                let _ = thread.join();
+            }
+        })
+    }
+}
+
+/// One run's output on its way to the files. Dropping it changes nothing: the streams are read to their
+/// end.
+pub struct CaptureHandle {
+    id: u64,
+    label: Arc<str>,
+    status: StatusSlot,
+    commands: mpsc::Sender<Command>,
+}
+
+impl CaptureHandle {
+    /// Whose output this is.
+    pub fn label(&self) -> &Arc<str> {
+        &self.label
+    }
+
+    /// What became of the output of this label, this run's and earlier ones'. Never waits for the pump.
+    pub fn status(&self) -> CaptureStatus {
+        self.status.get().map(|cell| cell.read()).unwrap_or_default()
+    }
+
+    /// Waits for a line of this run, from those that the pump has not seen yet.
+    ///
+    /// # Errors
+    /// [`PumpRefusal`].
+    pub fn watch(&self, pattern: Pattern) -> Result<(), PumpRefusal> {
+        send(&self.commands, Command::Pattern { capture: self.id, pattern: Box::new(pattern) })
+    }
+
+    /// To be called when the program's tree is gone. Reads what is in the pipes, and closes them when they
+    /// have come to their end, or were silent for [`stream::FINISH_QUIET`], or at the deadline. It begins
+    /// with the call; the future only tells how it ended, and dropping it changes nothing.
+    ///
+    /// # Errors
+    /// [`PumpRefusal`].
+    pub fn finish(&self, deadline: Duration) -> Result<impl Future<Output = CaptureEnd> + Send + use<>, PumpRefusal> {
+        let (done, ended) = oneshot::channel();
+        send(&self.commands, Command::Finish { capture: self.id, deadline, done })?;
+        Ok(async move { ended.await.unwrap_or(CaptureEnd::PumpEnded) })
+    }
+}
+
+/// Puts a command into the queue, without waiting.
+fn send(commands: &mpsc::Sender<Command>, command: Command) -> Result<(), PumpRefusal> {
+    commands.try_send(command).map_err(|error| match error {
+        mpsc::error::TrySendError::Full(_) => PumpRefusal::Busy,
+        mpsc::error::TrySendError::Closed(_) => PumpRefusal::Ended,
+    })
+}

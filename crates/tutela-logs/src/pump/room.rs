@@ -1,0 +1,227 @@
+//! What lives on the pump's thread: the writers, the captures, the shared buffers; and the loop that
+//! carries out commands.
+
+use super::stream::{StreamTask, TURN_BYTES};
+use super::{Attach, CaptureEnd, Command, PumpEvent};
+use crate::policy::{Policy, Stream};
+use crate::tap::Taps;
+use crate::writer::{Batch, Writer};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
+
+/// How long the streams may be read on when every handle was dropped: nobody is left to name a deadline.
+const ORPHAN_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Everything that the tasks of the pump's thread share.
+pub(super) struct Room {
+    pub(super) chunk: RefCell<Box<[u8]>>,
+    pub(super) batch: RefCell<Batch>,
+    pub(super) on_event: Box<dyn Fn(PumpEvent) + Send>,
+    writers: RefCell<HashMap<Arc<str>, Rc<Desk>>>,
+    captures: RefCell<HashMap<u64, Rc<Capture>>>,
+    emptied: Notify,
+}
+
+/// A label's writer and how many captures use it.
+pub(super) struct Desk {
+    pub(super) writer: RefCell<Writer>,
+    users: Cell<usize>,
+}
+
+/// One run of one label.
+pub(super) struct Capture {
+    id: u64,
+    pub(super) label: Arc<str>,
+    pub(super) desk: Rc<Desk>,
+    pub(super) taps: RefCell<Taps>,
+    /// By when it has to end, once that was asked for.
+    pub(super) finish_by: Cell<Option<Instant>>,
+    open: Cell<usize>,
+    end: Cell<CaptureEnd>,
+    wakers: RefCell<[Option<Waker>; 2]>,
+    done: RefCell<Vec<oneshot::Sender<CaptureEnd>>>,
+}
+
+impl Capture {
+    /// Remembers how to wake a stream when the capture is to be finished.
+    pub(super) fn remember(&self, stream: Stream, waker: &Waker) {
+        let slot = &mut self.wakers.borrow_mut()[stream as usize];
+        if !slot.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *slot = Some(waker.clone());
+        }
+    }
+
+    fn finish(&self, by: Instant) {
+        let by = self.finish_by.get().map_or(by, |earlier| earlier.min(by));
+        self.finish_by.set(Some(by));
+        for waker in self.wakers.borrow().iter().flatten() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl Room {
+    /// One of the capture's streams is closed. The worst end of them is the capture's.
+    pub(super) fn stream_ended(&self, capture: &Capture, end: CaptureEnd) {
+        if capture.end.get() == CaptureEnd::Complete || end == CaptureEnd::CutOff {
+            capture.end.set(end);
+        }
+        capture.open.set(capture.open.get() - 1);
+        if capture.open.get() == 0 {
+            self.close(capture);
+        }
+    }
+
+    fn close(&self, capture: &Capture) {
+        self.captures.borrow_mut().remove(&capture.id);
+        capture.desk.users.set(capture.desk.users.get() - 1);
+        if capture.desk.users.get() == 0 {
+            capture.desk.writer.borrow_mut().close();
+        }
+        for done in capture.done.take() {
+            // Nobody waits for it any more.
+            let _ = done.send(capture.end.get());
+        }
+        if self.captures.borrow().is_empty() {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// Tells what happened in a writer.
+    pub(super) fn tell(&self, label: &Arc<str>, writer: &mut Writer) {
+        for event in writer.take_events() {
+            (self.on_event)(PumpEvent::Writer { label: label.clone(), event });
+        }
+    }
+
+    fn desk(&self, label: &Arc<str>, policy: Arc<Policy>) -> Rc<Desk> {
+        let mut writers = self.writers.borrow_mut();
+        if let Some(desk) = writers.get(label) {
+            desk.writer.borrow_mut().set_policy(policy);
+            return desk.clone();
+        }
+        let writer = RefCell::new(Writer::new(label.clone(), policy));
+        let desk = Rc::new(Desk { writer, users: Cell::new(0) });
+        writers.insert(label.clone(), desk.clone());
+        desk
+    }
+
+    fn attach(self: &Rc<Self>, attach: Attach) {
+        let Attach { id, label, policy, sources, taps, status } = attach;
+        let desk = self.desk(&label, policy);
+        desk.users.set(desk.users.get() + 1);
+        // The slot is this attach's own and empty.
+        let _ = status.set(desk.writer.borrow().status_cell().clone());
+        let capture = Rc::new(Capture {
+            id,
+            label,
+            desk,
+            taps: RefCell::new(taps),
+            finish_by: Cell::new(None),
+            // One more than there are streams, until all are opened: so that it cannot end before.
+            open: Cell::new(1),
+            end: Cell::new(CaptureEnd::Complete),
+            wakers: RefCell::default(),
+            done: RefCell::default(),
+        });
+        self.captures.borrow_mut().insert(id, capture.clone());
+        for (stream, source) in sources {
+            match source() {
+                Ok(reader) => {
+                    capture.open.set(capture.open.get() + 1);
+                    tokio::task::spawn_local(StreamTask::new(self.clone(), capture.clone(), stream, reader));
+                }
+                Err(error) => {
+                    let label = capture.label.clone();
+                    let error = format!("failed to open the stream: {error}");
+                    (self.on_event)(PumpEvent::Stream { label, stream, error });
+                }
+            }
+        }
+        self.stream_ended(&capture, CaptureEnd::Complete);
+    }
+
+    fn carry_out(self: &Rc<Self>, command: Command) {
+        match command {
+            Command::Attach(attach) => self.attach(*attach),
+            Command::Policy { label, policy } => {
+                if let Some(desk) = self.writers.borrow().get(&label) {
+                    desk.writer.borrow_mut().set_policy(policy);
+                }
+            }
+            Command::Pattern { capture, pattern } => {
+                if let Some(capture) = self.captures.borrow().get(&capture) {
+                    capture.taps.borrow_mut().patterns.push(*pattern);
+                }
+            }
+            Command::Finish { capture, deadline, done } => match self.captures.borrow().get(&capture) {
+                Some(capture) => {
+                    capture.done.borrow_mut().push(done);
+                    capture.finish(Instant::now() + deadline);
+                }
+                // It came to its end by itself: only then is a capture forgotten before it was finished.
+                None => {
+                    let _ = done.send(CaptureEnd::Complete);
+                }
+            },
+            Command::Forget { label } => {
+                self.writers.borrow_mut().retain(|known, desk| *known != label || desk.users.get() > 0);
+            }
+            // Handled by the loop, which it ends.
+            Command::Stop { .. } => {}
+        }
+    }
+
+    /// Finishes every capture and waits for the last.
+    async fn finish_all(&self, deadline: Duration) {
+        let by = Instant::now() + deadline;
+        let emptied = self.emptied.notified();
+        let captures: Vec<_> = self.captures.borrow().values().cloned().collect();
+        if captures.is_empty() {
+            return;
+        }
+        for capture in captures {
+            capture.finish(by);
+        }
+        emptied.await;
+    }
+}
+
+/// The life of the pump's thread.
+pub(super) fn run(
+    runtime: &tokio::runtime::Runtime,
+    mut inbox: mpsc::Receiver<Command>,
+    on_event: Box<dyn Fn(PumpEvent) + Send>,
+) {
+    let room = Rc::new(Room {
+        chunk: RefCell::new(vec![0; TURN_BYTES].into_boxed_slice()),
+        batch: RefCell::default(),
+        on_event,
+        writers: RefCell::default(),
+        captures: RefCell::default(),
+        emptied: Notify::new(),
+    });
+    let tasks = tokio::task::LocalSet::new();
+    let stopped = tasks.block_on(runtime, async {
+        while let Some(command) = inbox.recv().await {
+            if let Command::Stop { deadline, done } = command {
+                room.finish_all(deadline).await;
+                return Some(done);
+            }
+            room.carry_out(command);
+        }
+        room.finish_all(ORPHAN_DEADLINE).await;
+        None
+    });
+    drop(tasks);
+    if let Some(done) = stopped {
+        // Nobody waits for it any more.
+        let _ = done.send(());
+    }
+}

@@ -1,0 +1,180 @@
+//! One stream's task: reads when there is something to read, within its turn, into the shared buffer.
+
+use super::room::{Capture, Room};
+use super::{CaptureEnd, PumpEvent, Reader};
+use crate::lines::Splitter;
+use crate::policy::Stream;
+use crate::writer::Now;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::ReadBuf;
+use tokio::time::{Instant, Sleep};
+
+/// How much one stream may be read before the others have their turn: a full pipe of the usual size. It is
+/// also the size of the shared buffer.
+pub const TURN_BYTES: usize = 64 * 1024;
+
+/// How long a stream has to be silent, once it is to be finished, to count as drained. What a tree wrote
+/// is in the pipe when the tree is gone; this is for our own event loop to notice it.
+pub const FINISH_QUIET: Duration = Duration::from_millis(50);
+
+/// Reads one stream to its end. What a silent one costs is the size of this.
+pub(super) struct StreamTask {
+    room: Rc<Room>,
+    capture: Rc<Capture>,
+    stream: Stream,
+    reader: Reader,
+    splitter: Splitter,
+    /// Whether the bytes that the splitter holds still have to go to the file.
+    held_is_unwritten: bool,
+    finishing: Option<Box<Finishing>>,
+}
+
+/// Since the stream is to be finished.
+struct Finishing {
+    quiet_since: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl StreamTask {
+    pub(super) fn new(room: Rc<Room>, capture: Rc<Capture>, stream: Stream, reader: Reader) -> Self {
+        let splitter = Splitter::default();
+        StreamTask { room, capture, stream, reader, splitter, held_is_unwritten: false, finishing: None }
+    }
+
+    /// Brings a chunk to the taps and to the disk.
+    fn take(&mut self, length: usize) {
+        let now = Now::read();
+        let room = self.room.clone();
+        let (chunk, mut batch) = (room.chunk.borrow(), room.batch.borrow_mut());
+        let chunk = &chunk[..length];
+        let mut writer = self.capture.desk.writer.borrow_mut();
+        let mut taps = self.capture.taps.borrow_mut();
+        let stamped = writer.is_stamped();
+        if self.held_is_unwritten && !stamped {
+            // The form changed in the middle of a line: its beginning goes as it is, like its end.
+            writer.raw(&mut batch, self.splitter.held(), now);
+        } else if stamped && !self.held_is_unwritten && !self.splitter.held().is_empty() {
+            // Its beginning is in a file already, and must not get there twice.
+            self.splitter.finish(|piece| taps.offer(&self.capture.label, self.stream, piece));
+        }
+        if stamped || taps.active() {
+            self.splitter.feed(chunk, |piece| {
+                taps.offer(&self.capture.label, self.stream, piece);
+                if stamped {
+                    writer.entry(&mut batch, self.stream, piece, now);
+                }
+            });
+        } else {
+            // Nobody looks at lines any more, and what is held is in the file.
+            self.splitter = Splitter::default();
+        }
+        self.held_is_unwritten = stamped && !self.splitter.held().is_empty();
+        if stamped {
+            writer.flush(&mut batch, now);
+        } else {
+            writer.raw(&mut batch, chunk, now);
+        }
+        room.tell(&self.capture.label, &mut writer);
+    }
+
+    /// The stream is over: what is held has no newline to come.
+    fn end(&mut self, end: CaptureEnd) {
+        let now = Now::read();
+        let mut writer = self.capture.desk.writer.borrow_mut();
+        let mut batch = self.room.batch.borrow_mut();
+        let mut taps = self.capture.taps.borrow_mut();
+        if self.held_is_unwritten && !writer.is_stamped() {
+            writer.raw(&mut batch, self.splitter.held(), now);
+            self.held_is_unwritten = false;
+        }
+        self.splitter.finish(|piece| {
+            taps.offer(&self.capture.label, self.stream, piece);
+            if self.held_is_unwritten {
+                writer.entry(&mut batch, self.stream, piece, now);
+            }
+        });
+        writer.flush(&mut batch, now);
+        self.room.tell(&self.capture.label, &mut writer);
+        drop((writer, batch, taps));
+        self.room.stream_ended(&self.capture, end);
+    }
+
+    /// Reads through one turn. `Pending`: nothing there, or the turn is over.
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<CaptureEnd> {
+        let mut taken = 0;
+        while taken < TURN_BYTES {
+            let polled = {
+                let mut chunk = self.room.chunk.borrow_mut();
+                let mut buffer = ReadBuf::new(&mut chunk);
+                self.reader.as_mut().poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
+            };
+            match polled {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0)) => return Poll::Ready(CaptureEnd::Complete),
+                Poll::Ready(Ok(length)) => {
+                    self.take(length);
+                    taken += length;
+                    if let Some(finishing) = &mut self.finishing {
+                        finishing.quiet_since = Instant::now();
+                    }
+                }
+                Poll::Ready(Err(error)) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Poll::Ready(Err(error)) => {
+                    let label = self.capture.label.clone();
+                    let error = format!("failed to read the stream: {error}");
+                    (self.room.on_event)(PumpEvent::Stream { label, stream: self.stream, error });
+                    return Poll::Ready(CaptureEnd::Complete);
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Whether a stream that is to be finished, and gave nothing or its turn's fill, is done with.
+    fn wait_for_finish(&mut self, cx: &mut Context<'_>) -> Poll<CaptureEnd> {
+        let Some(by) = self.capture.finish_by.get() else { return Poll::Pending };
+        let now = Instant::now();
+        let finishing = self.finishing.get_or_insert_with(|| {
+            let timer = Box::pin(tokio::time::sleep_until(by));
+            Box::new(Finishing { quiet_since: now, timer })
+        });
+        let quiet_at = finishing.quiet_since + FINISH_QUIET;
+        if now >= by {
+            return Poll::Ready(if now >= quiet_at { CaptureEnd::ClosedOpen } else { CaptureEnd::CutOff });
+        }
+        if now >= quiet_at {
+            return Poll::Ready(CaptureEnd::ClosedOpen);
+        }
+        finishing.timer.as_mut().reset(by.min(quiet_at));
+        match finishing.timer.as_mut().poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Future for StreamTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let task = &mut *self;
+        task.capture.remember(task.stream, cx.waker());
+        let end = match task.read(cx) {
+            Poll::Ready(end) => end,
+            Poll::Pending => match task.wait_for_finish(cx) {
+                Poll::Ready(end) => end,
+                Poll::Pending => return Poll::Pending,
+            },
+        };
+        task.end(end);
+        Poll::Ready(())
+    }
+}

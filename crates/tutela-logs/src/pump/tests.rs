@@ -1,0 +1,201 @@
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+use super::*;
+use crate::tap;
+use std::sync::mpsc as std_mpsc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+use tokio::io::{AsyncWriteExt, DuplexStream, ReadBuf};
+
+/// Long for a test, so that a busy computer does not fail it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Bench {
+    dir: tempfile::TempDir,
+    pump: PumpHandle,
+    events: std_mpsc::Receiver<PumpEvent>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (tell, events) = std_mpsc::channel();
+        // The test may be over before the pump is.
+        let pump = PumpHandle::start(move |event| drop(tell.send(event))).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Bench { dir: tempfile::tempdir().unwrap(), pump, events, runtime }
+    }
+
+    fn policy(&self, timestamps: bool) -> Arc<Policy> {
+        let dir = self.dir.path().to_owned();
+        Arc::new(Policy { dir, timestamps, rotate_size: None, rotate_every: None, keep: 3 })
+    }
+
+    fn attach(&self, label: &str, timestamps: bool, taps: Taps) -> (CaptureHandle, DuplexStream, DuplexStream) {
+        let (out, out_reader) = tokio::io::duplex(64 * 1024);
+        let (err, err_reader) = tokio::io::duplex(64 * 1024);
+        let sources = vec![(Stream::Out, source(out_reader)), (Stream::Err, source(err_reader))];
+        (self.pump.attach(label, self.policy(timestamps), sources, taps).unwrap(), out, err)
+    }
+
+    fn finish(&self, capture: &CaptureHandle, deadline: Duration) -> CaptureEnd {
+        let end = capture.finish(deadline).unwrap();
+        self.runtime.block_on(async { tokio::time::timeout(PATIENCE, end).await.unwrap() })
+    }
+
+    fn write(&self, pipe: &mut DuplexStream, bytes: &[u8]) {
+        self.runtime.block_on(async { tokio::time::timeout(PATIENCE, pipe.write_all(bytes)).await.unwrap() }).unwrap();
+    }
+
+    fn text(&self, label: &str) -> String {
+        std::fs::read_to_string(self.dir.path().join(format!("{label}.log"))).unwrap()
+    }
+}
+
+fn source(reader: impl AsyncRead + Send + 'static) -> Source {
+    Box::new(|| Ok(Box::pin(reader)))
+}
+
+/// Gives bytes for ever, and is always ready.
+struct Endless;
+
+impl AsyncRead for Endless {
+    fn poll_read(self: Pin<&mut Self>, _cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let line = [b'e'; 99];
+        while buffer.remaining() > line.len() {
+            buffer.put_slice(&line);
+            buffer.put_slice(b"\n");
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn both_streams_reach_the_file_and_the_end_flushes_a_last_line_without_newline() {
+    let bench = Bench::new();
+    let (capture, mut out, mut err) = bench.attach("api-0", true, Taps::default());
+    bench.write(&mut out, b"one\ntwo");
+    bench.write(&mut err, b"bad\n");
+    drop((out, err));
+    assert_eq!(bench.finish(&capture, PATIENCE), CaptureEnd::Complete);
+    let mut lines: Vec<_> = bench.text("api-0").lines().map(|line| line[28..].to_owned()).collect();
+    lines.sort();
+    assert_eq!(lines, ["err bad", "out one", "out+ two"]);
+    let status = capture.status();
+    assert_eq!((status.bytes, status.lines, status.dropped_bytes, status.last_error), (11, 2, 0, None));
+}
+
+#[test]
+fn a_pipe_that_somebody_else_holds_open_is_drained_and_closed_long_before_the_deadline() {
+    let bench = Bench::new();
+    let (capture, mut out, err) = bench.attach("api-0", false, Taps::default());
+    bench.write(&mut out, b"all of it\n");
+    let began = Instant::now();
+    assert_eq!(bench.finish(&capture, Duration::from_secs(3600)), CaptureEnd::ClosedOpen);
+    assert!(began.elapsed() < PATIENCE);
+    assert_eq!(bench.text("api-0"), "all of it\n");
+    drop((out, err));
+}
+
+#[test]
+fn a_stream_that_never_ends_is_cut_off_at_the_deadline_and_starves_nobody() {
+    let bench = Bench::new();
+    let policy = Policy { rotate_size: Some(1024 * 1024), keep: 1, ..(*bench.policy(false)).clone() };
+    let flood = bench.pump.attach("flood", Arc::new(policy), vec![(Stream::Out, source(Endless))], Taps::default());
+    let flood = flood.unwrap();
+    let (quiet, mut out, err) = bench.attach("quiet", false, Taps::default());
+    for _ in 0..20 {
+        bench.write(&mut out, &[b'q'; 64 * 1024]);
+    }
+    drop((out, err));
+    assert_eq!(bench.finish(&quiet, PATIENCE), CaptureEnd::Complete);
+    assert_eq!(quiet.status().bytes, 20 * 64 * 1024);
+    assert_eq!(bench.finish(&flood, Duration::from_millis(20)), CaptureEnd::CutOff);
+    assert!(flood.status().bytes > 0);
+}
+
+#[test]
+fn the_next_run_appends_to_the_file_while_the_one_before_still_drains() {
+    let bench = Bench::new();
+    let (old, mut old_out, _old_err) = bench.attach("api-0", false, Taps::default());
+    bench.write(&mut old_out, b"old 1\n");
+    let (new, mut new_out, new_err) = bench.attach("api-0", false, Taps::default());
+    bench.write(&mut new_out, b"new 1\n");
+    bench.write(&mut old_out, b"old 2\n");
+    drop((new_out, new_err));
+    assert_eq!(bench.finish(&new, PATIENCE), CaptureEnd::Complete);
+    bench.finish(&old, PATIENCE);
+    let mut lines: Vec<_> = bench.text("api-0").lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines, ["new 1", "old 1", "old 2"]);
+    assert_eq!(old.status(), new.status());
+}
+
+#[test]
+fn the_form_can_change_while_a_line_is_half_written_and_no_byte_is_lost_or_doubled() {
+    let bench = Bench::new();
+    let (tap, mut lines) = tap::console();
+    let (capture, mut out, err) =
+        bench.attach("api-0", true, Taps { console: Some(tap.clone()), patterns: Vec::new() });
+    let seen = |count: u64| {
+        let began = Instant::now();
+        while capture.status().bytes < count {
+            assert!(began.elapsed() < PATIENCE);
+            std::thread::yield_now();
+        }
+    };
+    bench.write(&mut out, b"one\nhalf ");
+    seen(4);
+    bench.pump.set_policy("api-0", bench.policy(false)).unwrap();
+    bench.write(&mut out, b"and half\nthird ");
+    seen(24);
+    bench.pump.set_policy("api-0", bench.policy(true)).unwrap();
+    bench.write(&mut out, b"part\n");
+    drop((out, err));
+    assert_eq!(bench.finish(&capture, PATIENCE), CaptureEnd::Complete);
+    assert_eq!(capture.status().bytes, b"one\nhalf and half\nthird part\n".len() as u64);
+    let mut raw = Vec::new();
+    for entry in crate::read::tail(bench.dir.path(), "api-0", 100).unwrap() {
+        entry.unwrap().write_raw(&mut raw).unwrap();
+    }
+    assert_eq!(String::from_utf8(raw).unwrap(), "one\nhalf and half\nthird part\n");
+    let console: Vec<u8> = lines.wait(PATIENCE).unwrap().lines.iter().flat_map(|line| line.bytes.to_vec()).collect();
+    assert_eq!(String::from_utf8(console).unwrap(), "onehalf and halfthird part");
+}
+
+#[test]
+fn a_pattern_that_comes_later_sees_the_lines_from_then_on() {
+    let bench = Bench::new();
+    let (capture, mut out, _err) = bench.attach("api-0", false, Taps::default());
+    let (tell, told) = std_mpsc::channel();
+    let pattern = tap::Pattern::new(|line| line == b"ready", move |stream, _| tell.send(stream).unwrap());
+    capture.watch(pattern).unwrap();
+    // Commands and bytes reach the pump on different ways; a finished attach says that both are through.
+    let (marker, ..) = bench.attach("marker", false, Taps::default());
+    bench.finish(&marker, PATIENCE);
+    bench.write(&mut out, b"not\nrea");
+    bench.write(&mut out, b"dy\n");
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Stream::Out);
+}
+
+#[test]
+fn a_stream_that_breaks_or_cannot_be_opened_is_told_and_ends() {
+    let bench = Bench::new();
+    let sources: Vec<(Stream, Source)> = vec![(Stream::Out, Box::new(|| Err(io::Error::other("no pipe"))))];
+    let capture = bench.pump.attach("api-0", bench.policy(true), sources, Taps::default()).unwrap();
+    assert_eq!(bench.finish(&capture, PATIENCE), CaptureEnd::Complete);
+    let event = bench.events.recv_timeout(PATIENCE).unwrap();
+    assert!(matches!(event, PumpEvent::Stream { stream: Stream::Out, .. }), "{event:?}");
+}
+
+#[test]
+fn a_stop_finishes_every_capture_and_later_commands_are_refused() {
+    let bench = Bench::new();
+    let (capture, mut out, _err) = bench.attach("api-0", true, Taps::default());
+    bench.write(&mut out, b"last words");
+    let stopped = bench.pump.stop(PATIENCE).unwrap();
+    bench.runtime.block_on(async { tokio::time::timeout(PATIENCE, stopped).await.unwrap() });
+    assert!(bench.text("api-0").ends_with("out+ last words\n"));
+    assert_eq!(capture.finish(PATIENCE).err(), Some(PumpRefusal::Ended));
+    let refused = bench.pump.attach("a/b", bench.policy(true), Vec::new(), Taps::default());
+    assert!(matches!(refused.err(), Some(PumpRefusal::BadLabel(_))));
+}

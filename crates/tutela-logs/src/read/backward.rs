@@ -1,0 +1,72 @@
+//! From the end of a file backwards: where do its last so many wanted lines begin?
+
+use super::Query;
+use super::entry::{head, is_wanted};
+use crate::stamp::{StampReader, Wall};
+use crate::writer::{ENTRY_BYTES_MAX, read_up_to};
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
+
+/// How much is read at once.
+const BLOCK_BYTES: u64 = 64 * 1024;
+
+/// How much of a line is needed to know whether it is wanted: less than the shortest block overlap.
+const HEAD_BYTES: usize = 64;
+
+/// Looks for the `want`th wanted line from the end. Answers where it begins, or how many wanted lines there
+/// are if that is fewer. `written` is the time of lines that have none of their own.
+pub(super) fn start_of_last(
+    file: &mut File,
+    length: u64,
+    stamped: bool,
+    written: Wall,
+    query: &Query,
+    want: usize,
+) -> io::Result<Result<u64, usize>> {
+    let (mut stamps, mut found) = (StampReader::default(), 0);
+    let mut counts = |line: &[u8]| {
+        let head = head(line, stamped, &mut stamps);
+        is_wanted(query, head.origin, head.at.unwrap_or(written))
+    };
+    // The block, and behind it the first bytes of the block after it: a line's head may lie across.
+    let mut block = vec![0; BLOCK_BYTES as usize + HEAD_BYTES];
+    let (mut end, mut after) = (length, Vec::new());
+    // A newline at the very end closes the last line and begins none.
+    let mut is_end = true;
+    while end > 0 {
+        let start = end.saturating_sub(BLOCK_BYTES);
+        let size = (end - start) as usize;
+        file.seek(SeekFrom::Start(start))?;
+        let size = read_up_to(file, &mut block[..size])?;
+        let filled = size + after.len();
+        block[size..filled].copy_from_slice(&after);
+        for newline in memchr::memrchr_iter(b'\n', &block[..size]) {
+            let begins_line = !(is_end && newline + 1 == size);
+            is_end = false;
+            if begins_line && counts(line_at(&block[..filled], newline + 1)) {
+                found += 1;
+                if found == want {
+                    return Ok(Ok(start + newline as u64 + 1));
+                }
+            }
+        }
+        is_end = false;
+        if start == 0 && filled > 0 && counts(line_at(&block[..filled], 0)) {
+            found += 1;
+            if found == want {
+                return Ok(Ok(0));
+            }
+        }
+        after = block[..size.min(HEAD_BYTES)].to_vec();
+        end = start;
+    }
+    Ok(Err(found))
+}
+
+/// The line that begins at `from`, as far as it is needed.
+fn line_at(bytes: &[u8], from: usize) -> &[u8] {
+    let rest = &bytes[from..bytes.len().min(from + HEAD_BYTES)];
+    memchr::memchr(b'\n', rest).map_or(rest, |end| &rest[..end])
+}
+
+const _: () = assert!(HEAD_BYTES < ENTRY_BYTES_MAX && (HEAD_BYTES as u64) < BLOCK_BYTES);

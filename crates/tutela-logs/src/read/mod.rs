@@ -1,0 +1,181 @@
+//! Files back to lines: across rotation, in order, with filters, and followed as they grow.
+//!
+//! Called by `tutela logs` and by the API; no guard needs to be running. A [`LogReader`] begins where its
+//! [`Query`] says and gives one [`Entry`] after the other, of several labels in the order of time. As an
+//! iterator it ends where the files ended when it was made; [`LogReader::next_entry`] goes on and waits.
+//!
+//! # Time in files without timestamps
+//!
+//! Their lines have no time of their own. They count as written when their file was written last, so time
+//! filters take or leave whole files there, and [`LogReader::time_is_coarse`] says that this happened.
+//!
+//! # Limits
+//!
+//! Memory: one block and one long line per label, whatever the size of the files. Files that are removed
+//! by retention before they were reached are missing, without a note. When several labels grow at once, a
+//! line that reaches its file late comes after later ones of other labels.
+//!
+//! Deliberately absent: patterns (the caller has the text), an index.
+
+mod backward;
+mod entry;
+#[cfg(test)]
+mod tests;
+mod track;
+
+pub use entry::{Entry, Origin};
+
+use crate::policy::Stream;
+use crate::stamp::Wall;
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use track::Track;
+
+/// How often a followed file is looked at. People do not see the difference to at once, and five looks a
+/// second at a file's size cost nothing.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Which files: those of `label` in `dir`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The folder.
+    pub dir: PathBuf,
+    /// The label.
+    pub label: String,
+}
+
+/// Which lines. The default: all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Query {
+    /// Not before this moment.
+    pub since: Option<Wall>,
+    /// Before this moment.
+    pub until: Option<Wall>,
+    /// Of this stream only. Files without timestamps do not know it; theirs are left out then.
+    pub stream: Option<Stream>,
+    /// Of those, the last so many. What comes while following is not counted.
+    pub last: Option<usize>,
+}
+
+/// Reads the files of one label or of several.
+#[derive(Debug)]
+pub struct LogReader {
+    tracks: Vec<Track>,
+    query: Query,
+    /// The last lines of several labels, already in order.
+    ready: VecDeque<Entry>,
+    coarse: bool,
+}
+
+/// The last `n` lines of a label.
+///
+/// # Errors
+/// The folder or a file cannot be read. Files that are not there are no error: there are no lines then.
+pub fn tail(dir: &Path, label: &str, n: usize) -> io::Result<LogReader> {
+    LogReader::open(&[place(dir, label)], Query { last: Some(n), ..Query::default() })
+}
+
+/// The lines of a label from a moment on.
+///
+/// # Errors
+/// As [`tail`].
+pub fn since(dir: &Path, label: &str, moment: Wall) -> io::Result<LogReader> {
+    LogReader::open(&[place(dir, label)], Query { since: Some(moment), ..Query::default() })
+}
+
+fn place(dir: &Path, label: &str) -> Place {
+    Place { dir: dir.to_owned(), label: label.to_owned() }
+}
+
+impl LogReader {
+    /// Finds where to begin.
+    ///
+    /// # Errors
+    /// As [`tail`].
+    pub fn open(places: &[Place], query: Query) -> io::Result<Self> {
+        let mut reader = LogReader { tracks: Vec::new(), query, ready: VecDeque::new(), coarse: false };
+        for place in places {
+            let (track, coarse) = Track::open(place, &query)?;
+            reader.coarse |= coarse;
+            reader.tracks.push(track);
+        }
+        if let (Some(last), 2..) = (query.last, reader.tracks.len()) {
+            // Each label has its last lines; of all of them only the last are wanted.
+            let mut kept = VecDeque::new();
+            while let Some(entry) = reader.pull()? {
+                kept.push_back(entry);
+                if kept.len() > last {
+                    kept.pop_front();
+                }
+            }
+            reader.ready = kept;
+        }
+        Ok(reader)
+    }
+
+    /// Whether a time filter had to take or leave whole files.
+    pub fn time_is_coarse(&self) -> bool {
+        self.coarse
+    }
+
+    /// The next line, waiting for it where there is none. To drop the future loses nothing.
+    ///
+    /// # Errors
+    /// A file cannot be read. It can be called again.
+    pub async fn next_entry(&mut self) -> io::Result<Entry> {
+        loop {
+            if let Some(entry) = self.next_now()? {
+                return Ok(entry);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// The next line if there is one by now, also behind the end that the files had at first. After `None`
+    /// the files are looked at again, so whoever loops over this waits in between.
+    ///
+    /// # Errors
+    /// As [`LogReader::next_entry`].
+    pub fn next_now(&mut self) -> io::Result<Option<Entry>> {
+        for track in &mut self.tracks {
+            track.follow();
+        }
+        let next = match self.ready.pop_front() {
+            Some(entry) => Some(entry),
+            None => self.pull()?,
+        };
+        if next.is_none() {
+            for track in &mut self.tracks {
+                track.look_again();
+            }
+        }
+        Ok(next)
+    }
+
+    /// The earliest of what the labels have.
+    fn pull(&mut self) -> io::Result<Option<Entry>> {
+        let mut first: Option<(Wall, usize)> = None;
+        for (index, track) in self.tracks.iter_mut().enumerate() {
+            if let Some(at) = track.peek(&self.query)?
+                && first.is_none_or(|(earliest, _)| at < earliest)
+            {
+                first = Some((at, index));
+            }
+        }
+        Ok(first.and_then(|(_, index)| self.tracks[index].take()))
+    }
+}
+
+/// Ends where the files ended when the reader was opened.
+impl Iterator for LogReader {
+    type Item = io::Result<Entry>;
+
+    fn next(&mut self) -> Option<io::Result<Entry>> {
+        match self.ready.pop_front() {
+            Some(entry) => Some(Ok(entry)),
+            None => self.pull().transpose(),
+        }
+    }
+}

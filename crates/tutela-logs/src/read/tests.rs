@@ -1,0 +1,226 @@
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+use super::*;
+use crate::lines::Splitter;
+use crate::policy::Policy;
+use crate::writer::{Batch, Now, Writer};
+use proptest::prelude::*;
+use std::sync::Arc;
+
+/// Micros of the first moment of a test.
+const START: u64 = 1_795_209_825_000_000;
+
+/// Writes files as the pump does, one second a chunk.
+struct Pen {
+    writer: Writer,
+    batch: Batch,
+    splitters: [Splitter; 2],
+    now: Now,
+}
+
+impl Pen {
+    fn new(dir: &Path, label: &str, timestamps: bool, rotate_size: Option<u64>) -> Self {
+        let policy = Policy { dir: dir.to_owned(), timestamps, rotate_size, rotate_every: None, keep: 10_000 };
+        let now = Now { wall: Wall::from_micros(START), tick: std::time::Instant::now() };
+        let writer = Writer::new(Arc::from(label), Arc::new(policy));
+        Pen { writer, batch: Batch::default(), splitters: Default::default(), now }
+    }
+
+    fn put(&mut self, stream: Stream, chunk: &[u8]) {
+        let Pen { writer, batch, splitters, now } = self;
+        if writer.is_stamped() {
+            splitters[stream as usize].feed(chunk, |piece| writer.entry(batch, stream, piece, *now));
+            writer.flush(batch, *now);
+        } else {
+            writer.raw(batch, chunk, *now);
+        }
+        self.now.wall = Wall::from_micros(self.now.wall.as_micros() + 1_000_000);
+    }
+
+    fn finish(&mut self) {
+        let Pen { writer, batch, splitters, now } = self;
+        for (splitter, stream) in splitters.iter_mut().zip([Stream::Out, Stream::Err]) {
+            splitter.finish(|piece| writer.entry(batch, stream, piece, *now));
+        }
+        writer.flush(batch, *now);
+    }
+}
+
+fn texts(reader: LogReader) -> Vec<String> {
+    reader.map(|entry| String::from_utf8(entry.unwrap().text).unwrap()).collect()
+}
+
+fn numbers(range: std::ops::Range<u32>) -> Vec<String> {
+    range.map(|number| number.to_string()).collect()
+}
+
+fn at(second: u64) -> Wall {
+    Wall::from_micros(START + second * 1_000_000)
+}
+
+#[test]
+fn nothing_written_is_no_error() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(texts(tail(&dir.path().join("none"), "api-0", 10).unwrap()), Vec::<String>::new());
+}
+
+#[test]
+fn the_last_lines_come_from_as_many_files_as_it_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    for (label, timestamps) in [("a", true), ("b", false)] {
+        let mut pen = Pen::new(dir.path(), label, timestamps, Some(100));
+        for number in 0..50 {
+            pen.put(Stream::Out, format!("{number}\n").as_bytes());
+        }
+        for n in [0, 1, 2, 7, 49, 50, 1000] {
+            let first = 50u32.saturating_sub(n);
+            assert_eq!(texts(tail(dir.path(), label, n as usize).unwrap()), numbers(first..50), "{label} {n}");
+        }
+    }
+}
+
+#[test]
+fn the_last_lines_of_a_large_file_are_found_across_blocks() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pen = Pen::new(dir.path(), "a", true, None);
+    let mut expected = Vec::new();
+    for number in 0..3000usize {
+        let (stream, text) = (if number % 3 == 0 { Stream::Err } else { Stream::Out }, "y".repeat(number % 200));
+        pen.put(stream, format!("{number} {text}\n").as_bytes());
+        if stream == Stream::Err {
+            expected.push(format!("{number} {text}"));
+        }
+    }
+    for n in [1, 10, 500, 999, 1000] {
+        let query = Query { last: Some(n), stream: Some(Stream::Err), ..Query::default() };
+        let found = texts(LogReader::open(&[place(dir.path(), "a")], query).unwrap());
+        assert!(found == expected[1000 - n..], "last {n}");
+    }
+}
+
+#[test]
+fn times_and_streams_filter_lines_across_rotation() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pen = Pen::new(dir.path(), "a", true, Some(200));
+    for number in 0..40 {
+        pen.put(if number % 2 == 0 { Stream::Out } else { Stream::Err }, format!("{number}\n").as_bytes());
+    }
+    assert_eq!(texts(since(dir.path(), "a", at(33)).unwrap()), numbers(33..40));
+    let query = Query { since: Some(at(10)), until: Some(at(15)), stream: Some(Stream::Out), last: None };
+    let reader = LogReader::open(&[place(dir.path(), "a")], query).unwrap();
+    assert!(!reader.time_is_coarse());
+    assert_eq!(texts(reader), ["10", "12", "14"]);
+    let query = Query { until: Some(at(20)), last: Some(3), ..Query::default() };
+    assert_eq!(texts(LogReader::open(&[place(dir.path(), "a")], query).unwrap()), ["17", "18", "19"]);
+}
+
+#[test]
+fn a_file_without_timestamps_is_taken_or_left_as_a_whole_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    Pen::new(dir.path(), "a", false, None).put(Stream::Out, b"one\ntwo\n");
+    let hour = Duration::from_secs(3600);
+    let reader = since(dir.path(), "a", Wall::now().before(hour)).unwrap();
+    assert!(reader.time_is_coarse());
+    assert_eq!(texts(reader), ["one", "two"]);
+    let later = Wall::from_micros(Wall::now().as_micros() + 3_600_000_000);
+    assert_eq!(texts(since(dir.path(), "a", later).unwrap()), Vec::<String>::new());
+}
+
+#[test]
+fn several_labels_come_in_the_order_of_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pens = ["a", "b", "c"].map(|label| Pen::new(dir.path(), label, true, Some(150)));
+    for number in 0..60usize {
+        let pen = &mut pens[number % 3];
+        pen.now.wall = at(number as u64);
+        pen.put(Stream::Out, format!("{number}\n").as_bytes());
+    }
+    let places = ["a", "b", "c"].map(|label| place(dir.path(), label));
+    assert_eq!(texts(LogReader::open(&places, Query::default()).unwrap()), numbers(0..60));
+    let query = Query { last: Some(10), ..Query::default() };
+    assert_eq!(texts(LogReader::open(&places, query).unwrap()), numbers(50..60));
+}
+
+#[test]
+fn following_sees_every_line_once_across_rotation_and_half_a_line_not_before_it_is_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    for (label, timestamps) in [("a", true), ("b", false)] {
+        let mut pen = Pen::new(dir.path(), label, timestamps, Some(120));
+        let mut reader =
+            LogReader::open(&[place(dir.path(), label)], Query { last: Some(3), ..Query::default() }).unwrap();
+        let mut seen = Vec::new();
+        for number in 0..200 {
+            pen.put(Stream::Out, format!("{number}").as_bytes());
+            pen.put(Stream::Out, b"\n");
+            if number % 7 == 0 {
+                while let Some(entry) = reader.next_now().unwrap() {
+                    seen.push(String::from_utf8(entry.text).unwrap());
+                }
+            }
+        }
+        // One look finds that a file was rotated, the next one may find the one after it.
+        for _ in 0..3 {
+            while let Some(entry) = reader.next_now().unwrap() {
+                seen.push(String::from_utf8(entry.text).unwrap());
+            }
+        }
+        assert_eq!(seen, numbers(0..200), "{label}");
+    }
+}
+
+#[test]
+fn following_shows_an_unended_line_of_a_raw_file_once_it_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pen = Pen::new(dir.path(), "a", false, None);
+    pen.put(Stream::Out, b"password: ");
+    let mut reader = LogReader::open(&[place(dir.path(), "a")], Query { last: Some(0), ..Query::default() }).unwrap();
+    assert_eq!(reader.next_now().unwrap(), None);
+    pen.put(Stream::Out, b"again: ");
+    assert_eq!(reader.next_now().unwrap(), None);
+    let entry = reader.next_now().unwrap().unwrap();
+    assert_eq!((&entry.text[..], entry.ended), (&b"again: "[..], false));
+}
+
+#[test]
+fn a_followed_line_wakes_who_waits_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pen = Pen::new(dir.path(), "a", true, None);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let mut reader = tail(dir.path(), "a", 5).unwrap();
+    let entry = runtime.block_on(async {
+        let write = async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            pen.put(Stream::Err, b"late\n");
+        };
+        tokio::join!(reader.next_entry(), write).0.unwrap()
+    });
+    assert_eq!((&entry.text[..], entry.origin), (&b"late"[..], Origin::Stream(Stream::Err)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn each_streams_bytes_come_back_exactly(
+        chunks in prop::collection::vec((any::<bool>(), prop::collection::vec(
+            prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()], 0..600), 1usize..60), 0..20),
+        limit in prop::option::of(1u64..9000),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut pen = Pen::new(dir.path(), "a", true, limit);
+        let mut wanted = [Vec::new(), Vec::new()];
+        for (is_err, part, times) in chunks {
+            let chunk = part.repeat(times);
+            let stream = if is_err { Stream::Err } else { Stream::Out };
+            pen.put(stream, &chunk);
+            wanted[stream as usize].extend(chunk);
+        }
+        pen.finish();
+        let mut found = [Vec::new(), Vec::new()];
+        for entry in LogReader::open(&[place(dir.path(), "a")], Query::default()).unwrap() {
+            let entry = entry.unwrap();
+            let Origin::Stream(stream) = entry.origin else { panic!("{entry:?}") };
+            entry.write_raw(&mut found[stream as usize]).unwrap();
+        }
+        prop_assert!(found == wanted);
+    }
+}

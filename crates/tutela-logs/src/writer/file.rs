@@ -1,0 +1,224 @@
+//! The one open file of a writer: opened, rotated, pruned.
+
+use super::Now;
+use super::entry::{PREFIX_BYTES, parse};
+use crate::files;
+use crate::policy::Policy;
+use crate::stamp::{StampReader, Stamper, Wall};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::time::{Duration, Instant};
+
+/// How often a file in use is looked for under its name. Somebody may have removed or emptied it; until
+/// that is noticed bytes go where nobody finds them.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The wait after a rotation that did not work. Meanwhile the file grows; nothing is lost.
+const ROTATE_RETRY: Duration = Duration::from_secs(1);
+
+/// A file to write to, and what went wrong beside it without standing in its way.
+pub(super) struct Opened {
+    pub(super) file: OpenFile,
+    pub(super) blemish: Option<io::Error>,
+}
+
+/// The file being written.
+pub(super) struct OpenFile {
+    file: File,
+    pub(super) size: u64,
+    /// Whether the next byte begins a line.
+    pub(super) at_line_start: bool,
+    born: Wall,
+    look_at: Instant,
+    rotate_not_before: Option<Instant>,
+}
+
+impl OpenFile {
+    /// Opens the current file and looks at what is in it: one that is written in the other form is rotated
+    /// away, an entry that was cut off by a power cut gets an end.
+    pub(super) fn open(policy: &Policy, label: &str, now: Now) -> io::Result<Opened> {
+        let mut open = Self::append(policy, label, now)?;
+        if open.size == 0 {
+            return Ok(Opened { file: open, blemish: None });
+        }
+        let mut head = [0; PREFIX_BYTES + 1];
+        open.file.seek(SeekFrom::Start(0))?;
+        let length = read_up_to(&mut open.file, &mut head)?;
+        let stamped = is_stamped(&head[..length]);
+        let mut last = [b'\n'];
+        open.file.seek(SeekFrom::End(-1))?;
+        read_up_to(&mut open.file, &mut last)?;
+        open.at_line_start = last == *b"\n";
+        if stamped != policy.timestamps {
+            return open.rotate(policy, label, now);
+        }
+        if stamped && !open.at_line_start {
+            open.write(b"\n").1?;
+        }
+        Ok(Opened { file: open, blemish: None })
+    }
+
+    fn append(policy: &Policy, label: &str, now: Now) -> io::Result<Self> {
+        let path = files::current(&policy.dir, label);
+        let options = || OpenOptions::new().append(true).read(true).create(true).open(&path);
+        let file = match options() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                std::fs::create_dir_all(&policy.dir)?;
+                options()?
+            }
+            other => other?,
+        };
+        let metadata = file.metadata()?;
+        let size = metadata.len();
+        // A file system without birth times answers with the last write: the file seems younger.
+        let born = if size == 0 {
+            now.wall
+        } else {
+            metadata.created().or_else(|_| metadata.modified()).map_or(now.wall, Wall::from)
+        };
+        let look_at = now.tick + LOOK_EVERY;
+        Ok(OpenFile { file, size, at_line_start: true, born, look_at, rotate_not_before: None })
+    }
+
+    /// Whether it has to be rotated before the next byte. Only at the start of a line, but for a line that
+    /// does not end: `overrun` bytes behind the limit are enough.
+    pub(super) fn is_due(&self, policy: &Policy, now: Now, overrun: u64) -> bool {
+        if self.size == 0 || self.rotate_not_before.is_some_and(|moment| now.tick < moment) {
+            return false;
+        }
+        let large = policy.rotate_size.is_some_and(|limit| {
+            self.size >= limit && (self.at_line_start || self.size >= limit.saturating_add(overrun))
+        });
+        let old = policy.rotate_every.is_some_and(|limit| self.at_line_start && now.wall.since(self.born) >= limit);
+        large || old
+    }
+
+    /// Renames it after this moment, removes the oldest beyond what is kept, and opens the next one. Where
+    /// the renaming does not work the same file is gone on with, to be tried again later: a file that is
+    /// too long, or of two forms, is better than a byte lost.
+    pub(super) fn rotate(self, policy: &Policy, label: &str, now: Now) -> io::Result<Opened> {
+        let at_line_start = self.at_line_start;
+        // Closed first: some systems do not rename an open file.
+        drop(self);
+        match rename_after(policy, label, now.wall) {
+            Ok(()) => {
+                let blemish = prune(policy, label).err();
+                Ok(Opened { file: Self::append(policy, label, now)?, blemish })
+            }
+            Err(error) => {
+                let mut file = Self::append(policy, label, now)?;
+                file.at_line_start = at_line_start;
+                file.rotate_not_before = Some(now.tick + ROTATE_RETRY);
+                Ok(Opened { file, blemish: Some(error) })
+            }
+        }
+    }
+
+    /// Whether the file is still the one under its name; asked at most every [`LOOK_EVERY`].
+    pub(super) fn is_lost(&mut self, policy: &Policy, label: &str, now: Now) -> bool {
+        if now.tick < self.look_at {
+            return false;
+        }
+        self.look_at = now.tick + LOOK_EVERY;
+        // We alone write to it and know its size: another size is another file, or an emptied one.
+        match std::fs::metadata(files::current(&policy.dir, label)) {
+            Ok(metadata) => metadata.len() != self.size,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+
+    /// Writes as much of `bytes` as it can: how much, and why not all.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
+        let mut written = 0;
+        let result = loop {
+            if written == bytes.len() {
+                break Ok(());
+            }
+            match self.file.write(&bytes[written..]) {
+                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Err(error),
+            }
+        };
+        if written > 0 {
+            self.size += written as u64;
+            self.at_line_start = bytes[written - 1] == b'\n';
+        }
+        (written, result)
+    }
+
+    /// Takes back the last `count` bytes. Where that fails they stay, as half an entry.
+    pub(super) fn take_back(&mut self, count: usize) {
+        let size = self.size - count as u64;
+        if count > 0 && self.file.set_len(size).is_ok() {
+            self.size = size;
+            self.at_line_start = true;
+        }
+    }
+}
+
+/// Gives the current file the name of a moment: this one, but behind every rotated file that exists, even
+/// when the clock was set back.
+fn rename_after(policy: &Policy, label: &str, at: Wall) -> io::Result<()> {
+    let mut stamper = Stamper::default();
+    let mut stamp = stamper.name(at);
+    if let Some(last) = files::rotated_stamps(&policy.dir, label)?.pop()
+        && last >= stamp
+    {
+        let micros = micros_of(&last).unwrap_or_else(|| at.as_micros());
+        stamp = stamper.name(Wall::from_micros(micros + 1));
+    }
+    match std::fs::rename(files::current(&policy.dir, label), files::rotated(&policy.dir, label, &stamp)) {
+        // Somebody removed it: there is nothing to rotate.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// The moment in the name of a rotated file.
+fn micros_of(name: &str) -> Option<u64> {
+    let digits = |from: usize, to: usize| name.get(from..to);
+    let text = format!(
+        "{}-{}-{}T{}:{}:{}",
+        digits(0, 4)?,
+        digits(4, 6)?,
+        digits(6, 8)?,
+        digits(9, 11)?,
+        digits(11, 13)?,
+        digits(13, 23)?
+    );
+    StampReader::default().read(text.as_bytes()).map(Wall::as_micros)
+}
+
+/// Removes the oldest rotated files beyond what is kept.
+pub(super) fn prune(policy: &Policy, label: &str) -> io::Result<()> {
+    let stamps = files::rotated_stamps(&policy.dir, label)?;
+    let keep = usize::try_from(policy.keep).unwrap_or(usize::MAX);
+    for stamp in &stamps[..stamps.len().saturating_sub(keep)] {
+        match std::fs::remove_file(files::rotated(&policy.dir, label, stamp)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file that begins like this has timestamps.
+pub(crate) fn is_stamped(head: &[u8]) -> bool {
+    parse(head, &mut StampReader::default()).is_some()
+}
+
+/// Fills `buffer` from the file as far as the file goes.
+pub(crate) fn read_up_to(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}

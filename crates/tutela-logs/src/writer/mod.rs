@@ -1,0 +1,326 @@
+//! One label's file: what is written to it, when it is rotated, and what happens when the disk refuses.
+//!
+//! Called by the pump, from one thread. A [`Writer`] opens its file at the first byte, so a silent program
+//! costs none. It writes with plain calls that return when the system has the bytes; where a disk hangs
+//! the pump hangs with it and the programs wait at their full pipes. That is the policy: a program that
+//! waits loses no line.
+//!
+//! # When the disk refuses
+//!
+//! ```text
+//!            write, open or truncate refused
+//!   fine ───────────────────────────────────▶ failing ──┐ every RETRY_EVERY one try;
+//!     ▲                                          │  ▲   │ what comes in between is
+//!     └──────────────────────────────────────────┘  └───┘ dropped and counted
+//!          a try works: a `gap` entry says what is missing
+//! ```
+//!
+//! The program is not stopped by a full disk, and never waits for one. Both edges are a [`WriterEvent`].
+//! A write that was refused half-way leaves whole entries only; in a file without timestamps the bytes
+//! that fitted stay.
+//!
+//! Files are in the order in which the pump read; one stream's bytes are always in their own order.
+
+mod entry;
+mod file;
+mod status;
+#[cfg(test)]
+mod tests;
+
+pub use entry::Batch;
+pub(crate) use entry::{ENTRY_BYTES_MAX, parse};
+pub(crate) use file::{is_stamped, read_up_to};
+pub use status::CaptureStatus;
+pub(crate) use status::StatusCell;
+
+use crate::files;
+use crate::lines::{LINE_BYTES_MAX, Piece};
+use crate::policy::{Policy, Stream};
+use crate::stamp::Wall;
+use file::{OpenFile, Opened};
+use status::Count;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The wait between two tries to write to a disk that refuses. Short enough that little more is lost once
+/// there is room again; long enough that a flood of output is not a flood of failing calls.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// A moment on both clocks: one for people, one for waits.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// For stamps, names and ages of files.
+    pub wall: Wall,
+    /// For the time between two tries.
+    pub tick: Instant,
+}
+
+impl Now {
+    /// Reads both clocks.
+    pub fn read() -> Self {
+        Now { wall: Wall::now(), tick: Instant::now() }
+    }
+}
+
+/// What somebody should hear about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriterEvent {
+    /// The disk began to refuse; output is dropped from here on.
+    Failing {
+        /// Which file, and why.
+        error: String,
+    },
+    /// It takes output again.
+    Recovered {
+        /// How many bytes of the program are missing.
+        dropped_bytes: u64,
+        /// How many of its lines are missing or not whole.
+        dropped_lines: u64,
+    },
+}
+
+/// Writes one label's file. Dropping it closes the file; there is nothing that it holds back.
+pub struct Writer {
+    label: Arc<str>,
+    policy: Arc<Policy>,
+    status: Arc<StatusCell>,
+    open: Option<OpenFile>,
+    trouble: Option<Box<Trouble>>,
+    events: Vec<WriterEvent>,
+}
+
+/// Since the disk refuses.
+struct Trouble {
+    retry_at: Instant,
+    error: String,
+    /// Missing, and not yet said so in the file.
+    untold: Count,
+    /// Missing altogether.
+    missing: Count,
+}
+
+impl Writer {
+    /// A writer that has not touched the disk yet. `label` satisfies [`crate::is_label`].
+    pub fn new(label: Arc<str>, policy: Arc<Policy>) -> Self {
+        Writer { label, policy, status: Arc::default(), open: None, trouble: None, events: Vec::new() }
+    }
+
+    /// Whose output this is.
+    pub fn label(&self) -> &Arc<str> {
+        &self.label
+    }
+
+    /// Whether entries are wanted, else bytes.
+    pub fn is_stamped(&self) -> bool {
+        self.policy.timestamps
+    }
+
+    /// What became of the output so far.
+    pub fn status(&self) -> CaptureStatus {
+        self.status.read()
+    }
+
+    pub(crate) fn status_cell(&self) -> &Arc<StatusCell> {
+        &self.status
+    }
+
+    /// Keeps output in another way from here on. Files of another folder or form stay as they are.
+    pub fn set_policy(&mut self, policy: Arc<Policy>) {
+        if *policy == *self.policy {
+            return;
+        }
+        if policy.dir != self.policy.dir || policy.timestamps != self.policy.timestamps {
+            self.open = None;
+        }
+        let fewer = policy.keep < self.policy.keep;
+        self.policy = policy;
+        if fewer && let Err(error) = file::prune(&self.policy, &self.label) {
+            self.blemish(&error);
+        }
+    }
+
+    /// Closes the file until the next byte.
+    pub fn close(&mut self) {
+        self.open = None;
+    }
+
+    /// Takes what happened since it was asked last.
+    pub fn take_events(&mut self) -> Vec<WriterEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Adds a line, or a piece of one, to the batch; where the batch is full, or the file is, it is
+    /// flushed first. To be used when [`Writer::is_stamped`].
+    pub fn entry(&mut self, batch: &mut Batch, stream: Stream, piece: Piece<'_>, now: Now) {
+        let file_is_full = || match (&self.open, self.policy.rotate_size) {
+            (Some(open), Some(limit)) => open.size + batch.bytes.len() as u64 >= limit,
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        if !batch.bytes.is_empty() && (batch.is_full() || file_is_full()) {
+            self.flush(batch, now);
+        }
+        if batch.bytes.is_empty() && !self.prepare(batch, now) {
+            self.lose(Count { bytes: piece.text.len() as u64 + u64::from(piece.ended), lines: u64::from(piece.ended) });
+            return;
+        }
+        batch.push(now.wall, stream, piece);
+    }
+
+    /// Brings the batch to the disk. To be called at the end of every chunk.
+    pub fn flush(&mut self, batch: &mut Batch, now: Now) {
+        if batch.bytes.is_empty() {
+            return;
+        }
+        let Some(open) = &mut self.open else {
+            self.lose(batch.count);
+            batch.clear();
+            return;
+        };
+        match open.write(&batch.bytes) {
+            (_, Ok(())) => {
+                self.status.stored(batch.count);
+                self.recover();
+            }
+            (written, Err(error)) => {
+                let whole = memchr::memrchr(b'\n', &batch.bytes[..written]).map_or(0, |newline| newline + 1);
+                open.take_back(written - whole);
+                let stored = entry::count_of_entries(&batch.bytes[..whole]);
+                self.status.stored(stored);
+                self.fail(&error, now);
+                self.lose(batch.count - stored);
+            }
+        }
+        batch.clear();
+    }
+
+    /// Writes bytes as they are. To be used when not [`Writer::is_stamped`].
+    pub fn raw(&mut self, batch: &mut Batch, mut chunk: &[u8], now: Now) {
+        while !chunk.is_empty() {
+            if !self.prepare(batch, now) {
+                self.lose(Count::of_raw(chunk));
+                return;
+            }
+            let Some(open) = &mut self.open else { return };
+            let part = match self.policy.rotate_size {
+                None => chunk,
+                Some(limit) => &chunk[..room(chunk, open.size, limit)],
+            };
+            let (written, result) = open.write(part);
+            self.status.stored(Count::of_raw(&part[..written]));
+            chunk = &chunk[written..];
+            match result {
+                Ok(()) => self.recover(),
+                Err(error) => self.fail(&error, now),
+            }
+        }
+    }
+
+    /// Whether there is a file to write to; opened, rotated and repaired as needed.
+    fn prepare(&mut self, batch: &mut Batch, now: Now) -> bool {
+        if self.trouble.as_ref().is_some_and(|trouble| now.tick < trouble.retry_at) {
+            return false;
+        }
+        if let Err(error) = self.make_ready(now).and_then(|()| self.tell_gap(batch, now)) {
+            self.fail(&error, now);
+            return false;
+        }
+        true
+    }
+
+    /// Opens or rotates the file where that is due.
+    fn make_ready(&mut self, now: Now) -> io::Result<()> {
+        if self.open.as_mut().is_some_and(|open| open.is_lost(&self.policy, &self.label, now)) {
+            self.open = None;
+        }
+        if self.open.is_none() {
+            let opened = OpenFile::open(&self.policy, &self.label, now)?;
+            self.status.set_file(files::current(&self.policy.dir, &self.label));
+            self.adopt(opened);
+        }
+        if let Some(open) = self.open.take_if(|open| open.is_due(&self.policy, now, LINE_BYTES_MAX as u64)) {
+            let opened = open.rotate(&self.policy, &self.label, now)?;
+            self.adopt(opened);
+        }
+        Ok(())
+    }
+
+    fn adopt(&mut self, opened: Opened) {
+        self.open = Some(opened.file);
+        match opened.blemish {
+            Some(error) => self.blemish(&error),
+            None if self.trouble.is_none() => self.status.set_error(None),
+            None => {}
+        }
+    }
+
+    /// After trouble: says in the file what is missing. A file without timestamps has no place for it.
+    fn tell_gap(&mut self, batch: &mut Batch, now: Now) -> io::Result<()> {
+        let (Some(trouble), Some(open)) = (&mut self.trouble, &mut self.open) else { return Ok(()) };
+        if !self.policy.timestamps || trouble.untold == Count::default() {
+            return Ok(());
+        }
+        let note = batch.gap(now.wall, trouble.untold, &trouble.error);
+        let (written, result) = open.write(&note);
+        match result {
+            Ok(()) => trouble.untold = Count::default(),
+            Err(_) => open.take_back(written),
+        }
+        result
+    }
+
+    /// The disk took everything: trouble is over, if there was any. A note alone is no proof, as a nearly
+    /// full disk takes it and refuses the next batch.
+    fn recover(&mut self) {
+        let Some(trouble) = self.trouble.take() else { return };
+        self.status.set_error(None);
+        let Count { bytes: dropped_bytes, lines: dropped_lines } = trouble.missing;
+        self.events.push(WriterEvent::Recovered { dropped_bytes, dropped_lines });
+    }
+
+    /// The disk refused.
+    fn fail(&mut self, error: &io::Error, now: Now) {
+        self.open = None;
+        let path = files::current(&self.policy.dir, &self.label);
+        let text = format!("failed to write {}: {error}", path.display());
+        self.status.set_error(Some(&text));
+        let retry_at = now.tick + RETRY_EVERY;
+        match &mut self.trouble {
+            Some(trouble) => trouble.retry_at = retry_at,
+            None => {
+                self.events.push(WriterEvent::Failing { error: text });
+                let (untold, missing) = (Count::default(), Count::default());
+                self.trouble = Some(Box::new(Trouble { retry_at, error: error.to_string(), untold, missing }));
+            }
+        }
+    }
+
+    /// Something beside the writing did not work.
+    fn blemish(&mut self, error: &io::Error) {
+        let path = files::current(&self.policy.dir, &self.label);
+        self.status.set_error(Some(&format!("failed to rotate {}: {error}", path.display())));
+    }
+
+    fn lose(&mut self, count: Count) {
+        self.status.dropped(count);
+        if let Some(trouble) = &mut self.trouble {
+            trouble.untold.add(count);
+            trouble.missing.add(count);
+        }
+    }
+}
+
+/// How much of `chunk` goes into a file of `size` bytes before it has to be rotated at `limit`: through
+/// the first newline at or behind the limit, or a full line behind it where there is none.
+fn room(chunk: &[u8], size: u64, limit: u64) -> usize {
+    let to_limit = usize::try_from(limit.saturating_sub(size)).unwrap_or(usize::MAX);
+    if chunk.len() < to_limit {
+        return chunk.len();
+    }
+    let from = to_limit.saturating_sub(1);
+    let overrun =
+        usize::try_from(limit.saturating_add(LINE_BYTES_MAX as u64).saturating_sub(size)).unwrap_or(usize::MAX);
+    let end = memchr::memchr(b'\n', &chunk[from..]).map_or(chunk.len(), |newline| from + newline + 1);
+    end.min(overrun.max(1))
+}
