@@ -50,6 +50,7 @@ mod platform;
 #[path = "macos/mod.rs"]
 mod platform;
 
+#[cfg(not(target_os = "linux"))]
 mod absent;
 
 #[cfg(not(any(target_os = "linux", windows, target_os = "macos")))]

@@ -1,23 +1,66 @@
-//! Which guarantees hold: none that needs a program to be started.
+//! Which guarantees hold on this host.
 
-use crate::Os;
 use crate::capabilities::CapabilityReport;
-use crate::process::Nursery;
+use crate::platform::container::would_be;
+use crate::process::{ContainerKind, Nursery};
+use rustix::thread::CapabilitySet;
 
-pub(crate) fn report(_nursery: Option<&Nursery>) -> Vec<CapabilityReport> {
-    let missing = |name| CapabilityReport {
-        name,
-        holds: false,
-        detail: format!("this version of Tutela does not know how on {}", Os::CURRENT.name()),
-    };
-    let mut report: Vec<_> =
-        ["tree_containment", "limits", "notify", "peer_identity", "open_file_limit", "read_only_paths"]
-            .map(missing)
-            .into();
-    report.push(CapabilityReport {
-        name: "suspend_aware_clock",
-        holds: true,
-        detail: "the OS's clock since boot counts suspensions".into(),
-    });
+pub(crate) fn report(nursery: Option<&Nursery>) -> Vec<CapabilityReport> {
+    let kind = nursery.map_or_else(would_be, |nursery| nursery.container().clone());
+    let one = |name, holds, detail: &str| CapabilityReport { name, holds, detail: detail.into() };
+    let mut report = vec![containment(&kind)];
+    report.extend(
+        [("memory_limit", "memory"), ("cpu_limit", "cpu"), ("processes_limit", "pids")]
+            .map(|(name, controller)| limit(name, controller, &kind)),
+    );
+    let privileged = super::accounts::is_privileged();
+    let holds = |capability| rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(capability));
+    report.push(one("open_files_limit", true, "a limit per process"));
+    report.push(one("notify", true, "NOTIFY_SOCKET, senders vouched for by the kernel"));
+    report.push(one("peer_identity", true, "the kernel names the user of every connection to the control socket"));
+    report.push(one("suspend_aware_clock", true, "CLOCK_BOOTTIME counts suspensions, and alarms keep to it"));
+    report.push(one(
+        "other_users",
+        holds(CapabilitySet::SETUID) && holds(CapabilitySet::SETGID),
+        if privileged { "programs can run as any user" } else { "programs run as this account; run the guard as root" },
+    ));
+    let mounts = holds(CapabilitySet::SYS_ADMIN);
+    report.push(one(
+        "read_only_paths",
+        mounts,
+        if mounts { "a mount namespace per program" } else { "mounting needs CAP_SYS_ADMIN; run the guard as root" },
+    ));
+    let bounding = holds(CapabilitySet::SETPCAP);
+    report.push(one(
+        "capability_limits",
+        bounding,
+        if bounding { "taken from the bounding set" } else { "taking them needs CAP_SETPCAP; run the guard as root" },
+    ));
     report
+}
+
+fn containment(kind: &ContainerKind) -> CapabilityReport {
+    let (holds, detail) = match kind {
+        ContainerKind::ControlGroup { path, .. } => {
+            (true, format!("a control group per program in {}", path.display()))
+        }
+        ContainerKind::Walk { reason } => (
+            false,
+            format!("descendants are found by descent, session and a mark, which a hostile one can escape: {reason}"),
+        ),
+    };
+    CapabilityReport { name: "tree_containment", holds, detail }
+}
+
+fn limit(name: &'static str, controller: &str, kind: &ContainerKind) -> CapabilityReport {
+    let (holds, detail) = match kind {
+        ContainerKind::ControlGroup { controllers, .. } if controllers.iter().any(|has| has == controller) => {
+            (true, format!("the {controller} controller"))
+        }
+        ContainerKind::ControlGroup { .. } => {
+            (false, format!("the {controller} controller is not available to the guard's control group"))
+        }
+        ContainerKind::Walk { reason } => (false, format!("there is no control group: {reason}")),
+    };
+    CapabilityReport { name, holds, detail }
 }

@@ -1,28 +1,107 @@
-//! The service manager: not here yet.
+//! The service manager that started us, spoken to as `sd_notify` does.
 
+use super::address::Address;
 use crate::Error;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// There is none.
+/// Where it listens, and how often it wants to hear from us.
 #[derive(Debug)]
-pub(crate) enum Host {}
+pub(crate) struct Host {
+    socket: UnixDatagram,
+    address: PathBuf,
+    watchdog: Option<Duration>,
+}
 
 impl Host {
-    /// None that listens: the variables of a host are of no meaning on this OS.
-    pub(crate) fn discover(_lookup: &impl Fn(&str) -> Option<OsString>) -> Option<Host> {
-        None
+    pub(crate) fn discover(lookup: &impl Fn(&str) -> Option<OsString>) -> Option<Host> {
+        let address =
+            lookup("NOTIFY_SOCKET").filter(|address| matches!(address.as_bytes().first(), Some(b'/' | b'@')))?;
+        let socket = UnixDatagram::unbound().ok()?;
+        // A host that does not read must not hold the guard up; a message that does not fit is an error.
+        socket.set_nonblocking(true).ok()?;
+        Some(Host { socket, address: address.into(), watchdog: watchdog(lookup) })
     }
 
     pub(crate) fn watchdog(&self) -> Option<Duration> {
-        match *self {}
+        self.watchdog
     }
 
-    pub(crate) fn send(&self, _text: &str) -> Result<(), Error> {
-        match *self {}
+    pub(crate) fn send(&self, text: &str) -> Result<(), Error> {
+        let sent = match self.address.as_os_str().as_bytes().strip_prefix(b"@") {
+            Some(name) => SocketAddr::from_abstract_name(name)
+                .and_then(|address| self.socket.send_to_addr(text.as_bytes(), &address)),
+            None => self.send_to_file(text),
+        };
+        sent.map(drop).map_err(|source| Error::io(format!("notify the host at {}", self.address.display()), source))
+    }
+
+    fn send_to_file(&self, text: &str) -> io::Result<usize> {
+        let address = Address::of(&self.address)?;
+        self.socket.send_to(text.as_bytes(), address.path)
     }
 }
 
+/// The interval, unless it is meant for another process.
+fn watchdog(lookup: &impl Fn(&str) -> Option<OsString>) -> Option<Duration> {
+    let number = |key: &str| lookup(key).as_deref().and_then(OsStr::to_str).and_then(|text| text.parse::<u64>().ok());
+    let meant_for_us =
+        lookup("WATCHDOG_PID").is_none() || number("WATCHDOG_PID") == Some(u64::from(std::process::id()));
+    number("WATCHDOG_USEC").filter(|micros| *micros > 0 && meant_for_us).map(Duration::from_micros)
+}
+
 pub(crate) fn name() -> &'static str {
-    "none"
+    if std::process::id() == 1 {
+        "init"
+    } else if std::env::var_os("INVOCATION_ID").is_some() && Path::new("/run/systemd/system").is_dir() {
+        "systemd"
+    } else {
+        "none"
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_hears_what_is_sent_by_path_and_by_abstract_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let by_path = UnixDatagram::bind(&path).unwrap();
+        let name = format!("tutela-test-{}", std::process::id());
+        let by_name = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        for (ear, address) in [(by_path, path.into_os_string()), (by_name, format!("@{name}").into())] {
+            let host = Host::discover(&|key: &str| (key == "NOTIFY_SOCKET").then(|| address.clone())).unwrap();
+            host.send("READY=1").unwrap();
+            let mut heard = [0; 16];
+            let length = ear.recv(&mut heard).unwrap();
+            assert_eq!(heard.get(..length), Some(&b"READY=1"[..]));
+        }
+    }
+
+    #[test]
+    fn a_watchdog_for_another_process_is_not_ours() {
+        let with = |pid: u32| {
+            move |key: &str| match key {
+                "WATCHDOG_USEC" => Some("2000000".into()),
+                "WATCHDOG_PID" => Some(pid.to_string().into()),
+                _ => None,
+            }
+        };
+        assert_eq!(watchdog(&with(std::process::id())), Some(Duration::from_secs(2)));
+        assert_eq!(watchdog(&with(std::process::id() + 1)), None);
+    }
+
+    #[test]
+    fn without_a_socket_there_is_no_host() {
+        assert!(Host::discover(&|_: &str| None).is_none());
+        assert!(Host::discover(&|_: &str| Some("relative".into())).is_none());
+    }
 }

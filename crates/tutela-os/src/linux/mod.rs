@@ -1,6 +1,8 @@
 //! Linux.
 
 pub(crate) mod accounts;
+pub(crate) mod address;
+pub(crate) mod bell;
 pub(crate) mod capabilities;
 pub(crate) mod clock;
 pub(crate) mod container;
@@ -13,9 +15,11 @@ pub(crate) mod memory;
 pub(crate) mod notify;
 pub(crate) mod paths;
 pub(crate) mod pipe;
+pub(crate) mod proc;
 pub(crate) mod process;
 pub(crate) mod signals;
 pub(crate) mod terminal;
 pub(crate) mod usage;
+pub(crate) mod watch;
 
 pub(crate) const OS: crate::Os = crate::Os::Linux;

@@ -24,8 +24,12 @@ pub(crate) fn boot_id() -> Option<String> {
 }
 
 fn nanoseconds(clock: libc::clockid_t) -> u64 {
-    // SAFETY: takes a number and touches no memory of ours; it answers 0 for a clock that is not there.
-    unsafe { libc::clock_gettime_nsec_np(clock) }
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a live timespec of ours, which is all the call writes to.
+    let answer = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    assert_eq!(answer, 0, "both clocks exist on every macOS");
+    let (seconds, rest) = (u64::try_from(time.tv_sec).unwrap_or(0), u64::try_from(time.tv_nsec).unwrap_or(0));
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
 /// There is none.

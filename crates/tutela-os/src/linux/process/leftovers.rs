@@ -1,0 +1,171 @@
+//! What an earlier guard of the same name left when it ended without ending its programs.
+//!
+//! Every guard has a tag: its family (name and scope), its process number and when that process began. The
+//! tag is the name of its control group and the front of its marks, so either tells whose a process is,
+//! and whether that guard still lives.
+
+use crate::Error;
+use crate::platform::container::{group, walk};
+use crate::platform::proc::{self, Stat};
+use crate::process::{Leftover, Signal};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long leftover processes may outlive the signal that ends them.
+const END_BOUND: Duration = Duration::from_secs(5);
+
+/// How long to wait between two looks for processes that are about to be gone.
+const END_PAUSE: Duration = Duration::from_millis(2);
+
+/// What all guards of one name and scope have in common.
+pub(super) fn family(guard_name: &str, scope: &str) -> String {
+    // FNV-1a: short, and the same in every version, which the standard library's hash does not promise.
+    let hash = scope.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    format!("tutela-{guard_name}-{hash:08x}-")
+}
+
+/// What this process is called as a guard.
+pub(super) fn tag(family: &str) -> Result<String, Error> {
+    Ok(format!("{family}{}.{}", std::process::id(), proc::own_stat()?.began))
+}
+
+/// The tail of a mark: which run of which tree of which guard.
+pub(super) fn mark_tail(tag: &str, label: &str, token: u64) -> String {
+    format!("{tag}:{label}:{token}")
+}
+
+/// The run's number, if the mark names one of the guard `tag`.
+pub(super) fn token_in(mark: &str, tag: &str) -> Option<u64> {
+    mark.split('/').find_map(|tail| {
+        let (owner, rest) = tail.split_once(':')?;
+        let (_, token) = rest.rsplit_once(':')?;
+        if owner == tag { token.parse().ok() } else { None }
+    })
+}
+
+/// The guard's process number, if the tag is of this family and that guard has ended.
+fn dead_guard(tag: &str, family: &str) -> Option<u32> {
+    let (pid, began) = tag.strip_prefix(family)?.split_once('.')?;
+    let (pid, began) = (pid.parse().ok()?, began.parse::<u64>().ok()?);
+    let lives = proc::stat(pid).is_some_and(|stat| stat.began == began && !stat.has_ended());
+    (!lives).then_some(pid)
+}
+
+/// The leftover that a process belongs to by its mark.
+fn by_mark(stat: &Stat, family: &str) -> Option<(u32, String)> {
+    let mark = proc::variable(stat.pid, walk::MARK)?;
+    mark.split('/').find_map(|tail| {
+        let (tag, rest) = tail.split_once(':')?;
+        let (label, _) = rest.rsplit_once(':')?;
+        Some((dead_guard(tag, family)?, label.to_owned()))
+    })
+}
+
+/// The folder name of a tree's group without what tells its second group from its first.
+fn label_of(folder: &str) -> &str {
+    folder.split_once('~').map_or(folder, |(label, _)| label)
+}
+
+/// Leftovers by mark and, where `place` holds control groups of this family, by group.
+pub(super) fn find(family: &str, place: Option<&Path>) -> Result<Vec<Leftover>, Error> {
+    let mut found: BTreeMap<(u32, String), Vec<u32>> = BTreeMap::new();
+    for stat in proc::all()?.into_iter().filter(|stat| !stat.has_ended()) {
+        if let Some(whose) = by_mark(&stat, family) {
+            found.entry(whose).or_default().push(stat.pid);
+        }
+    }
+    each_group(family, place, |guard, label, path| {
+        found.entry((guard, label.to_owned())).or_default().extend(group::pids_below(path));
+    });
+    let leftover = |((guard_pid, label), mut pids): (_, Vec<u32>)| {
+        pids.sort_unstable();
+        pids.dedup();
+        Leftover { label, guard_pid, pids }
+    };
+    Ok(found.into_iter().map(leftover).collect())
+}
+
+/// Every tree's group of every guard of the family that has ended.
+fn each_group(family: &str, place: Option<&Path>, mut each: impl FnMut(u32, &str, &Path)) {
+    for root in place.and_then(|place| std::fs::read_dir(place).ok()).into_iter().flatten().flatten() {
+        let Some(guard) = root.file_name().to_str().and_then(|tag| dead_guard(tag, family)) else { continue };
+        for tree in std::fs::read_dir(root.path()).into_iter().flatten().flatten() {
+            if let (Some(folder), true) = (tree.file_name().to_str(), tree.path().is_dir()) {
+                each(guard, label_of(folder), &tree.path());
+            }
+        }
+        // Removed with its last tree; one that has none is removed here.
+        drop(std::fs::remove_dir(root.path()));
+    }
+}
+
+pub(super) fn end(leftover: &Leftover, family: &str, place: Option<&Path>) -> Result<(), Error> {
+    let bound = Instant::now() + END_BOUND;
+    loop {
+        let (mut left, mut groups) = (Vec::new(), 0_usize);
+        each_group(family, place, |guard, label, path| {
+            if guard != leftover.guard_pid || label != leftover.label {
+                return;
+            }
+            left.extend(group::pids_below(path).into_iter().filter_map(proc::stat));
+            // A group that cannot be ended keeps its processes, which the bound then reports.
+            drop(group::kill_at(path));
+            if !group::remove_empty(path) {
+                groups += 1;
+            } else if let Some(root) = path.parent() {
+                drop(std::fs::remove_dir(root));
+            }
+        });
+        let whose = (leftover.guard_pid, leftover.label.clone());
+        let marked: Vec<Stat> = proc::all()?
+            .into_iter()
+            .filter(|stat| !stat.has_ended() && by_mark(stat, family) == Some(whose.clone()))
+            .collect();
+        left.extend(marked.iter().cloned());
+        walk::signal_each(marked, Signal::KILL, |_| true)?;
+        left.retain(|stat| !stat.has_ended());
+        if left.is_empty() && groups == 0 {
+            return Ok(());
+        }
+        if Instant::now() > bound {
+            let left: Vec<String> = left.iter().map(|stat| format!("{} ({})", stat.pid, stat.name)).collect();
+            return Err(Error::Refused(format!(
+                "processes of {} that an earlier guard left did not end within {END_BOUND:?}: {}",
+                leftover.label,
+                left.join(", ")
+            )));
+        }
+        std::thread::sleep(END_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_names_the_run_also_behind_that_of_an_outer_guard() {
+        let mark = format!("tutela-outer-0-1.1:a.0:7/{}", mark_tail("tutela-shop-0-2.2", "api.0", 41));
+        assert_eq!(token_in(&mark, "tutela-shop-0-2.2"), Some(41));
+        assert_eq!(token_in(&mark, "tutela-outer-0-1.1"), Some(7));
+        assert_eq!(token_in(&mark, "tutela-shop-0-2.3"), None);
+    }
+
+    #[test]
+    fn a_guard_that_lives_leaves_nothing() {
+        let family = family("shop", "");
+        let own = proc::own_stat().map(|stat| format!("{family}{}.{}", stat.pid, stat.began)).unwrap_or_default();
+        assert_eq!(dead_guard(&own, &family), None);
+        assert_eq!(dead_guard(&format!("{family}4194000.1"), &family), Some(4_194_000));
+    }
+
+    #[test]
+    fn a_name_that_begins_like_another_is_another_family() {
+        assert!(!tag_of("shop-2").starts_with(&family("shop", "")));
+    }
+
+    fn tag_of(name: &str) -> String {
+        format!("{}1.1", family(name, ""))
+    }
+}
