@@ -16,9 +16,9 @@ pub enum Verb {
     Stop,
     /// Stop and start it.
     Restart,
-    /// Let it run on, and do not start it again when it ends.
+    /// Hold every process of it still.
     Pause,
-    /// Take care of it again.
+    /// Let it go on.
     Resume,
     /// Read the spec again. Not for one service.
     Reload,

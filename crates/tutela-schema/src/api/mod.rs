@@ -18,7 +18,7 @@ mod status;
 pub use command::{CommandReply, CommandRequest, InstanceOutcome, Outcome, ReloadReply, Survivor, Verb};
 pub use health::{CheckStatus, HealthCheck, HealthReply};
 pub use openapi::openapi;
-pub use query::{CommandQuery, EventQuery, EventsReply, LogLine, LogQuery, LogStream};
+pub use query::{CommandQuery, EventQuery, EventsReply, LogLine, LogQuery, LogStream, StatusQuery};
 pub use refusal::{DiagnosticBody, ErrorBody, ErrorCode, ErrorReply};
 pub use routes::{Method, NoRoute, ROUTES, Response, Route, RouteId, RouteMatch, SchemaSource, find_route};
 pub use status::{

@@ -9,6 +9,15 @@ fn yes() -> bool {
     true
 }
 
+/// The query of `/v1/status`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StatusQuery {
+    /// Whether the answer tells what each instance uses. It then takes some 0.1 ms longer for each.
+    #[serde(default)]
+    pub usage: bool,
+}
+
 /// The query of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

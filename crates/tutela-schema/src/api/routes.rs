@@ -3,7 +3,7 @@
 
 use super::command::{CommandReply, CommandRequest, ReloadReply, Verb};
 use super::health::HealthReply;
-use super::query::{CommandQuery, EventQuery, EventsReply, LogLine, LogQuery};
+use super::query::{CommandQuery, EventQuery, EventsReply, LogLine, LogQuery, StatusQuery};
 use super::refusal::ErrorReply;
 use super::status::{GuardInfo, ServiceStatus, StatusReply};
 use crate::events::EventRecord;
@@ -153,7 +153,7 @@ pub const ROUTES: &[Route] = &[
         RouteId::Status,
         "/v1/status",
         "Everything that is known about the guard and its services",
-        None,
+        Some(of::<StatusQuery>),
         &[json!(200, StatusReply, "the status")]
     ),
     get!(
@@ -184,25 +184,20 @@ pub const ROUTES: &[Route] = &[
     command!(
         RouteId::ServiceCommand(Verb::Pause),
         "/v1/services/{service}/pause",
-        "Let a service run on, and do not start it again when it ends",
+        "Hold every process of a service still",
         COMMANDED
     ),
     command!(
         RouteId::ServiceCommand(Verb::Resume),
         "/v1/services/{service}/resume",
-        "Take care of a paused service again",
+        "Let a paused service go on",
         COMMANDED
     ),
     command!(RouteId::GuardCommand(Verb::Start), "/v1/start", "Start every service", COMMANDED),
     command!(RouteId::GuardCommand(Verb::Stop), "/v1/stop", "Stop every service; the guard stays", COMMANDED),
     command!(RouteId::GuardCommand(Verb::Restart), "/v1/restart", "Stop and start every service", COMMANDED),
-    command!(
-        RouteId::GuardCommand(Verb::Pause),
-        "/v1/pause",
-        "Let every service run on, and start none again when it ends",
-        COMMANDED
-    ),
-    command!(RouteId::GuardCommand(Verb::Resume), "/v1/resume", "Take care of every service again", COMMANDED),
+    command!(RouteId::GuardCommand(Verb::Pause), "/v1/pause", "Hold every process of every service still", COMMANDED),
+    command!(RouteId::GuardCommand(Verb::Resume), "/v1/resume", "Let every paused service go on", COMMANDED),
     command!(
         RouteId::GuardCommand(Verb::Reload),
         "/v1/reload",

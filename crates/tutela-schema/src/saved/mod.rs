@@ -74,8 +74,6 @@ pub enum Wanted {
     Up,
     /// `tutela stop`.
     Down,
-    /// `tutela pause`: it runs on, and is not started again when it ends.
-    Paused,
 }
 
 /// How a program ended.

@@ -18,12 +18,14 @@ const MISTAKES_MAX: usize = 20;
 
 /// Reads `T` from a tree. `name` is where the tree stands in the spec, such as `services.api`.
 ///
-/// Gives what could be read: values with mistakes are missing in it, and in the tree. `None` when nothing could be.
+/// Gives what could be read: values with mistakes are missing in it, and in the tree, and their paths are noted in
+/// `broken`. `None` when nothing could be read.
 pub(crate) fn read<T: DeserializeOwned>(
     tree: &mut Node,
     name: &str,
     sources: &SourceMap,
     out: &mut Vec<Diagnostic>,
+    broken: &mut Vec<Vec<Step>>,
 ) -> Option<T> {
     for _ in 0..MISTAKES_MAX {
         match T::deserialize(NodeReader { node: tree, holes: false }) {
@@ -31,7 +33,9 @@ pub(crate) fn read<T: DeserializeOwned>(
             Err(mistake) => {
                 let path: Vec<_> = mistake.path.iter().rev().cloned().collect();
                 out.push(mistake.diagnostic(tree, &path, name, sources));
-                if !tree.remove(&path) {
+                let removed = tree.remove(&path);
+                broken.push(path);
+                if !removed {
                     return None;
                 }
             }

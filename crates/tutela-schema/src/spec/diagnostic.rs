@@ -193,6 +193,20 @@ codes! {
     NotYet = "not-yet",
     /// Something is allowed and looks like a mistake.
     Suspicious = "suspicious",
+    /// A program does not exist.
+    ProgramMissing = "program-missing",
+    /// A program may not be run, or is none.
+    ProgramNotExecutable = "program-not-executable",
+    /// A program is for another processor or OS.
+    ProgramArchitecture = "program-architecture",
+    /// A working folder does not exist or may not be entered.
+    FolderMissing = "folder-missing",
+    /// An account or group does not exist.
+    AccountUnknown = "account-unknown",
+    /// The guard may not do what is asked for.
+    NoRight = "no-right",
+    /// A port that the service is to answer at is in use.
+    PortInUse = "port-in-use",
 }
 
 impl fmt::Display for Code {
@@ -207,7 +221,11 @@ pub(crate) fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> 
     if word.len() > 64 {
         return None;
     }
-    let best = known.into_iter().map(|known| (strsim::jaro_winkler(word, known), known));
+    let likeness = |known: &str| {
+        // A word that was only cut short is nearer than any likeness of letters.
+        if word.len() >= 3 && known.starts_with(word) { 1.0 } else { strsim::jaro_winkler(word, known) }
+    };
+    let best = known.into_iter().map(|known| (likeness(known), known));
     let (likeness, known) = best.max_by(|a, b| a.0.total_cmp(&b.0))?;
     // Below 0.8 the suggestions for short keys become noise.
     (likeness >= 0.8).then(|| format!("did you mean '{known}'?"))

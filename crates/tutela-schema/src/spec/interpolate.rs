@@ -9,7 +9,7 @@
 
 use super::diagnostic::{Code, Diagnostic};
 use super::source::{Place, SourceMap};
-use super::tree::{Node, Used, UsedFrom, Value};
+use super::tree::{Node, Step, Used, UsedFrom, Value};
 use std::collections::BTreeMap;
 use tutela_core::template::{Piece, Template};
 
@@ -69,45 +69,78 @@ impl Bad {
     }
 }
 
-/// Puts the variables into every text of the tree. Nodes whose text is wrong are removed, so that what follows
-/// reports nothing about them again.
-pub(crate) fn interpolate(node: &mut Node, scope: &Scope<'_>, sources: &SourceMap, out: &mut Vec<Diagnostic>) -> bool {
-    match &mut node.value {
-        Value::Text(text) => {
-            if !text.contains('$') {
-                return true;
-            }
-            let mut work = Work { scope, used: Vec::new(), warned: false };
-            let origin = || Some(sources.origin(node.place));
-            match work.expand(text, 0) {
-                Ok(expanded) => {
-                    *text = expanded;
-                    if work.warned {
-                        let message = "a default begins with '-', which becomes part of it";
-                        let help = "unlike in a shell, write ${NAME:default}, not ${NAME:-default}";
-                        out.push(Diagnostic::warning(Code::Suspicious, origin(), message).help(help));
-                    }
-                    if !work.used.is_empty() {
-                        node.used = Some(work.used.into());
-                    }
-                    true
+/// Puts the variables into every text of the tree. Nodes whose text is wrong are removed, and their paths noted in
+/// `broken`, so that what follows reports nothing about them again.
+pub(crate) fn interpolate(
+    node: &mut Node,
+    scope: &Scope<'_>,
+    sources: &SourceMap,
+    out: &mut Vec<Diagnostic>,
+    broken: &mut Vec<Vec<Step>>,
+) {
+    Walk { scope, sources, out, broken, path: Vec::new() }.node(node);
+}
+
+struct Walk<'a> {
+    scope: &'a Scope<'a>,
+    sources: &'a SourceMap,
+    out: &'a mut Vec<Diagnostic>,
+    broken: &'a mut Vec<Vec<Step>>,
+    path: Vec<Step>,
+}
+
+impl Walk<'_> {
+    /// Whether the node stays.
+    fn node(&mut self, node: &mut Node) -> bool {
+        match &mut node.value {
+            Value::Text(text) => {
+                if !text.contains('$') {
+                    return true;
                 }
-                Err(bad) => {
-                    let error = Diagnostic::error(bad.code, origin(), bad.message);
-                    out.push(Diagnostic { help: bad.help, ..error });
-                    false
+                let mut work = Work { scope: self.scope, used: Vec::new(), warned: false };
+                let origin = Some(self.sources.origin(node.place));
+                match work.expand(text, 0) {
+                    Ok(expanded) => {
+                        *text = expanded;
+                        if work.warned {
+                            let message = "a default begins with '-', which becomes part of it";
+                            let help = "unlike in a shell, write ${NAME:default}, not ${NAME:-default}";
+                            self.out.push(Diagnostic::warning(Code::Suspicious, origin, message).help(help));
+                        }
+                        if !work.used.is_empty() {
+                            node.used = Some(work.used.into());
+                        }
+                        true
+                    }
+                    Err(bad) => {
+                        let error = Diagnostic::error(bad.code, origin, bad.message);
+                        self.out.push(Diagnostic { help: bad.help, ..error });
+                        self.broken.push(self.path.clone());
+                        false
+                    }
                 }
             }
+            Value::List(list) => {
+                let mut index = 0;
+                list.retain_mut(|node| {
+                    index += 1;
+                    self.within(Step::Index(index - 1), node)
+                });
+                true
+            }
+            Value::Table(table) => {
+                table.entries.retain(|key, entry| self.within(Step::Key(key.clone()), &mut entry.node));
+                true
+            }
+            Value::Integer(_) | Value::Float(_) | Value::Bool(_) | Value::Date(_) => true,
         }
-        Value::List(list) => {
-            list.retain_mut(|node| interpolate(node, scope, sources, out));
-            true
-        }
-        Value::Table(table) => {
-            table.entries.retain(|_, entry| interpolate(&mut entry.node, scope, sources, out));
-            true
-        }
-        Value::Integer(_) | Value::Float(_) | Value::Bool(_) | Value::Date(_) => true,
+    }
+
+    fn within(&mut self, step: Step, node: &mut Node) -> bool {
+        self.path.push(step);
+        let stays = self.node(node);
+        self.path.pop();
+        stays
     }
 }
 

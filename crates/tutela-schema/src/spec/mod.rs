@@ -169,6 +169,14 @@ impl Loaded {
         self.origins.sources.paths()
     }
 
+    /// Where a service's key is written, or the nearest thing to it that is: for those who find out later that
+    /// something is wrong with it.
+    pub fn origin_of(&self, service: &str, keys: &[&str]) -> Option<Origin> {
+        let known = self.origins.services.get(service)?;
+        let steps: Vec<tree::Step> = keys.iter().map(|key| tree::Step::Key((*key).to_owned())).collect();
+        Some(self.origins.sources.origin(known.tree.place_of(&steps)))
+    }
+
     /// Every value of the spec, defaults included, with where it came from; secrets are masked.
     pub fn resolved(&self) -> Vec<ResolvedValue> {
         resolved::resolve(&self.spec, &self.origins)

@@ -11,7 +11,7 @@ use super::resolved::Origins;
 use super::section::{Section, resolve, steps};
 use super::service::{service, set_variable};
 use super::source::{Place, SourceMap};
-use super::tree::{self, Entry, Node, Table, Value};
+use super::tree::{self, Entry, Node, Step, Table, Value};
 use super::{Loaded, Os, PROFILE_VARIABLE, Refused, Sources};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -149,10 +149,10 @@ impl Reader<'_> {
         let none = Variables::new();
         let case_matters = sources.os != Os::Windows;
         let scope = Scope { process: &sources.env, files: &none, case_matters };
-        let errors_before = self.out.len();
-        interpolate(&mut root, &scope, &self.map, &mut self.out);
-        let keys: SpecKeys = de::read(&mut root, "", &self.map, &mut self.out).unwrap_or_default();
-        let name = self.guard_name(&root, keys.name, errors_before == self.out.len());
+        let mut broken = Vec::new();
+        interpolate(&mut root, &scope, &self.map, &mut self.out, &mut broken);
+        let keys: SpecKeys = de::read(&mut root, "", &self.map, &mut self.out, &mut broken).unwrap_or_default();
+        let name = self.guard_name(&root, keys.name, broken.is_empty());
         let mut alert_specs = BTreeMap::new();
         let mut services_read = BTreeMap::new();
         let mut origins = BTreeMap::new();
@@ -241,11 +241,11 @@ impl Reader<'_> {
 
     fn alert(&mut self, name: Name, entry: Entry, scope: &Scope<'_>, root: &mut Node) -> Option<AlertSpec> {
         let mut tree = Node { place: entry.key_place, ..entry.node };
-        let before = self.out.len();
-        interpolate(&mut tree, scope, &self.map, &mut self.out);
-        let keys: Option<AlertKeys> = de::read(&mut tree, &format!("alerts.{name}"), &self.map, &mut self.out);
-        let keys = keys.filter(|_| self.out.len() == before)?;
-        let mut section = self.section(&tree);
+        let mut broken = Vec::new();
+        interpolate(&mut tree, scope, &self.map, &mut self.out, &mut broken);
+        let label = format!("alerts.{name}");
+        let keys: AlertKeys = de::read(&mut tree, &label, &self.map, &mut self.out, &mut broken)?;
+        let mut section = self.section(&tree, &broken);
         let alert = alert(&mut section, name.clone(), keys);
         let found = section.out;
         self.out.extend(found);
@@ -262,8 +262,8 @@ impl Reader<'_> {
         alert
     }
 
-    fn section<'s>(&'s self, tree: &'s Node) -> Section<'s> {
-        Section { tree, sources: &self.map, os: self.sources.os, base: &self.folder, out: Vec::new() }
+    fn section<'s>(&'s self, tree: &'s Node, broken: &'s [Vec<Step>]) -> Section<'s> {
+        Section { tree, sources: &self.map, os: self.sources.os, base: &self.folder, out: Vec::new(), broken }
     }
 
     fn service(
@@ -273,23 +273,22 @@ impl Reader<'_> {
         shared: &BTreeMap<String, Template>,
     ) -> (Option<ServiceSpec>, ServiceOrigins) {
         let sources = self.sources;
-        let before = self.out.len();
+        let mut broken = Vec::new();
         let label = format!("services.{name}");
         let mut tree = Node { place: entry.key_place, ..entry.node };
         self.for_this_os(&mut tree, &label);
-        let variables = self.variables(&mut tree, &label);
+        let variables = self.variables(&mut tree, &label, &mut broken);
         let case_matters = sources.os != Os::Windows;
         let scope = Scope { process: &sources.env, files: &variables, case_matters };
-        interpolate(&mut tree, &scope, &self.map, &mut self.out);
-        let keys: Option<ServiceKeys> = de::read(&mut tree, &label, &self.map, &mut self.out);
-        let complete = !self.out[before..].iter().any(|it| it.severity == Severity::Error);
+        interpolate(&mut tree, &scope, &self.map, &mut self.out, &mut broken);
+        let keys: Option<ServiceKeys> = de::read(&mut tree, &label, &self.map, &mut self.out, &mut broken);
         let service = keys.map(|keys| {
             let mut env = shared.clone();
             for (key, (value, _)) in &variables {
                 set_variable(&mut env, key.clone(), Template::fixed(value.clone()), sources.os);
             }
-            let mut section = self.section(&tree);
-            let service = service(&mut section, name, keys, env, complete);
+            let mut section = self.section(&tree, &broken);
+            let service = service(&mut section, name, keys, env);
             let found = section.out;
             self.out.extend(found);
             service
@@ -315,8 +314,8 @@ impl Reader<'_> {
                 let none = Variables::new();
                 let case_matters = os != Os::Windows;
                 let scope = Scope { process: &self.sources.env, files: &none, case_matters };
-                interpolate(&mut other, &scope, &self.map, &mut Vec::new());
-                let _: Option<OsKeys> = de::read(&mut other, &label, &self.map, &mut self.out);
+                interpolate(&mut other, &scope, &self.map, &mut Vec::new(), &mut Vec::new());
+                let _: Option<OsKeys> = de::read(&mut other, &label, &self.map, &mut self.out, &mut Vec::new());
             }
         }
         if let Some(Entry { node: Node { value: Value::Table(upper), .. }, .. }) = mine {
@@ -326,7 +325,7 @@ impl Reader<'_> {
 
     /// The variables of the service's environment files. Takes the key out of the tree and puts it back as it was read,
     /// because its own texts see only the process.
-    fn variables(&mut self, tree: &mut Node, label: &str) -> Variables {
+    fn variables(&mut self, tree: &mut Node, label: &str, broken: &mut Vec<Vec<Step>>) -> Variables {
         let mut variables = Variables::new();
         let (place, Some(entry)) = (tree.place, tree.as_table_mut().and_then(|table| table.take("env_files"))) else {
             return variables;
@@ -339,8 +338,8 @@ impl Reader<'_> {
             files: &Variables::new(),
             case_matters: self.sources.os != Os::Windows,
         };
-        interpolate(&mut only, &scope, &self.map, &mut self.out);
-        let keys: Option<ServiceKeys> = de::read(&mut only, label, &self.map, &mut self.out);
+        interpolate(&mut only, &scope, &self.map, &mut self.out, broken);
+        let keys: Option<ServiceKeys> = de::read(&mut only, label, &self.map, &mut self.out, broken);
         for (at, file) in keys.and_then(|keys| keys.env_files).unwrap_or_default().into_iter().enumerate() {
             let place = only.place_of(steps!["env_files", at]);
             let path = resolve(&file.path, &self.folder, self.sources.os);

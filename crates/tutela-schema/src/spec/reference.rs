@@ -158,17 +158,23 @@ pub fn reference_markdown() -> String {
          `NAME` stands for a name that you choose, `[]` for each item of an array. Every key of a service can stand\n\
          again in its sections `windows`, `linux` and `macos`, which hold on that OS only.\n",
     );
-    let mut table = None;
+    let mut tables: Vec<(String, Vec<Row>)> = Vec::new();
     for row in rows() {
-        let (way, key) = row.key.rsplit_once('.').unwrap_or(("", &row.key));
-        if table.as_deref() != Some(way) {
-            let title = if way.is_empty() { "At the top".to_owned() } else { format!("`{way}`") };
-            let _ = write!(out, "\n## {title}\n\n| key | type | default | meaning |\n|---|---|---|---|\n");
-            table = Some(way.to_owned());
+        let way = row.key.rsplit_once('.').map_or("", |(way, _)| way);
+        match tables.iter_mut().find(|(known, _)| known == way) {
+            Some((_, rows)) => rows.push(row),
+            None => tables.push((way.to_owned(), vec![row])),
         }
-        let default = if row.default.is_empty() { String::new() } else { format!("`{}`", row.default) };
-        let cells = [format!("`{key}`"), row.kind, default, row.meaning].map(|cell| cell.replace('|', "\\|"));
-        let _ = writeln!(out, "| {} |", cells.join(" | "));
+    }
+    for (way, rows) in tables {
+        let title = if way.is_empty() { "At the top".to_owned() } else { format!("`{way}`") };
+        let _ = write!(out, "\n## {title}\n\n| key | type | default | meaning |\n|---|---|---|---|\n");
+        for row in rows {
+            let key = row.key.rsplit_once('.').map_or(row.key.as_str(), |(_, key)| key);
+            let default = if row.default.is_empty() { String::new() } else { format!("`{}`", row.default) };
+            let cells = [format!("`{key}`"), row.kind, default, row.meaning].map(|cell| cell.replace('|', "\\|"));
+            let _ = writeln!(out, "| {} |", cells.join(" | "));
+        }
     }
     out
 }

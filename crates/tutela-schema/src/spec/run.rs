@@ -28,7 +28,7 @@ pub fn run_spec(
     let tree = Node::new(Value::Table(Table::default()), no_place());
     let mut sources = SourceMap::default();
     sources.add_empty();
-    let mut section = Section { tree: &tree, sources: &sources, os, base: cwd, out: Vec::new() };
+    let mut section = Section { tree: &tree, sources: &sources, os, base: cwd, out: Vec::new(), broken: &[] };
     let env = env.iter().filter(|(name, _)| !PRIVATE_VARIABLES.contains(&name.as_str()));
     let env = env.map(|(name, value)| (name.clone(), Template::fixed(value.clone()))).collect();
     if let Some(at) = command.iter().position(|word| word.contains('\0')) {

@@ -37,6 +37,8 @@ pub(super) struct Section<'a> {
     /// The spec's folder; absolute.
     pub(super) base: &'a Path,
     pub(super) out: Vec<Diagnostic>,
+    /// Values that were refused before, and are missing for that reason.
+    pub(super) broken: &'a [Vec<Step>],
 }
 
 impl Section<'_> {
@@ -50,11 +52,24 @@ impl Section<'_> {
         self.tree.find(steps).is_some()
     }
 
+    /// Whether a mistake may only follow from one within the same value that is reported already. For a service or
+    /// alert as a whole, that is so for what it lacks.
+    fn follows(&self, code: Code, steps: &[Step]) -> bool {
+        let missing = matches!(code, Code::MissingKey | Code::ProbeTarget | Code::AlertWay);
+        (missing || !steps.is_empty()) && self.broken.iter().any(|broken| broken.starts_with(steps))
+    }
+
     pub(super) fn error(&mut self, code: Code, steps: &[Step], message: impl Into<String>) {
+        if self.follows(code, steps) {
+            return;
+        }
         self.out.push(Diagnostic::error(code, self.origin(steps), message));
     }
 
     pub(super) fn error_with(&mut self, code: Code, steps: &[Step], message: impl Into<String>, help: &str) {
+        if self.follows(code, steps) {
+            return;
+        }
         self.out.push(Diagnostic::error(code, self.origin(steps), message).help(help));
     }
 
@@ -80,6 +95,7 @@ impl Section<'_> {
                 }
                 Some(command)
             }
+            Err(_) if self.follows(Code::BadCommand, steps) => None,
             Err(refusal) => {
                 let error = Diagnostic::error(refusal.code, self.origin(steps), refusal.message);
                 self.out.push(Diagnostic { help: refusal.help, ..error });

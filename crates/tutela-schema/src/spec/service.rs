@@ -38,17 +38,15 @@ pub(super) const KEEP: u32 = 10;
 /// The most that may be kept: each costs a look at start.
 const KEEP_MAX: u32 = 100_000;
 
-/// The service. `env` is its environment without its own `env`; `complete`: nothing of it was refused before, so that
-/// what is missing was never there.
+/// The service. `env` is its environment without its own `env`.
 pub(super) fn service(
     section: &mut Section<'_>,
     name: ServiceName,
     mut keys: ServiceKeys,
     env: BTreeMap<String, Template>,
-    complete: bool,
 ) -> ServiceSpec {
     let instances = instances(section, keys.instances);
-    let launch = launch(section, &mut keys, env, complete);
+    let launch = launch(section, &mut keys, env);
     warn_of_differences(section);
     let dependencies = std::mem::take(&mut keys.dependencies).unwrap_or_default();
     let mut seen = BTreeSet::new();
@@ -102,24 +100,12 @@ fn instances(section: &mut Section<'_>, given: Option<i64>) -> u16 {
     }
 }
 
-fn launch(
-    section: &mut Section<'_>,
-    keys: &mut ServiceKeys,
-    mut env: BTreeMap<String, Template>,
-    complete: bool,
-) -> Launch {
+fn launch(section: &mut Section<'_>, keys: &mut ServiceKeys, mut env: BTreeMap<String, Template>) -> Launch {
     let command = match &keys.command {
         Some(text) => section.command(text, steps!["command"]),
         None => {
-            if complete {
-                let message = "the service has no 'command'";
-                section.error_with(
-                    Code::MissingKey,
-                    steps![],
-                    message,
-                    "write command = [\"./program\", \"argument\"]",
-                );
-            }
+            let message = "the service has no 'command'";
+            section.error_with(Code::MissingKey, steps![], message, "write command = [\"./program\", \"argument\"]");
             None
         }
     };
@@ -374,5 +360,5 @@ pub(super) fn plain(
     env: BTreeMap<String, Template>,
 ) -> ServiceSpec {
     let keys = ServiceKeys { command: Some(CommandText::Words(words)), ..ServiceKeys::default() };
-    service(section, name, keys, env, true)
+    service(section, name, keys, env)
 }
