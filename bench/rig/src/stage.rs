@@ -21,6 +21,10 @@ const END_NANOSECONDS: u64 = 20_000_000_000;
 /// A command that only asks is back within milliseconds; this is for one that hangs.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Variables that everybody gets besides `PATH` and `HOME`: as many as a login has. An empty environment would flatter
+/// a guard that keeps one for each service.
+const VARIABLES: u32 = 30;
+
 /// What a stage is opened with.
 #[derive(Debug, Clone, Copy)]
 pub struct Cast {
@@ -118,6 +122,9 @@ fn command(line: &Line, arena: &Arena, root: Option<u32>) -> Result<Command> {
         };
     }
     command.env_clear().env("PATH", std::env::var_os("PATH").context("there is no PATH")?).env("HOME", arena.folder());
+    for number in 0..VARIABLES {
+        command.env(format!("BENCH_VARIABLE_{number:02}"), "/a/value/as/long/as/they/usually/are");
+    }
     // The mark by which bench/run finds what is left over when the rig itself was killed.
     if let Some(mark) = std::env::var_os("TUTELA_BENCH_MARK") {
         command.env("TUTELA_BENCH_MARK", mark);

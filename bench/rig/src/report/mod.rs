@@ -15,7 +15,7 @@ const HOW: &str = "\
 
 - Everybody keeps the same program: a static one without a C library whose first act is to read the clock
   (`bench/child.c`). Work folders are in memory (`/dev/shm`), output of programs is thrown away, except that Tutela
-  captures it as it always does.
+  captures it as it always does. The environment has 33 variables, as a login's has.
 - A cell is the median of the rounds and, in brackets, the least and the most. Rounds are interleaved: every subject
   once, then every subject again, beginning with another one. A ratio in the tables is the median of the ratios within
   each round; among the goals p50 and p99 are of the samples of all rounds together, and a ratio is of the two
