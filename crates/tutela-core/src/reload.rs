@@ -63,10 +63,10 @@ pub fn plan(old: &GuardSpec, new: &GuardSpec) -> Result<Vec<(ServiceName, Change
 /// How long a program may be silent towards its watchdog: it is told so in its environment.
 pub fn watchdog_interval(spec: &ServiceSpec) -> Option<Duration> {
     let told = |live: &&ProbeSpec| live.target.kind() == ProbeKind::Notify;
-    spec.live.as_ref().filter(told).map(|live| live.every * live.failures)
+    spec.live.as_ref().filter(told).map(|live| live.every.saturating_mul(live.failures))
 }
 
-fn compare(old: &ServiceSpec, new: &ServiceSpec) -> Option<Change> {
+pub(crate) fn compare(old: &ServiceSpec, new: &ServiceSpec) -> Option<Change> {
     let keys = |pairs: &[(&'static str, bool)]| -> Vec<&'static str> {
         pairs.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect()
     };

@@ -91,6 +91,7 @@ pub struct Probe {
     passes: u32,
     failures: u32,
     refusals: u32,
+    has_passed: bool,
     last_failure: String,
     last_latency: Option<Duration>,
 }
@@ -115,6 +116,7 @@ impl Probe {
             passes: 0,
             failures: 0,
             refusals: 0,
+            has_passed: false,
             last_failure: String::new(),
             last_latency: None,
         }
@@ -123,12 +125,13 @@ impl Probe {
     /// Begins asking, with a clean slate. `spread` (0 to 1) is the part of the interval by which the first
     /// question is put off, so that a thousand probes are not asked in one instant.
     pub fn begin(&mut self, now: Moment, spread: f64) {
-        let first = self.spec.delay + self.spec.every.mul_f64(spread.clamp(0.0, 1.0));
+        let first = self.spec.delay.saturating_add(self.spec.every.mul_f64(spread.clamp(0.0, 1.0)));
         self.verdict = Verdict::Unknown;
         self.since = now;
         self.passes = 0;
         self.failures = 0;
         self.refusals = 0;
+        self.has_passed = false;
         self.last_failure.clear();
         self.phase = Phase::Resting { until: self.rest_until(now, first) };
     }
@@ -146,6 +149,11 @@ impl Probe {
     /// The verdict so far.
     pub fn verdict(&self) -> Verdict {
         self.verdict
+    }
+
+    /// Whether there was a yes since it began, enough for a verdict or not.
+    pub fn has_passed(&self) -> bool {
+        self.has_passed
     }
 
     /// Since when the verdict holds.
@@ -170,7 +178,7 @@ impl Probe {
 
     /// How long a watchdog stays content without a ping; `None` for other probes.
     pub fn watchdog_interval(&self) -> Option<Duration> {
-        self.watchdog.then(|| self.spec.every * self.spec.failures)
+        self.watchdog.then(|| self.spec.every.saturating_mul(self.spec.failures))
     }
 
     /// Takes other intervals, thresholds or another target, while it runs.
@@ -292,6 +300,7 @@ impl Probe {
         let (enough, verdict) = match answer {
             Ok(()) => {
                 self.failures = 0;
+                self.has_passed = true;
                 self.passes = self.passes.saturating_add(1);
                 (self.passes >= self.spec.successes, Verdict::Pass)
             }

@@ -176,6 +176,7 @@ impl fmt::Display for Cause {
             Cause::HalfOpenFailed(why) => write!(f, "the half-open try failed: {why}"),
             Cause::KeptCooldown => f.write_str("a cool-down that an earlier guard began"),
             Cause::Reloaded(what) => write!(f, "the spec changed: {what}"),
+            Cause::Unkillable(survivors) if survivors.is_empty() => f.write_str("its processes cannot be ended"),
             Cause::Unkillable(survivors) => write!(f, "cannot be ended: {}", Listed(survivors)),
         }
     }

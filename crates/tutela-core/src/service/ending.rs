@@ -32,7 +32,15 @@ pub(super) enum After {
 pub(super) struct Ending {
     after: After,
     step: Step,
-    told_unkillable: bool,
+    /// Somebody asked for the shortest way.
+    hurried: bool,
+    /// Something of the tree was asked to end, so that who has to be ended by force has resisted.
+    asked: bool,
+    /// Those whose resistance was told.
+    told: Vec<Survivor>,
+    /// Why it ends, while the cause that is shown is that it cannot be ended.
+    real_cause: Option<Cause>,
+    released: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +64,23 @@ enum Step {
 }
 
 impl Ending {
+    fn new(after: After, step: Step) -> Self {
+        Ending { after, step, hurried: false, asked: false, told: Vec::new(), real_cause: None, released: false }
+    }
+
     pub fn want(&mut self, after: After) {
         self.after = after;
+    }
+
+    /// It ends for another reason from this moment on. Answers the reason to show.
+    pub fn because(&mut self, cause: Cause, shown: &Cause) -> Cause {
+        match &mut self.real_cause {
+            None => cause,
+            Some(real) => {
+                *real = cause;
+                shown.clone()
+            }
+        }
     }
 
     pub fn is_wanted(&self) -> bool {
@@ -92,6 +115,19 @@ impl Ending {
         }
     }
 
+    /// Whether these resisted and nobody was told yet. Each is told once, however often the tree is killed.
+    pub fn resisted(&mut self, survivors: &[Survivor]) -> bool {
+        if !self.asked || survivors.iter().all(|survivor| self.told.contains(survivor)) {
+            return false;
+        }
+        self.told = survivors.to_vec();
+        true
+    }
+
+    pub fn awaits_spawn(&self) -> bool {
+        self.step == Step::AwaitSpawn
+    }
+
     pub fn words(&self) -> &'static str {
         match self.step {
             Step::AwaitSpawn => "answer of the start under way",
@@ -114,13 +150,8 @@ impl Service {
         self.questions.end_all();
         self.survivors.clear();
         let step = if spawning { Step::AwaitSpawn } else { Step::AwaitHook };
-        self.set_state(now, State::Stopping(Ending { after, step, told_unkillable: false }), cause);
-        if spawning {
-            return;
-        }
-        if self.hook.is_some() {
-            self.actions.push_back(Action::CancelHook { run: self.run });
-        } else {
+        self.set_state(now, State::Stopping(Ending::new(after, step)), cause);
+        if !spawning && !self.cancel_hook() {
             self.ask_to_end(now);
         }
     }
@@ -141,17 +172,27 @@ impl Service {
         self.thaw();
         self.questions.end_all();
         self.survivors.clear();
-        if self.hook.is_some() {
-            self.actions.push_back(Action::CancelHook { run: self.run });
-        }
-        let step = Step::Look { until: now + SWEEP_GRACE };
-        self.set_state(now, State::Stopping(Ending { after, step, told_unkillable: false }), cause);
+        self.cancel_hook();
+        let mut ending = Ending::new(after, Step::Look { until: now + SWEEP_GRACE });
+        // The end of the main process is what the rest of its tree was to follow.
+        ending.asked = true;
+        self.set_state(now, State::Stopping(ending), cause);
         self.actions.push_back(Action::Sweep { run: self.run });
     }
 
     pub(super) fn spawned_while_ending(&mut self, now: Moment) {
-        if let State::Stopping(Ending { step: Step::AwaitSpawn, .. }) = self.state {
-            self.climb(now, 0);
+        match &self.state {
+            State::Stopping(Ending { step: Step::AwaitSpawn, hurried: true, .. }) => self.end_by_force(now),
+            State::Stopping(Ending { step: Step::AwaitSpawn, .. }) => self.climb(now, 0),
+            State::Stopping(_)
+            | State::Stopped
+            | State::Waiting
+            | State::Starting(_)
+            | State::Running { .. }
+            | State::Backoff { .. }
+            | State::Cooldown { .. }
+            | State::Failed
+            | State::Done => {}
         }
     }
 
@@ -169,9 +210,8 @@ impl Service {
             }
             Step::ExitHooks => return,
         };
-        if self.hook.is_some() {
-            self.actions.push_back(Action::CancelHook { run: self.run });
-        }
+        self.cancel_hook();
+        self.mark_asked();
         self.set_ending(Step::Look { until });
         self.actions.push_back(Action::Sweep { run: self.run });
     }
@@ -185,21 +225,22 @@ impl Service {
         }
     }
 
-    pub(super) fn kill_tree(&mut self, now: Moment) {
-        let State::Stopping(ending) = &self.state else { return };
+    /// The shortest way from here: hooks are ended, the tree is killed. What is not there yet (a start that the
+    /// hands still owe an answer for) is killed when it is.
+    pub(super) fn hurry(&mut self, now: Moment) {
+        let State::Stopping(ending) = &mut self.state else { return };
+        ending.hurried = true;
         match ending.step {
-            Step::Hooks | Step::Ladder { .. } | Step::Look { .. } | Step::Sweep { .. } => {}
-            Step::AwaitHook if self.pid.is_some() => {}
+            Step::Hooks | Step::Ladder { .. } | Step::Look { .. } | Step::Sweep { .. } => self.end_by_force(now),
+            Step::AwaitHook if self.pid.is_some() => self.end_by_force(now),
             Step::AwaitSpawn | Step::AwaitHook | Step::Kill { .. } | Step::ExitHooks => {
-                if self.hook.is_some() {
-                    self.actions.push_back(Action::CancelHook { run: self.run });
-                }
-                return;
+                self.cancel_hook();
             }
         }
-        if self.hook.is_some() {
-            self.actions.push_back(Action::CancelHook { run: self.run });
-        }
+    }
+
+    fn end_by_force(&mut self, now: Moment) {
+        self.cancel_hook();
         self.set_ending(Step::Kill { since: now, again: now + KILL_AGAIN });
         self.actions.push_back(Action::EndTree { run: self.run });
         if self.pid.is_none() {
@@ -209,10 +250,23 @@ impl Service {
 
     /// Nothing of the tree is left: hooks, then what is to come after.
     pub(super) fn nothing_left(&mut self, now: Moment) {
-        if let State::Stopping(Ending { step: Step::ExitHooks, .. }) = self.state {
-            return;
+        let State::Stopping(ending) = &mut self.state else { return };
+        match ending.step {
+            Step::ExitHooks => return,
+            // Who was asked and went has not resisted.
+            Step::Sweep { .. } => self.survivors.clear(),
+            Step::AwaitSpawn
+            | Step::AwaitHook
+            | Step::Hooks
+            | Step::Ladder { .. }
+            | Step::Look { .. }
+            | Step::Kill { .. } => {}
         }
-        self.actions.push_back(Action::Release { run: self.run });
+        if !std::mem::replace(&mut ending.released, true) {
+            self.actions.push_back(Action::Release { run: self.run });
+        }
+        // A hurry was about the tree; the hooks after its end get their time, and can be hurried again.
+        ending.hurried = false;
         if self.hook.is_some() {
             // The cancelled hook still owes its end; only then do the hooks after the end have their turn.
             self.set_ending(Step::AwaitHook);
@@ -225,6 +279,7 @@ impl Service {
 
     pub(super) fn hook_ended_while_ending(&mut self, now: Moment, hook: Running) {
         let State::Stopping(ending) = &self.state else { return };
+        let hurried = ending.hurried;
         match (ending.step, hook.kind) {
             (Step::AwaitHook, _) => self.ask_to_end(now),
             (Step::Hooks, HookKind::BeforeStop) => {
@@ -233,7 +288,7 @@ impl Service {
                 }
             }
             (Step::ExitHooks, HookKind::AfterExit) => {
-                if !self.run_hook(HookKind::AfterExit, hook.index + 1) {
+                if hurried || !self.run_hook(HookKind::AfterExit, hook.index + 1) {
                     self.ended(now);
                 }
             }
@@ -254,13 +309,12 @@ impl Service {
         let State::Stopping(ending) = &mut self.state else { return };
         match ending.step {
             Step::Ladder { rung, until } if until <= now => self.climb(now, rung + 1),
-            Step::Look { until } | Step::Sweep { until } if until <= now => self.kill_tree(now),
+            Step::Look { until } | Step::Sweep { until } if until <= now => self.end_by_force(now),
             Step::Kill { since, again } if again <= now => {
                 ending.step = Step::Kill { since, again: now + KILL_AGAIN };
-                let patience_over = now.since(since) >= KILL_PATIENCE && !ending.told_unkillable;
-                if patience_over {
-                    ending.told_unkillable = true;
-                    self.cause = Cause::Unkillable(self.survivors.clone());
+                if now.since(since) >= KILL_PATIENCE {
+                    let shown = std::mem::replace(&mut self.cause, Cause::Unkillable(self.survivors.clone()));
+                    ending.real_cause.get_or_insert(shown);
                 }
                 self.actions.push_back(Action::EndTree { run: self.run });
                 if self.pid.is_none() {
@@ -280,33 +334,33 @@ impl Service {
 
     fn climb(&mut self, now: Moment, rung: usize) {
         match self.spec.stop.get(rung) {
-            None => self.kill_tree_from_ladder(now),
-            Some(step) if step.step == StopStep::Kill => self.kill_tree_from_ladder(now),
+            None => self.end_by_force(now),
+            Some(step) if step.step == StopStep::Kill => self.end_by_force(now),
             Some(step) => {
                 let (step, until) = (step.step.clone(), now + step.wait);
+                self.mark_asked();
                 self.set_ending(Step::Ladder { rung, until });
                 self.actions.push_back(Action::Ask { run: self.run, step });
             }
         }
     }
 
-    fn kill_tree_from_ladder(&mut self, now: Moment) {
-        self.set_ending(Step::Ladder { rung: self.spec.stop.len(), until: now });
-        self.kill_tree(now);
-    }
-
     fn ended(&mut self, now: Moment) {
         let State::Stopping(ending) = &self.state else { return };
         let after = ending.after.clone();
-        let cause = self.cause.clone();
+        let cause = ending.real_cause.as_ref().unwrap_or(&self.cause).clone();
+        self.take_next_spec();
         match after {
-            After::Stop => {
-                self.take_next_spec();
-                self.set_state(now, State::Stopped, cause);
-            }
+            After::Stop => self.set_state(now, State::Stopped, cause),
             After::Restart(why) if self.wanted == Wanted::Up => self.try_start(now, why),
             After::Restart(_) => self.set_state(now, State::Stopped, cause),
             After::Policy(exit) => self.judge(now, &exit, cause),
+        }
+    }
+
+    fn mark_asked(&mut self) {
+        if let State::Stopping(ending) = &mut self.state {
+            ending.asked = true;
         }
     }
 

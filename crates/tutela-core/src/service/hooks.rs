@@ -65,6 +65,8 @@ pub(super) struct Running {
     pub run: RunId,
     pub kind: HookKind,
     pub index: usize,
+    /// Whether the hands were asked to end it.
+    pub cancelled: bool,
 }
 
 impl Service {
@@ -81,8 +83,18 @@ impl Service {
     pub(super) fn run_hook(&mut self, kind: HookKind, index: usize) -> bool {
         let Some(timeout) = self.hooks_of(kind).get(index).map(|hook| hook.timeout) else { return false };
         let run = self.run;
-        self.hook = Some(Running { run, kind, index });
+        self.hook = Some(Running { run, kind, index, cancelled: false });
         self.actions.push_back(Action::RunHook { run, kind, index, timeout });
+        true
+    }
+
+    /// Asks the hands to end the hook that runs, once; says whether one runs.
+    pub(super) fn cancel_hook(&mut self) -> bool {
+        let Some(hook) = &mut self.hook else { return false };
+        if !hook.cancelled {
+            hook.cancelled = true;
+            self.actions.push_back(Action::CancelHook { run: hook.run });
+        }
         true
     }
 }

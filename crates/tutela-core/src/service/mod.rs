@@ -25,6 +25,7 @@
 
 mod cause;
 mod ending;
+mod exchange;
 mod hooks;
 mod questions;
 mod restart;
@@ -34,6 +35,7 @@ mod status;
 mod tests;
 
 pub use cause::{Cause, Exit, Survivor};
+pub use exchange::{Action, Event, Notice};
 pub use hooks::{HookKind, HookOutcome};
 pub use questions::{ProbeRole, ProbeSlot};
 pub use restart::History;
@@ -42,7 +44,7 @@ pub use status::{Health, Next, StateName};
 use crate::chance::Chance;
 use crate::names::{RunId, ServiceName};
 use crate::probe::{Outcome, Strictness};
-use crate::spec::{ServiceSpec, StopStep};
+use crate::spec::ServiceSpec;
 use crate::time::Moment;
 use ending::{After, Ending};
 use questions::Questions;
@@ -50,177 +52,6 @@ use starting::Starting;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// What the hands are to do for an instance.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Action {
-    /// Start the program. Answer with `Spawned` or `SpawnFailed`.
-    Spawn {
-        /// The run that begins.
-        run: RunId,
-    },
-    /// Ask the main process to end. No answer is owed.
-    Ask {
-        /// Whom.
-        run: RunId,
-        /// How. Never [`StopStep::Kill`].
-        step: StopStep,
-    },
-    /// Tell when nothing of the run's tree is left (`TreeEmpty`), or who is (`TreeLeft`, once).
-    Sweep {
-        /// Whose tree.
-        run: RunId,
-    },
-    /// Ask what is left of the tree, all of it, to end.
-    AskTree {
-        /// Whose tree.
-        run: RunId,
-    },
-    /// End the whole tree by force. Answer `TreeKilled` with those who were there, then `TreeEmpty`.
-    EndTree {
-        /// Whose tree.
-        run: RunId,
-    },
-    /// Run a hook. Answer with `HookDone`, whatever happens.
-    RunHook {
-        /// The run it belongs to.
-        run: RunId,
-        /// Which.
-        kind: HookKind,
-        /// Which of that kind.
-        index: usize,
-        /// It is ended when it takes longer.
-        timeout: Duration,
-    },
-    /// End the hook that runs. Its `HookDone` is still owed.
-    CancelHook {
-        /// The run it belongs to.
-        run: RunId,
-    },
-    /// Ask a probe's question. Answer with `Answer` within its timeout.
-    Probe {
-        /// The run it belongs to.
-        run: RunId,
-        /// Which probe.
-        slot: ProbeSlot,
-        /// Which question.
-        attempt: u64,
-        /// How long the answer may take.
-        timeout: Duration,
-    },
-    /// Hold every process of the tree still.
-    Freeze {
-        /// Whose tree.
-        run: RunId,
-    },
-    /// Let them go on.
-    Thaw {
-        /// Whose tree.
-        run: RunId,
-    },
-    /// Put the spec's limits on the living tree.
-    ApplyLimits {
-        /// Whose tree.
-        run: RunId,
-    },
-    /// The run is over: forget its tree and close its output.
-    Release {
-        /// Which run.
-        run: RunId,
-    },
-}
-
-/// A fact to publish.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// The state changed.
-    State {
-        /// From.
-        from: StateName,
-        /// To.
-        to: StateName,
-        /// Why.
-        cause: Cause,
-    },
-    /// The program started.
-    Started {
-        /// The run.
-        run: RunId,
-        /// Its process.
-        pid: u32,
-    },
-    /// The program ended.
-    Exited {
-        /// The run.
-        run: RunId,
-        /// How.
-        exit: Exit,
-        /// How long it had run.
-        ran: Duration,
-        /// Whether somebody wanted it.
-        wanted: bool,
-    },
-    /// Processes had to be ended by force.
-    Resisted {
-        /// Who.
-        survivors: Vec<Survivor>,
-    },
-    /// A probe changed its mind.
-    Probe {
-        /// What the probe is for.
-        role: ProbeRole,
-        /// Its name: the role's word, or the dependency's name.
-        name: String,
-        /// Whether it passes.
-        passes: bool,
-        /// The failure's reason, or empty.
-        reason: String,
-    },
-    /// A hook did not succeed.
-    HookFailed {
-        /// Which.
-        kind: HookKind,
-        /// What became of it.
-        outcome: HookOutcome,
-    },
-    /// A crash loop was stopped.
-    Cooldown {
-        /// Restarts within the window.
-        restarts: u32,
-        /// When the half-open try is due.
-        until: Moment,
-    },
-    /// The half-open try failed.
-    HalfOpenFailed {
-        /// When the next one is due.
-        until: Moment,
-    },
-    /// The half-open try held for the whole window.
-    Recovered,
-    /// The tree was held still.
-    Paused,
-    /// It goes on.
-    Resumed,
-}
-
-/// What the program can say over its notify socket, as far as it concerns the machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
-    /// `READY=1`.
-    Ready,
-    /// `STATUS=…`.
-    Status(String),
-    /// `STOPPING=1`.
-    Stopping,
-    /// `RELOADING=1`.
-    Reloading,
-    /// `WATCHDOG=1`.
-    Watchdog,
-    /// `WATCHDOG=trigger`.
-    WatchdogTrigger,
-    /// `EXTEND_TIMEOUT_USEC=…`.
-    ExtendTimeout(Duration),
-}
 
 /// The machine. See the module's text.
 #[derive(Debug)]
@@ -238,6 +69,8 @@ pub struct Service {
     started: Moment,
     /// Whether this run's program ever ran.
     ran: bool,
+    /// Whether the limits changed while the hands were starting the program with the former ones.
+    limits_stale: bool,
     paused: bool,
     needs_ready: bool,
     waits_for: Vec<ServiceName>,
@@ -287,6 +120,7 @@ impl Service {
             pid: None,
             started: now,
             ran: false,
+            limits_stale: false,
             paused: false,
             needs_ready: true,
             waits_for: Vec::new(),
@@ -317,11 +151,11 @@ impl Service {
             self.history.forgive();
         }
         match &mut self.state {
-            State::Stopped | State::Failed | State::Done => match self.history.cooldown_left(now) {
-                Some(until) if !fresh => {
-                    self.set_state(now, State::Cooldown { until }, Cause::KeptCooldown);
-                }
-                _ => self.try_start(now, cause),
+            State::Stopped | State::Failed | State::Done => match self.history.cooldown_until {
+                Some(until) if until > now => self.set_state(now, State::Cooldown { until }, Cause::KeptCooldown),
+                // It ran out while no guard was there; what it is followed by is a single try all the same.
+                Some(_) => self.try_half_open(now),
+                None => self.try_start(now, cause),
             },
             State::Backoff { .. } | State::Cooldown { .. } if fresh => self.try_start(now, cause),
             State::Stopping(ending) => ending.want(After::Restart(cause)),
@@ -333,10 +167,13 @@ impl Service {
         }
     }
 
-    /// Wants it down.
+    /// Wants it down. What speaks against it is forgotten, unless it stops because the guard ends: the next
+    /// guard goes on with it.
     pub fn handle_stop(&mut self, now: Moment, cause: Cause) {
         self.wanted = Wanted::Down;
-        self.history.forgive();
+        if cause != Cause::GuardEnding {
+            self.history.forgive();
+        }
         match &mut self.state {
             State::Stopped => {}
             State::Waiting | State::Backoff { .. } | State::Cooldown { .. } | State::Failed | State::Done => {
@@ -344,7 +181,7 @@ impl Service {
             }
             State::Stopping(ending) => {
                 ending.want(After::Stop);
-                self.cause = cause;
+                self.cause = ending.because(cause, &self.cause);
             }
             State::Starting(_) | State::Running { .. } => self.begin_ending(now, After::Stop, cause),
         }
@@ -375,9 +212,7 @@ impl Service {
 
     /// A stop that is under way is to take the shortest way.
     pub fn handle_hurry(&mut self, now: Moment) {
-        if matches!(self.state, State::Stopping(_)) {
-            self.kill_tree(now);
-        }
+        self.hurry(now);
     }
 
     /// Holds the running program still.
@@ -396,8 +231,7 @@ impl Service {
         if self.paused {
             self.thaw();
             self.cause = cause;
-            self.questions.begin_running(now, &mut self.chance);
-            self.ask_questions(now);
+            self.begin_running_questions(now);
         }
     }
 
@@ -423,14 +257,17 @@ impl Service {
             return;
         }
         let limits_changed = spec.limits != self.spec.limits;
+        let start_timeout_changed = spec.start_timeout != self.spec.start_timeout;
         self.spec = spec;
         let running = matches!(self.state, State::Running { .. }) && !self.paused;
         self.questions.handle_spec(now, &mut self.chance, &self.spec, running);
         if limits_changed && self.pid.is_some() {
             self.actions.push_back(Action::ApplyLimits { run: self.run });
+        } else if limits_changed {
+            self.limits_stale = true;
         }
         if let State::Starting(_) = self.state {
-            self.starting_progress(now);
+            self.starting_progress(now, start_timeout_changed);
         }
         self.ask_questions(now);
     }
@@ -448,48 +285,35 @@ impl Service {
 
     /// The program was started.
     pub fn handle_spawned(&mut self, now: Moment, run: RunId, pid: u32) {
-        if run != self.run {
+        if run != self.run || !self.awaits_spawn() {
             return;
         }
         self.pid = Some(pid);
         self.started = now;
         self.ran = true;
         self.events.push_back(Event::Started { run, pid });
-        match &mut self.state {
-            State::Starting(_) => self.spawned_while_starting(now),
-            State::Stopping(_) => self.spawned_while_ending(now),
-            State::Stopped
-            | State::Waiting
-            | State::Running { .. }
-            | State::Backoff { .. }
-            | State::Cooldown { .. }
-            | State::Failed
-            | State::Done => {}
+        if std::mem::take(&mut self.limits_stale) {
+            self.actions.push_back(Action::ApplyLimits { run });
+        }
+        if let State::Starting(_) = self.state {
+            self.spawned_while_starting(now);
+        } else {
+            self.spawned_while_ending(now);
         }
     }
 
     /// The program could not be started.
     pub fn handle_spawn_failed(&mut self, now: Moment, run: RunId, reason: String) {
-        if run != self.run {
+        if run != self.run || !self.awaits_spawn() {
             return;
         }
         let exit = Exit::NotStarted(reason);
         self.last_exit = Some((exit.clone(), now));
-        match &mut self.state {
-            State::Starting(_) => {
-                let cause = Cause::Ended(exit.clone());
-                self.begin_ending(now, After::Policy(exit), cause);
-                self.nothing_left(now);
-            }
-            State::Stopping(_) => self.nothing_left(now),
-            State::Stopped
-            | State::Waiting
-            | State::Running { .. }
-            | State::Backoff { .. }
-            | State::Cooldown { .. }
-            | State::Failed
-            | State::Done => {}
+        if let State::Starting(_) = self.state {
+            let cause = Cause::Ended(exit.clone());
+            self.begin_ending(now, After::Policy(exit), cause);
         }
+        self.nothing_left(now);
     }
 
     /// The main process ended.
@@ -534,9 +358,14 @@ impl Service {
 
     /// The tree was ended by force; these were in it.
     pub fn handle_tree_killed(&mut self, run: RunId, survivors: Vec<Survivor>) {
-        if run == self.run && !survivors.is_empty() && matches!(self.state, State::Stopping(_)) {
-            self.survivors = survivors.clone();
-            self.events.push_back(Event::Resisted { survivors });
+        if run != self.run || survivors.is_empty() {
+            return;
+        }
+        if let State::Stopping(ending) = &mut self.state {
+            if ending.resisted(&survivors) {
+                self.events.push_back(Event::Resisted { survivors: survivors.clone() });
+            }
+            self.survivors = survivors;
         }
     }
 
@@ -562,7 +391,7 @@ impl Service {
         if run != self.run {
             return;
         }
-        let strictness = self.strictness(slot);
+        let strictness = self.strictness(now, slot);
         let change = self.questions.handle_answer(now, slot, attempt, outcome, took, strictness);
         self.verdict_changed(now, slot, change);
     }
@@ -575,20 +404,21 @@ impl Service {
         }
     }
 
-    /// The program said something over its notify socket.
+    /// The program said something over its notify socket. A quick program is heard before the hands have told
+    /// that it was started.
     pub fn handle_notice(&mut self, now: Moment, run: RunId, notice: Notice) {
-        if run != self.run || self.pid.is_none() {
+        if run != self.run || (self.pid.is_none() && !self.awaits_spawn()) {
             return;
         }
         match notice {
             Notice::Ready => {
-                for slot in self.questions.notify_slots([ProbeRole::Startup, ProbeRole::Ready]) {
+                for slot in self.questions.notify_slots(&[ProbeRole::Startup, ProbeRole::Ready]) {
                     let change = self.questions.handle_told(now, slot);
                     self.verdict_changed(now, slot, change);
                 }
             }
             Notice::Watchdog => {
-                for slot in self.questions.notify_slots([ProbeRole::Live, ProbeRole::Live]) {
+                for slot in self.questions.notify_slots(&[ProbeRole::Live]) {
                     let change = self.questions.handle_told(now, slot);
                     self.verdict_changed(now, slot, change);
                 }
@@ -622,10 +452,7 @@ impl Service {
     pub fn handle_timeout(&mut self, now: Moment) {
         match &mut self.state {
             State::Backoff { until } if *until <= now => self.try_start(now, Cause::BackoffOver),
-            State::Cooldown { until } if *until <= now => {
-                self.history.begin_half_open();
-                self.try_start(now, Cause::HalfOpen);
-            }
+            State::Cooldown { until } if *until <= now => self.try_half_open(now),
             State::Running { half_open_until } if half_open_until.is_some_and(|until| until <= now) => {
                 *half_open_until = None;
                 self.history.forgive();
@@ -642,7 +469,7 @@ impl Service {
             | State::Done => {}
         }
         for slot in self.questions.slots() {
-            let strictness = self.strictness(slot);
+            let strictness = self.strictness(now, slot);
             let change = self.questions.handle_timeout(now, slot, strictness);
             self.verdict_changed(now, slot, change);
         }
@@ -675,6 +502,21 @@ impl Service {
 
     // ---- shared by the parts ----
 
+    /// Whether the hands owe the answer to a start.
+    fn awaits_spawn(&self) -> bool {
+        match &self.state {
+            State::Starting(starting) => starting.is_spawning(),
+            State::Stopping(ending) => ending.awaits_spawn(),
+            State::Stopped
+            | State::Waiting
+            | State::Running { .. }
+            | State::Backoff { .. }
+            | State::Cooldown { .. }
+            | State::Failed
+            | State::Done => false,
+        }
+    }
+
     fn take_next_spec(&mut self) {
         if let Some(spec) = self.next_spec.take() {
             self.questions = Questions::new(&spec);
@@ -701,13 +543,20 @@ impl Service {
         }
     }
 
-    fn strictness(&self, slot: ProbeSlot) -> Strictness {
+    fn strictness(&self, now: Moment, slot: ProbeSlot) -> Strictness {
         match (&self.state, self.questions.role(slot)) {
             (State::Starting(_), Some(ProbeRole::Startup | ProbeRole::Ready)) => Strictness::Starting,
-            // A program that never answered its live probe has not come up yet; one that once did has gone.
-            (State::Running { .. }, Some(ProbeRole::Live)) if !self.questions.ever_passed(slot) => Strictness::Starting,
+            (State::Running { .. }, Some(ProbeRole::Live)) if self.may_still_come_up(now, slot) => Strictness::Starting,
             _ => Strictness::Strict,
         }
+    }
+
+    /// Whether a live probe speaks of a program that nothing else was asked about while it started, that has
+    /// not answered yet, and that has time left to.
+    fn may_still_come_up(&self, now: Moment, slot: ProbeSlot) -> bool {
+        let asked_before = self.questions.has(ProbeRole::Startup) || self.questions.has(ProbeRole::Ready);
+        let in_time = self.spec.start_timeout.is_none_or(|limit| now < self.started + limit);
+        !asked_before && in_time && !self.questions.has_passed(slot)
     }
 
     fn ask_questions(&mut self, now: Moment) {

@@ -8,7 +8,8 @@ use crate::spec::{ProbeKind, ProbeSpec, ServiceSpec};
 use crate::time::Moment;
 use std::time::Duration;
 
-/// Which of an instance's probes.
+/// Which of an instance's probes. A number stays with its probe through changes of the spec and is not given
+/// to another one of the same run, so that an answer under way cannot reach the wrong probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProbeSlot(pub u16);
 
@@ -37,18 +38,31 @@ impl ProbeRole {
     }
 }
 
-/// Boxed, because most instances have no probe and a thousand of them should cost no memory for it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Questions {
     slots: Vec<Slot>,
+    /// The number of the next slot.
+    next: u16,
 }
 
 #[derive(Debug)]
 struct Slot {
+    number: ProbeSlot,
     role: ProbeRole,
     name: String,
     probe: Probe,
-    ever_passed: bool,
+    /// The run told its yes while nobody listened yet: `READY=1` comes once, and can come early.
+    told_early: bool,
+}
+
+impl Slot {
+    /// Begins asking; answers with a verdict that was told before.
+    fn begin(&mut self, now: Moment, spread: f64) -> Option<(ProbeSlot, Change)> {
+        self.probe.begin(now, spread);
+        let told = std::mem::take(&mut self.told_early);
+        let change = if told { self.probe.handle_told(now) } else { None };
+        change.map(|change| (self.number, change))
+    }
 }
 
 fn wanted(spec: &ServiceSpec) -> impl Iterator<Item = (ProbeRole, &str, &ProbeSpec)> {
@@ -65,13 +79,18 @@ fn wanted(spec: &ServiceSpec) -> impl Iterator<Item = (ProbeRole, &str, &ProbeSp
 
 impl Questions {
     pub fn new(spec: &ServiceSpec) -> Self {
-        let slots = wanted(spec).map(|(role, name, probe)| Slot {
-            role,
-            name: name.to_owned(),
-            probe: Probe::new(probe.clone(), role == ProbeRole::Live),
-            ever_passed: false,
-        });
-        Questions { slots: slots.collect() }
+        let mut questions = Questions { slots: Vec::new(), next: 0 };
+        for (role, name, probe) in wanted(spec) {
+            questions.add(role, name, Probe::new(probe.clone(), role == ProbeRole::Live));
+        }
+        questions
+    }
+
+    fn add(&mut self, role: ProbeRole, name: &str, probe: Probe) {
+        let number = ProbeSlot(self.next);
+        // Comes round after 65,536 probes added to one instance by reloads: by then no answer is under way.
+        self.next = self.next.wrapping_add(1);
+        self.slots.push(Slot { number, role, name: name.to_owned(), probe, told_early: false });
     }
 
     pub fn handle_spec(&mut self, now: Moment, chance: &mut Chance, spec: &ServiceSpec, running: bool) {
@@ -87,21 +106,27 @@ impl Questions {
                 if running && role != ProbeRole::Startup {
                     fresh.begin(now, chance.fraction());
                 }
-                self.slots.push(Slot { role, name: name.to_owned(), probe: fresh, ever_passed: false });
+                self.add(role, name, fresh);
             }
         }
     }
 
-    pub fn slots(&self) -> impl Iterator<Item = ProbeSlot> + use<> {
-        (0..u16::try_from(self.slots.len()).unwrap_or(u16::MAX)).map(ProbeSlot)
+    /// The slots there are, apart from them, so that they can be changed meanwhile.
+    pub fn slots(&self) -> Vec<ProbeSlot> {
+        self.slots.iter().map(|slot| slot.number).collect()
     }
 
-    fn slot(&self, slot: ProbeSlot) -> Option<&Slot> {
-        self.slots.get(usize::from(slot.0))
+    fn slot(&self, number: ProbeSlot) -> Option<&Slot> {
+        self.slots.iter().find(|slot| slot.number == number)
     }
 
-    fn slot_mut(&mut self, slot: ProbeSlot) -> Option<&mut Slot> {
-        self.slots.get_mut(usize::from(slot.0))
+    fn slot_mut(&mut self, number: ProbeSlot) -> Option<&mut Slot> {
+        self.slots.iter_mut().find(|slot| slot.number == number)
+    }
+
+    /// Every probe: its slot, role, name and state.
+    pub fn all(&self) -> impl Iterator<Item = (ProbeSlot, ProbeRole, &str, &Probe)> {
+        self.slots.iter().map(|slot| (slot.number, slot.role, slot.name.as_str(), &slot.probe))
     }
 
     pub fn role(&self, slot: ProbeSlot) -> Option<ProbeRole> {
@@ -112,12 +137,8 @@ impl Questions {
         self.slot(slot).map_or("", |slot| &slot.name)
     }
 
-    pub fn probe(&self, slot: ProbeSlot) -> Option<&Probe> {
-        self.slot(slot).map(|slot| &slot.probe)
-    }
-
-    pub fn ever_passed(&self, slot: ProbeSlot) -> bool {
-        self.slot(slot).is_some_and(|slot| slot.ever_passed)
+    pub fn has_passed(&self, slot: ProbeSlot) -> bool {
+        self.slot(slot).is_some_and(|slot| slot.probe.has_passed())
     }
 
     pub fn has(&self, role: ProbeRole) -> bool {
@@ -136,28 +157,25 @@ impl Questions {
             .map(|slot| (slot.name.as_str(), slot.probe.last_failure()))
     }
 
-    pub fn notify_slots(&self, roles: [ProbeRole; 2]) -> Vec<ProbeSlot> {
-        self.slots()
-            .filter(|slot| self.role(*slot).is_some_and(|role| roles.contains(&role)))
-            .filter(|slot| self.probe(*slot).is_some_and(|probe| probe.spec().target.kind() == ProbeKind::Notify))
-            .collect()
+    pub fn notify_slots(&self, roles: &[ProbeRole]) -> Vec<ProbeSlot> {
+        let told = |slot: &&Slot| roles.contains(&slot.role) && slot.probe.spec().target.kind() == ProbeKind::Notify;
+        self.slots.iter().filter(told).map(|slot| slot.number).collect()
     }
 
-    pub fn begin_role(&mut self, now: Moment, role: ProbeRole, spread: f64) {
-        for slot in self.slots.iter_mut().filter(|slot| slot.role == role) {
-            slot.ever_passed = false;
-            slot.probe.begin(now, spread);
-        }
+    /// A new run: what the last one told is not about it.
+    pub fn begin_run(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.told_early = false);
+    }
+
+    pub fn begin_role(&mut self, now: Moment, role: ProbeRole, spread: f64) -> Vec<(ProbeSlot, Change)> {
+        let slots = self.slots.iter_mut().filter(|slot| slot.role == role);
+        slots.filter_map(|slot| slot.begin(now, spread)).collect()
     }
 
     /// What is asked of a running program, without touching what is asked already.
-    pub fn begin_running(&mut self, now: Moment, chance: &mut Chance) {
-        for slot in &mut self.slots {
-            if slot.role != ProbeRole::Startup && !slot.probe.is_on() {
-                slot.ever_passed = false;
-                slot.probe.begin(now, chance.fraction());
-            }
-        }
+    pub fn begin_running(&mut self, now: Moment, chance: &mut Chance) -> Vec<(ProbeSlot, Change)> {
+        let slots = self.slots.iter_mut().filter(|slot| slot.role != ProbeRole::Startup && !slot.probe.is_on());
+        slots.filter_map(|slot| slot.begin(now, chance.fraction())).collect()
     }
 
     pub fn end_role(&mut self, role: ProbeRole) {
@@ -177,14 +195,12 @@ impl Questions {
         took: Duration,
         strictness: Strictness,
     ) -> Option<Change> {
-        let slot = self.slot_mut(slot)?;
-        slot.ever_passed |= outcome == Outcome::Pass;
-        slot.probe.handle_answer(now, attempt, outcome, took, strictness)
+        self.slot_mut(slot)?.probe.handle_answer(now, attempt, outcome, took, strictness)
     }
 
     pub fn handle_told(&mut self, now: Moment, slot: ProbeSlot) -> Option<Change> {
         let slot = self.slot_mut(slot)?;
-        slot.ever_passed = true;
+        slot.told_early |= !slot.probe.is_on();
         slot.probe.handle_told(now)
     }
 
@@ -197,8 +213,7 @@ impl Questions {
     }
 
     pub fn poll_ask(&mut self, now: Moment) -> Option<(ProbeSlot, Ask)> {
-        let slots = self.slots();
-        slots.into_iter().find_map(|slot| Some((slot, self.slot_mut(slot)?.probe.poll_ask(now)?)))
+        self.slots.iter_mut().find_map(|slot| Some((slot.number, slot.probe.poll_ask(now)?)))
     }
 
     pub fn poll_timeout(&self) -> Option<Moment> {

@@ -31,10 +31,6 @@ impl History {
         self.half_open = false;
     }
 
-    pub(super) fn cooldown_left(&self, now: Moment) -> Option<Moment> {
-        self.cooldown_until.filter(|until| *until > now)
-    }
-
     pub(super) fn begin_half_open(&mut self) {
         self.cooldown_until = None;
         self.half_open = true;
@@ -57,7 +53,8 @@ fn delay(policy: &RestartPolicy, in_a_row: u32, chance: &mut Chance) -> Duration
         return base;
     }
     let swing = policy.jitter * (2.0 * chance.fraction() - 1.0);
-    base.mul_f64((1.0 + swing).max(0.0)).min(policy.max_delay)
+    let spread = base.as_secs_f64() * (1.0 + swing).max(0.0);
+    if spread >= policy.max_delay.as_secs_f64() { policy.max_delay } else { Duration::from_secs_f64(spread) }
 }
 
 impl Service {
@@ -70,16 +67,18 @@ impl Service {
         let success = self.is_success(exit);
         match self.spec.restart.when {
             RestartWhen::Never | RestartWhen::OnFailure if success => {
-                self.history.forgive();
+                self.forgive_for_good_conduct();
                 return self.set_state(now, State::Done, cause);
             }
             RestartWhen::Never => return self.set_state(now, State::Failed, cause),
             RestartWhen::Always | RestartWhen::OnFailure => {}
         }
-        let policy = &self.spec.restart;
-        if self.ran && now.since(self.started) >= policy.reset_after {
-            self.history.forgive();
+        // The run lasted until its program ended; how long its remains took to go is not to its credit.
+        let ran_for = self.last_exit.as_ref().map_or(Duration::ZERO, |(_, at)| at.since(self.started));
+        if self.ran && ran_for >= self.spec.restart.reset_after {
+            self.forgive_for_good_conduct();
         }
+        let policy = &self.spec.restart;
         if self.history.half_open {
             let until = now + policy.cooldown;
             self.history.half_open = false;
@@ -114,6 +113,14 @@ impl Service {
         } else {
             self.set_state(now, State::Backoff { until: now + wait }, cause);
         }
+    }
+
+    /// It did what it should; if that was the half-open try, the crash loop is over.
+    fn forgive_for_good_conduct(&mut self) {
+        if self.history.half_open {
+            self.events.push_back(Event::Recovered);
+        }
+        self.history.forgive();
     }
 
     fn is_success(&self, exit: &Exit) -> bool {

@@ -9,6 +9,10 @@ use crate::service::ending::After;
 use crate::time::Moment;
 use std::time::Duration;
 
+/// A program puts off its deadline by at most this much with one word. Who needs longer says so again, which
+/// a program that hangs cannot; so no single word holds up a start or a stop for ever.
+pub const EXTENSION_MAX: Duration = Duration::from_secs(600);
+
 #[derive(Debug)]
 pub(super) struct Starting {
     step: Step,
@@ -62,8 +66,15 @@ impl Service {
         }
     }
 
+    /// The single try after a cool-down.
+    pub(super) fn try_half_open(&mut self, now: Moment) {
+        self.history.begin_half_open();
+        self.try_start(now, Cause::HalfOpen);
+    }
+
     pub(super) fn begin_starting(&mut self, now: Moment, cause: Cause) {
         self.take_next_spec();
+        self.questions.begin_run();
         self.run = RunId(self.run.0 + 1);
         self.ran = false;
         self.status_text.clear();
@@ -109,6 +120,7 @@ impl Service {
     fn spawn(&mut self) {
         if let State::Starting(starting) = &mut self.state {
             starting.step = Step::Spawning;
+            self.limits_stale = false;
             self.actions.push_back(Action::Spawn { run: self.run });
         }
     }
@@ -122,12 +134,15 @@ impl Service {
     fn begin_step(&mut self, now: Moment, step: Step) {
         let State::Starting(starting) = &mut self.state else { return };
         starting.step = step;
-        match step {
+        let told = match step {
             Step::Startup => self.questions.begin_role(now, ProbeRole::Startup, 0.0),
             Step::Ready => self.questions.begin_role(now, ProbeRole::Ready, 0.0),
-            Step::Hooks | Step::Spawning => {}
-        }
+            Step::Hooks | Step::Spawning => Vec::new(),
+        };
         self.ask_questions(now);
+        for (slot, change) in told {
+            self.verdict_changed(now, slot, Some(change));
+        }
     }
 
     pub(super) fn starting_answered(&mut self, now: Moment, role: ProbeRole) {
@@ -147,11 +162,13 @@ impl Service {
     }
 
     /// A spec change may have taken away the probe that was waited for, or changed the time it has.
-    pub(super) fn starting_progress(&mut self, now: Moment) {
+    pub(super) fn starting_progress(&mut self, now: Moment, timeout_changed: bool) {
         let since = self.since;
         let limit = self.spec.start_timeout;
         if let State::Starting(starting) = &mut self.state {
-            starting.until = limit.map(|limit| since + limit);
+            if timeout_changed {
+                starting.until = limit.map(|limit| since + limit);
+            }
             let lacks_startup = starting.step == Step::Startup && !self.questions.has(ProbeRole::Startup);
             let lacks_ready = starting.step == Step::Ready && !self.questions.has(ProbeRole::Ready);
             if lacks_startup || lacks_ready {
@@ -179,9 +196,16 @@ impl Service {
     fn become_running(&mut self, now: Moment, how: &'static str) {
         let half_open_until = self.history.half_open.then(|| now + self.spec.restart.within);
         self.set_state(now, State::Running { half_open_until }, Cause::Ready(how));
-        self.questions.begin_running(now, &mut self.chance);
         self.run_hook(HookKind::AfterReady, 0);
+        self.begin_running_questions(now);
+    }
+
+    pub(super) fn begin_running_questions(&mut self, now: Moment) {
+        let told = self.questions.begin_running(now, &mut self.chance);
         self.ask_questions(now);
+        for (slot, change) in told {
+            self.verdict_changed(now, slot, Some(change));
+        }
     }
 
     pub(super) fn starting_timeout(&mut self, now: Moment) {
@@ -195,6 +219,7 @@ impl Service {
 
     /// `EXTEND_TIMEOUT_USEC`: the deadline under way is put off until `by` from this moment, never nearer.
     pub(super) fn extend(&mut self, now: Moment, by: Duration) {
+        let by = by.min(EXTENSION_MAX);
         match &mut self.state {
             State::Starting(starting) => starting.until = starting.until.map(|until| until.max(now + by)),
             State::Stopping(ending) => ending.extend(now, by),

@@ -227,6 +227,11 @@ impl Service {
         &self.spec
     }
 
+    /// The spec that the next start begins with: its spec, or what replaces it.
+    pub(crate) fn newest_spec(&self) -> &ServiceSpec {
+        self.next_spec.as_ref().unwrap_or(&self.spec)
+    }
+
     /// Which copy of its service it is.
     pub fn index(&self) -> u16 {
         self.index
@@ -234,10 +239,7 @@ impl Service {
 
     /// Its probes: which, for what, by which name.
     pub fn probes(&self) -> impl Iterator<Item = (ProbeSlot, ProbeRole, &str, &Probe)> {
-        self.questions.slots().filter_map(|slot| {
-            let role = self.questions.role(slot)?;
-            Some((slot, role, self.questions.name(slot), self.questions.probe(slot)?))
-        })
+        self.questions.all()
     }
 
     /// Dependency checks that fail, with the reason.
