@@ -224,7 +224,7 @@ impl<'a> NodeReader<'a> {
     }
 
     /// A text that came out of a variable and is wanted as a number or a truth.
-    fn from_variable(&self) -> Option<&'a str> {
+    fn variable_text(&self) -> Option<&'a str> {
         match &self.node.value {
             Value::Text(text) if self.node.used.is_some() => Some(text.trim()),
             _ => None,
@@ -232,7 +232,7 @@ impl<'a> NodeReader<'a> {
     }
 
     fn whole_number<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
-        match self.from_variable().and_then(|text| text.parse().ok()) {
+        match self.variable_text().and_then(|text| text.parse().ok()) {
             Some(number) => visitor.visit_i64(number),
             None => de::Deserializer::deserialize_any(self, visitor),
         }
@@ -268,7 +268,7 @@ impl<'de> de::Deserializer<'de> for NodeReader<'_> {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
-        match self.from_variable() {
+        match self.variable_text() {
             Some("true") => visitor.visit_bool(true),
             Some("false") => visitor.visit_bool(false),
             _ => self.deserialize_any(visitor),
@@ -279,7 +279,7 @@ impl<'de> de::Deserializer<'de> for NodeReader<'_> {
     deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
-        match self.from_variable().and_then(|text| text.parse().ok()) {
+        match self.variable_text().and_then(|text| text.parse().ok()) {
             Some(number) => visitor.visit_f64(number),
             None => self.deserialize_any(visitor),
         }

@@ -274,7 +274,7 @@ probe_keys! {
     /// For `http`: further headers.
     #[schemars(extend("default" = {}))]
     headers: BTreeMap<String, Templated>,
-    /// For `http` and `grpc` with TLS: whether the certificate is checked.
+    /// For `http`: whether the certificate of an `https` address is checked.
     #[schemars(extend("default" = true))]
     tls_verify: bool,
     /// For `grpc`: the service that is asked about; empty: the server as a whole.

@@ -48,7 +48,7 @@ type EnvFileLines = Arc<Vec<(String, String, Place)>>;
 /// Everything that is wrong with it, as far as one look can tell.
 pub fn read(sources: &Sources<'_>) -> Result<Loaded, Refused> {
     let path = sources.cwd.join(&sources.path);
-    let folder = path.parent().map_or_else(|| sources.cwd.clone(), |parent| resolve("", parent, sources.os));
+    let folder = path.parent().map_or_else(|| sources.cwd.clone(), |parent| parent.components().collect());
     let mut reader = Reader { sources, folder, map: SourceMap::default(), out: Vec::new(), env_files: BTreeMap::new() };
     let result = reader.read();
     let Reader { map, mut out, folder, .. } = reader;

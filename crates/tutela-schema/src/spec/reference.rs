@@ -113,7 +113,7 @@ fn kind_of(root: &Value, node: &Value) -> String {
     }
     if string("type") == Some("array") {
         let item = node.get("items").map_or_else(|| "value".into(), |item| kind_of(root, item));
-        return format!("array of {item}s");
+        return if item.starts_with('`') { format!("array of {item}") } else { format!("array of {item}s") };
     }
     match (string("title"), string("type")) {
         (Some(title), _) => title.to_owned(),
@@ -161,13 +161,21 @@ pub fn reference_markdown() -> String {
     let mut tables: Vec<(String, Vec<Row>)> = Vec::new();
     for row in rows() {
         let way = row.key.rsplit_once('.').map_or("", |(way, _)| way);
+        // The three probes have the same keys, which are listed once.
+        if matches!(way, "services.NAME.startup" | "services.NAME.live") {
+            continue;
+        }
         match tables.iter_mut().find(|(known, _)| known == way) {
             Some((_, rows)) => rows.push(row),
             None => tables.push((way.to_owned(), vec![row])),
         }
     }
     for (way, rows) in tables {
-        let title = if way.is_empty() { "At the top".to_owned() } else { format!("`{way}`") };
+        let title = match way.as_str() {
+            "" => "At the top".to_owned(),
+            "services.NAME.ready" => format!("`{way}`, and `startup` and `live` beside it"),
+            way => format!("`{way}`"),
+        };
         let _ = write!(out, "\n## {title}\n\n| key | type | default | meaning |\n|---|---|---|---|\n");
         for row in rows {
             let key = row.key.rsplit_once('.').map_or(row.key.as_str(), |(_, key)| key);

@@ -178,7 +178,7 @@ impl List<'_> {
             let steps = steps!["env", name.as_str()];
             let shown = if is_secret(name) { MASK.to_owned() } else { mask_addresses(&value.to_string()) };
             self.put(steps, quoted(&shown));
-            if !self.tree.find(steps).is_some()
+            if self.tree.find(steps).is_none()
                 && let Some(last) = self.out.last_mut()
             {
                 last.from = match known.variables.get(name) {

@@ -185,7 +185,7 @@ text_kind! {
     /// A text in which `${instance}` may stand. Holes are NUL characters in it.
     Templated(String), TEMPLATED, |text| Ok(text.to_owned()), json_schema!({
         "type": "string",
-        "title": "text with ${instance}",
+        "title": "text",
     })
 }
 
