@@ -5,7 +5,9 @@ use crate::platform;
 /// A shared, owned handle of the OS. Closed when its last clone is dropped; never inherited by a program
 /// unless a [`crate::process::SpawnRequest`] names it.
 #[derive(Debug, Clone)]
-pub struct Handle(pub(crate) platform::handle::Handle);
+pub struct Handle(
+    #[allow(dead_code, reason = "read where programs can be started")] pub(crate) platform::handle::Handle,
+);
 
 impl From<std::fs::File> for Handle {
     fn from(file: std::fs::File) -> Self {

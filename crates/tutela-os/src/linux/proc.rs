@@ -28,6 +28,8 @@ pub(crate) struct Stat {
     /// When it began, in clock ticks since boot. With the number it tells a process from every other one.
     pub(crate) began: u64,
     pub(crate) resident_bytes: u64,
+    /// Whether it has memory of its own at all; kernel threads have none.
+    pub(crate) has_memory: bool,
 }
 
 impl Stat {
@@ -82,6 +84,13 @@ pub(crate) fn variable(pid: u32, key: &str) -> Option<String> {
     Some(String::from_utf8_lossy(value).into_owned())
 }
 
+/// Whether a process looks as one does that is on its way to its program: it has memory, which kernel
+/// threads have not, and an empty environment, which few programs are started with.
+pub(crate) fn has_no_environment_yet(stat: &Stat) -> bool {
+    let mut byte = [0_u8; 1];
+    stat.has_memory && read_into(&format!("/proc/{}/environ", stat.pid), &mut byte).is_ok_and(|length| length == 0)
+}
+
 /// How many files process `pid` has open; `None` where we may not see it.
 pub(crate) fn open_files(pid: u32) -> Option<u64> {
     let folder = format!("/proc/{pid}/fd");
@@ -130,6 +139,7 @@ fn parse_stat(line: &[u8]) -> Option<Stat> {
         cpu: Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / rustix::param::clock_ticks_per_second().max(1))),
         threads: small(20)?,
         began: number(22)?,
+        has_memory: number(23).unwrap_or(0) > 0,
         resident_bytes: number(24).unwrap_or(0).saturating_mul(rustix::param::page_size() as u64),
     })
 }

@@ -9,7 +9,8 @@ use tutela_core::spec::Limits;
 ///
 /// In a control group every call is one or a few small file operations, about 10 µs each. A walked tree
 /// costs a look at every process of the computer, about 5 µs each; looks are shared between the trees of
-/// a nursery for a few milliseconds.
+/// a nursery for a few milliseconds, so what is told can be that old. That a tree is empty is never told of
+/// one that is not.
 #[derive(Debug, Clone)]
 pub struct Tree(pub(crate) platform::container::Tree);
 

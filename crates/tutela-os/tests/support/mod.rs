@@ -116,6 +116,13 @@ impl Ward {
         found.unwrap_or_else(|| panic!("process {} did not end", child.pid()))
     }
 
+    /// Ends a program with all its descendants and waits until they are gone.
+    pub fn end(&self, child: &Child) {
+        child.tree().kill().unwrap();
+        block_on(child.tree().emptied()).unwrap();
+        self.end_of(child);
+    }
+
     /// How often an end of this program was told.
     pub fn times_told(&self, token: ChildToken) -> usize {
         locked(&self.told.ends).owned.get(&token).map_or(0, Vec::len)

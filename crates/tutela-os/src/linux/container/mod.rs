@@ -79,7 +79,7 @@ impl Tree {
     pub(crate) fn is_empty(&self) -> Result<bool, Error> {
         match self {
             Tree::Group(run) => run.group().is_empty(),
-            Tree::Walk(_) => Ok(self.stats()?.is_empty()),
+            Tree::Walk(run) => run.is_empty(),
         }
     }
 
@@ -141,7 +141,11 @@ impl Tree {
             Tree::Group(run) => run.group().set_limits(limits)?,
             Tree::Walk(run) => walk::missing_limits(limits, run.reason()),
         };
-        for stat in self.stats()? {
+        let members = match self {
+            Tree::Group(_) => self.stats()?,
+            Tree::Walk(run) => run.fresh_stats()?,
+        };
+        for stat in members {
             limit_process(stat.pid, limits)
                 .map_err(|error| Error::io(format!("set the limits of process {} ({})", stat.pid, stat.name), error))?;
         }

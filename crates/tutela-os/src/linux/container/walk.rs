@@ -78,12 +78,11 @@ impl Table {
         self.own_mark.as_ref().map_or_else(|| tail.to_owned(), |own| format!("{own}/{tail}"))
     }
 
-    /// A look that is no older than [`LOOK_GOOD_FOR`], or one of this very time.
-    fn look(&self, fresh: bool) -> Result<Arc<Look>, Error> {
+    /// A look that began at `since` or later: the latest one, or another.
+    fn look(&self, since: Instant) -> Result<Arc<Look>, Error> {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, look)) = &latest.look
-            && !fresh
-            && at.elapsed() < LOOK_GOOD_FOR
+        if let Some((began, look)) = &latest.look
+            && *began >= since
         {
             return Ok(Arc::clone(look));
         }
@@ -135,6 +134,8 @@ pub(crate) struct Run {
     pub(crate) reason: String,
     /// The first process, and with it the session.
     pub(crate) first: u32,
+    /// When it was started here: a look that began earlier does not show it.
+    pub(crate) started: Instant,
     /// When the first process began; `None` when it had ended before it could be seen.
     pub(crate) began: Option<u64>,
 }
@@ -148,14 +149,28 @@ impl Run {
         &self.reason
     }
 
+    /// The members by a look that may be some milliseconds old.
     pub(crate) fn stats(&self) -> Result<Vec<Stat>, Error> {
-        Ok(self.members_in(&*self.table.look(false)?))
+        let recent = Instant::now().checked_sub(LOOK_GOOD_FOR).unwrap_or(self.started);
+        self.stats_since(recent)
     }
 
-    fn fresh_stats(&self) -> Result<Vec<Stat>, Error> {
-        let mut stats = self.members_in(&*self.table.look(true)?);
+    /// The members by a look of this very time.
+    pub(crate) fn fresh_stats(&self) -> Result<Vec<Stat>, Error> {
+        self.stats_since(Instant::now())
+    }
+
+    fn stats_since(&self, since: Instant) -> Result<Vec<Stat>, Error> {
+        let mut stats = self.members_in(&*self.table.look(since.max(self.started))?);
         stats.retain(|stat| !stat.has_ended());
         Ok(stats)
+    }
+
+    /// Whether nobody is left. Only members make members, so this never turns false again, and an older
+    /// look that shows nobody is as good. But a look takes time, in which a process can hand over to a
+    /// child behind its back: one that shows nobody is confirmed by another.
+    pub(crate) fn is_empty(&self) -> Result<bool, Error> {
+        Ok(self.stats()?.is_empty() && self.fresh_stats()?.is_empty())
     }
 
     fn members_in(&self, look: &Look) -> Vec<Stat> {
@@ -220,7 +235,7 @@ impl Run {
         let mut before = FEW;
         loop {
             let mut members = self.fresh_stats()?;
-            if members.is_empty() {
+            if members.is_empty() && self.is_empty()? {
                 return Ok(());
             }
             if members.len() > before {

@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use tutela_core::spec::Limits;
 
 /// How many seats are kept for starts to come. The guard has one spawning thread; more only help tests.
@@ -306,7 +307,18 @@ impl Nest {
                 let limits: &Limits = &request.limits;
                 let unenforced = walk::missing_limits(limits, &reason);
                 let label = request.tree.clone();
-                (Held::Walk(Arc::new(walk::Run { table, label, mark, reason, first, began })), unenforced)
+                (
+                    Held::Walk(Arc::new(walk::Run {
+                        table,
+                        label,
+                        mark,
+                        reason,
+                        first,
+                        started: Instant::now(),
+                        began,
+                    })),
+                    unenforced,
+                )
             }
         }
     }

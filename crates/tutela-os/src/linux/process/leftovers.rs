@@ -18,6 +18,10 @@ const END_BOUND: Duration = Duration::from_secs(5);
 /// How long to wait between two looks for processes that are about to be gone.
 const END_PAUSE: Duration = Duration::from_millis(2);
 
+/// How long a process may be on its way to its program. The kernel lets whoever started it go on before the
+/// new environment can be seen, so a guard that was killed at that moment leaves a process without a mark.
+const UNFINISHED_BOUND: Duration = Duration::from_millis(100);
+
 /// What all guards of one name and scope have in common.
 pub(super) fn family(guard_name: &str, scope: &str) -> String {
     // FNV-1a: short, and the same in every version, which the standard library's hash does not promise.
@@ -70,10 +74,22 @@ fn label_of(folder: &str) -> &str {
 /// Leftovers by mark and, where `place` holds control groups of this family, by group.
 pub(super) fn find(family: &str, place: Option<&Path>) -> Result<Vec<Leftover>, Error> {
     let mut found: BTreeMap<(u32, String), Vec<u32>> = BTreeMap::new();
-    for stat in proc::all()?.into_iter().filter(|stat| !stat.has_ended()) {
-        if let Some(whose) = by_mark(&stat, family) {
-            found.entry(whose).or_default().push(stat.pid);
+    let bound = Instant::now() + UNFINISHED_BOUND;
+    let mut open = proc::all()?;
+    while !open.is_empty() {
+        let mut unfinished = Vec::new();
+        for stat in open.into_iter().filter(|stat| !stat.has_ended()) {
+            match by_mark(&stat, family) {
+                Some(whose) => found.entry(whose).or_default().push(stat.pid),
+                None if proc::has_no_environment_yet(&stat) => unfinished.push(stat),
+                None => {}
+            }
         }
+        if unfinished.is_empty() || Instant::now() > bound {
+            break;
+        }
+        std::thread::sleep(END_PAUSE);
+        open = unfinished.into_iter().filter_map(|stat| proc::stat(stat.pid)).collect();
     }
     each_group(family, place, |guard, label, path| {
         found.entry((guard, label.to_owned())).or_default().extend(group::pids_below(path));
