@@ -102,3 +102,109 @@ pub(crate) fn compare(old: &ServiceSpec, new: &ServiceSpec) -> Option<Change> {
     ]);
     (!live.is_empty()).then_some(Change::Live(live))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::tests::spec;
+    use crate::spec::{LadderStep, ProbeTarget, StartMode, StopStep};
+    use std::collections::BTreeMap;
+
+    fn probe(target: ProbeTarget, every: u64) -> Option<ProbeSpec> {
+        let second = Duration::from_secs(1);
+        let every = second * u32::try_from(every).expect("small");
+        Some(ProbeSpec { target, delay: Duration::ZERO, every, timeout: second, failures: 3, successes: 1 })
+    }
+
+    fn tcp() -> ProbeTarget {
+        ProbeTarget::Tcp("127.0.0.1:1".into())
+    }
+
+    fn guard(services: &[ServiceSpec]) -> GuardSpec {
+        GuardSpec {
+            name: Name::new("shop").expect("a name"),
+            description: String::new(),
+            services: services.iter().map(|service| (service.name.clone(), service.clone())).collect(),
+            alerts: BTreeMap::new(),
+        }
+    }
+
+    fn change(edit: impl FnOnce(&mut ServiceSpec)) -> Option<Change> {
+        let mut new = spec();
+        edit(&mut new);
+        let changes = plan(&guard(&[spec()]), &guard(&[new])).expect("one guard");
+        changes.into_iter().next().map(|(_, change)| change)
+    }
+
+    #[test]
+    fn what_a_program_gets_at_its_start_starts_it_anew() {
+        let restart = |key| Some(Change::Restart(vec![key]));
+        assert_eq!(change(|s| s.launch.command.words.push("-v".into())), restart("command"));
+        assert_eq!(change(|s| s.launch.cwd = "/tmp".into()), restart("cwd"));
+        assert_eq!(change(|s| drop(s.launch.env.insert("A".into(), "1".into()))), restart("env"));
+        assert_eq!(change(|s| s.launch.user = Some("shop".into())), restart("user"));
+        assert_eq!(change(|s| s.launch.group = Some("shop".into())), restart("group"));
+        assert_eq!(change(|s| s.launch.umask = Some(0o77)), restart("umask"));
+        assert_eq!(change(|s| s.launch.security.no_new_privileges = true), restart("security"));
+    }
+
+    #[test]
+    fn everything_else_changes_while_it_runs() {
+        let live = |key| Some(Change::Live(vec![key]));
+        assert_eq!(change(|s| s.description = "other".into()), live("description"));
+        assert_eq!(change(|s| s.needs.push(spec().name)), live("needs"));
+        assert_eq!(change(|s| s.instances = 2), live("instances"));
+        assert_eq!(change(|s| s.start = StartMode::Manual), live("start"));
+        assert_eq!(change(|s| s.start_timeout = Some(Duration::ZERO)), live("start_timeout"));
+        assert_eq!(change(|s| s.restart.burst = 9), live("restart"));
+        let kill = LadderStep { step: StopStep::Kill, wait: Duration::ZERO };
+        assert_eq!(change(|s| s.stop = vec![kill]), live("stop"));
+        assert_eq!(change(|s| s.startup = probe(tcp(), 5)), live("startup"));
+        assert_eq!(change(|s| s.ready = probe(tcp(), 5)), live("ready"));
+        assert_eq!(change(|s| s.live = probe(tcp(), 5)), live("live"));
+        assert_eq!(change(|s| s.limits.processes = Some(9)), live("limits"));
+        assert_eq!(change(|s| s.logs.keep = 99), live("logs"));
+        assert_eq!(change(|_| {}), None);
+    }
+
+    #[test]
+    fn a_watchdog_interval_is_told_at_the_start_so_another_one_needs_a_start() {
+        let notify = |every| probe(ProbeTarget::Notify, every);
+        assert_eq!(change(|s| s.live = notify(5)), Some(Change::Restart(vec!["live"])));
+        let mut old = spec();
+        old.live = notify(5);
+        let mut new = old.clone();
+        new.live = notify(6);
+        assert_eq!(compare(&old, &new), Some(Change::Restart(vec!["live"])));
+        // A third of the interval, three times as often: the program is told the same.
+        new.live = notify(15).map(|live| ProbeSpec { failures: 1, ..live });
+        assert_eq!(compare(&old, &new), Some(Change::Live(vec!["live"])));
+    }
+
+    #[test]
+    fn several_keys_are_named_and_a_start_covers_the_live_ones() {
+        let both = change(|s| {
+            s.launch.cwd = "/tmp".into();
+            s.launch.umask = Some(0);
+            s.instances = 2;
+        });
+        assert_eq!(both, Some(Change::Restart(vec!["cwd", "umask"])));
+        assert_eq!(both.map(|change| change.to_string()), Some("restarted for cwd, umask".into()));
+    }
+
+    #[test]
+    fn services_come_and_go_by_name() {
+        let named = |word: &str| ServiceSpec { name: Name::new(word).expect("a name"), ..spec() };
+        let changes = plan(&guard(&[named("a"), named("b")]), &guard(&[named("b"), named("c")])).expect("one guard");
+        let text: Vec<String> = changes.iter().map(|(name, change)| format!("{name} {change}")).collect();
+        assert_eq!(text, ["a removed", "c added"]);
+    }
+
+    #[test]
+    fn absurd_intervals_do_not_overflow() {
+        let mut absurd = spec();
+        absurd.live =
+            probe(ProbeTarget::Notify, 1).map(|live| ProbeSpec { every: Duration::MAX, failures: u32::MAX, ..live });
+        assert_eq!(watchdog_interval(&absurd), Some(Duration::MAX));
+    }
+}

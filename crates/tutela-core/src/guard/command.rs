@@ -1,14 +1,13 @@
 //! What an operator can ask of a guard, and whom it concerns.
 
-use super::{Event, Guard};
+use super::{Event, Guard, Restarting};
 use crate::names::{InstanceId, InstanceKey, ServiceName};
 use crate::order;
-use crate::reload::{self, Change};
+use crate::reload;
 use crate::service::{Cause, StateName};
-use crate::spec::{GuardSpec, ServiceSpec, StartMode};
+use crate::spec::{GuardSpec, StartMode};
 use crate::time::Moment;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// Whom a command is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,16 +92,23 @@ impl Guard {
             Command::Hurry => ("hurry".to_owned(), self.hurry(now)),
         };
         self.events.push_back(Event::Commanded { what, by: by.to_owned() });
+        // Those that left a common restart may have been the last that it waited for.
+        let mut open = Vec::new();
+        self.restart_group_if_at_rest(now, &mut open);
+        self.settle_all(now, open);
+        self.start_delayed_if_due(now);
         Ok(keys)
     }
 
+    /// Whom a target means. Those that a reload took away cannot be addressed any more.
     fn targets(&self, target: &Target) -> Result<Vec<InstanceKey>, Refusal> {
-        let keys = match target {
+        let mut keys: Vec<InstanceKey> = match target {
             Target::All => self.slots.keys().copied().collect(),
             Target::Service(name) => self.keys_of(name).to_vec(),
             Target::Instance(id) => self.key(id).into_iter().collect(),
         };
-        if keys.is_empty() { Err(Refusal::Unknown(target.clone())) } else { Ok(keys) }
+        keys.retain(|key| self.slots.get(key).is_some_and(|slot| !slot.retired));
+        if keys.is_empty() && *target != Target::All { Err(Refusal::Unknown(target.clone())) } else { Ok(keys) }
     }
 
     fn service_of(&self, target: &Target) -> Option<ServiceName> {
@@ -113,135 +119,181 @@ impl Guard {
         }
     }
 
+    fn is_disabled(&self, service: &ServiceName) -> bool {
+        self.spec.services.get(service).is_none_or(|spec| spec.start == StartMode::Disabled)
+    }
+
+    pub(super) fn is_wanted_up(&self, key: InstanceKey) -> bool {
+        self.slots.get(&key).is_some_and(|slot| slot.service.is_wanted_up())
+    }
+
     fn start(&mut self, now: Moment, target: &Target, cause: Cause) -> Result<Vec<InstanceKey>, Refusal> {
         let mut keys = self.targets(target)?;
         match self.service_of(target) {
             None => keys.retain(|key| {
                 self.slots.get(key).is_some_and(|slot| {
-                    matches!(slot.service.spec().start, StartMode::Auto | StartMode::Delayed)
-                        || slot.service.is_wanted_up()
+                    let mode = self.spec.services.get(&slot.id.service).map(|spec| spec.start);
+                    matches!(mode, Some(StartMode::Auto | StartMode::Delayed)) || slot.service.is_wanted_up()
                 })
             }),
-            Some(service) => {
-                let mode = self.spec.services.get(&service).map_or(StartMode::Disabled, |spec| spec.start);
-                if mode == StartMode::Disabled {
-                    return Err(Refusal::Disabled(service));
-                }
-            }
+            Some(service) if self.is_disabled(&service) => return Err(Refusal::Disabled(service)),
+            Some(_) => {}
         }
         let roots: BTreeSet<ServiceName> =
             keys.iter().filter_map(|key| self.slots.get(key)).map(|slot| slot.id.service.clone()).collect();
-        let mut needed = order::needed_by_all(&self.needs, &roots);
-        needed.retain(|name| !roots.contains(name));
         let because = self.service_of(target).map_or(cause.clone(), Cause::Because);
-        for name in needed {
-            for key in self.keys_of(&name).to_vec() {
-                let Some(slot) = self.slots.get_mut(&key) else { continue };
-                if !slot.service.is_wanted_up() && slot.service.spec().start != StartMode::Disabled {
-                    slot.pending_stop = None;
-                    self.refresh_needs(now, key);
-                    self.start_one(now, key, because.clone());
-                }
-            }
-        }
+        self.pull_needs(now, &roots, &because);
         for key in &keys {
-            self.refresh_needs(now, *key);
             self.start_one(now, *key, cause.clone());
         }
         Ok(keys)
     }
 
-    fn start_one(&mut self, now: Moment, key: InstanceKey, cause: Cause) {
-        if let Some(slot) = self.slots.get_mut(&key) {
-            slot.pending_stop = None;
+    /// Starts what `roots` need and what would not come by itself: services of which nothing is wanted up, and
+    /// instances that gave up. One instance that an operator stopped beside others stays as it is.
+    pub(super) fn pull_needs(&mut self, now: Moment, roots: &BTreeSet<ServiceName>, because: &Cause) {
+        let mut needed = order::needed_by_all(&self.needs, roots);
+        needed.retain(|name| !roots.contains(name) && !self.is_disabled(name));
+        for name in needed {
+            let keys = self.keys_of(&name).to_vec();
+            let any_wanted = keys.iter().any(|key| self.is_wanted_up(*key));
+            for key in keys {
+                let gave_up = self.slots.get(&key).is_some_and(|slot| slot.service.state_name() == StateName::Failed);
+                if !any_wanted || gave_up {
+                    self.start_one(now, key, because.clone());
+                }
+            }
+        }
+    }
+
+    pub(super) fn start_one(&mut self, now: Moment, key: InstanceKey, cause: Cause) {
+        if self.make_way_for_start(now, key)
+            && let Some(slot) = self.slots.get_mut(&key)
+        {
             slot.service.handle_start(now, cause, true);
             self.settle(now, key);
         }
     }
 
+    pub(super) fn restart_one(&mut self, now: Moment, key: InstanceKey, cause: Cause) {
+        if self.make_way_for_start(now, key)
+            && let Some(slot) = self.slots.get_mut(&key)
+        {
+            slot.service.handle_restart(now, cause);
+            self.settle(now, key);
+        }
+    }
+
+    /// Whatever was to keep an instance down no longer does. Answers whether it can be started at all.
+    fn make_way_for_start(&mut self, now: Moment, key: InstanceKey) -> bool {
+        self.leave_group(&[key]);
+        if let Some(delayed) = &mut self.delayed {
+            delayed.kept_down.remove(&key);
+        }
+        self.refresh_needs(now, key);
+        let Some(slot) = self.slots.get_mut(&key).filter(|slot| !slot.retired) else { return false };
+        slot.pending_stop = None;
+        true
+    }
+
     fn stop(&mut self, now: Moment, target: &Target, cause: Cause) -> Result<Vec<InstanceKey>, Refusal> {
         let mut keys = self.targets(target)?;
-        self.forget_restarting(&keys);
-        if let Target::Service(name) = target {
-            // What needs it cannot do without it, so it goes first.
-            let dependents = order::dependents_of(&self.needs, &BTreeSet::from([name.clone()]));
-            for dependent in dependents.iter().filter(|dependent| *dependent != name) {
-                for key in self.keys_of(dependent).to_vec() {
-                    if self.slots.get(&key).is_some_and(|slot| slot.service.is_wanted_up()) {
-                        self.stop_in_order(now, key, Cause::Because(name.clone()));
-                        keys.push(key);
-                    }
+        self.keep_down(&keys);
+        match target {
+            Target::All => {
+                for key in &keys {
+                    self.stop_in_order(now, *key, cause.clone());
                 }
             }
-        }
-        for key in self.targets(target)? {
-            if let Target::Instance(_) = target {
-                if let Some(slot) = self.slots.get_mut(&key) {
-                    slot.service.handle_stop(now, cause.clone());
-                    self.settle(now, key);
+            Target::Service(name) => keys.extend(self.stop_service(now, name, cause)),
+            Target::Instance(_) => {
+                for key in &keys {
+                    self.stop_one(now, *key, cause.clone());
                 }
-            } else {
-                self.stop_in_order(now, key, cause.clone());
             }
         }
         Ok(keys)
     }
 
-    /// Stops an instance, at once or when nothing that needs it lives any more.
-    fn stop_in_order(&mut self, now: Moment, key: InstanceKey, cause: Cause) {
-        let Some(slot) = self.slots.get(&key) else { return };
-        let wait = !slot.service.is_at_rest() && self.dependents_live(&slot.id.service.clone());
-        if let Some(slot) = self.slots.get_mut(&key) {
-            if wait {
-                slot.pending_stop = Some(cause);
-                slot.service.handle_stop_later();
-            } else {
-                slot.pending_stop = None;
-                slot.service.handle_stop(now, cause);
+    /// Stops a service, and first what needs it, which cannot do without it. Answers who else had to stop.
+    pub(super) fn stop_service(&mut self, now: Moment, name: &ServiceName, cause: Cause) -> Vec<InstanceKey> {
+        let mut also = Vec::new();
+        for dependent in order::dependents_of(&self.needs, &BTreeSet::from([name.clone()])) {
+            if dependent == *name {
+                continue;
+            }
+            let keys = self.keys_of(&dependent).to_vec();
+            self.keep_down(&keys);
+            for key in keys.into_iter().filter(|key| self.is_wanted_up(*key)).collect::<Vec<_>>() {
+                self.stop_in_order(now, key, Cause::Because(name.clone()));
+                also.push(key);
             }
         }
-        self.settle(now, key);
+        for key in self.keys_of(name).to_vec() {
+            self.stop_in_order(now, key, cause.clone());
+        }
+        also
+    }
+
+    /// Stops an instance, at once or when nothing that needs it lives any more.
+    pub(super) fn stop_in_order(&mut self, now: Moment, key: InstanceKey, cause: Cause) {
+        if !self.stop_has_to_wait(key) {
+            return self.stop_one(now, key, cause);
+        }
+        if let Some(slot) = self.slots.get_mut(&key) {
+            slot.pending_stop = Some(cause);
+            slot.service.handle_stop_later();
+            self.settle(now, key);
+        }
+    }
+
+    /// Stops an instance at once.
+    pub(super) fn stop_one(&mut self, now: Moment, key: InstanceKey, cause: Cause) {
+        if let Some(slot) = self.slots.get_mut(&key) {
+            slot.pending_stop = None;
+            slot.service.handle_stop(now, cause);
+            self.settle(now, key);
+        }
+    }
+
+    /// Neither a common restart nor the delayed start brings these back.
+    pub(super) fn keep_down(&mut self, keys: &[InstanceKey]) {
+        self.leave_group(keys);
+        if let Some(delayed) = &mut self.delayed {
+            delayed.kept_down.extend(keys);
+        }
+    }
+
+    fn leave_group(&mut self, keys: &[InstanceKey]) {
+        if let Some(group) = &mut self.restarting {
+            group.keys.retain(|key| !keys.contains(key));
+        }
     }
 
     fn restart(&mut self, now: Moment, target: &Target, cause: Cause) -> Result<Vec<InstanceKey>, Refusal> {
         let keys = self.targets(target)?;
-        match self.service_of(target) {
-            Some(service) => {
-                if self.spec.services.get(&service).is_some_and(|spec| spec.start == StartMode::Disabled) {
-                    return Err(Refusal::Disabled(service));
-                }
-                let (running, down): (Vec<InstanceKey>, Vec<InstanceKey>) =
-                    keys.iter().partition(|key| self.slots.get(key).is_some_and(|slot| slot.service.is_wanted_up()));
-                for key in running {
-                    if let Some(slot) = self.slots.get_mut(&key) {
-                        slot.pending_stop = None;
-                        slot.service.handle_restart(now, cause.clone());
-                        self.settle(now, key);
-                    }
-                }
-                if !down.is_empty() {
-                    self.start(now, target, cause)?;
-                }
-                Ok(keys)
-            }
-            None => {
-                let group: BTreeSet<InstanceKey> = keys
-                    .into_iter()
-                    .filter(|key| self.slots.get(key).is_some_and(|slot| slot.service.is_wanted_up()))
-                    .collect();
-                self.restarting = Some((group.clone(), cause.clone()));
-                for key in &group {
-                    self.stop_in_order(now, *key, cause.clone());
-                }
-                Ok(group.into_iter().collect())
-            }
+        let Some(service) = self.service_of(target) else { return Ok(self.restart_all(now, keys, &cause)) };
+        if self.is_disabled(&service) {
+            return Err(Refusal::Disabled(service));
         }
+        if keys.iter().any(|key| !self.is_wanted_up(*key)) {
+            self.pull_needs(now, &BTreeSet::from([service.clone()]), &Cause::Because(service));
+        }
+        for key in &keys {
+            self.restart_one(now, *key, cause.clone());
+        }
+        Ok(keys)
     }
 
-    fn forget_restarting(&mut self, keys: &[InstanceKey]) {
-        if let Some((group, _)) = &mut self.restarting {
-            group.retain(|key| !keys.contains(key));
+    fn restart_all(&mut self, now: Moment, keys: Vec<InstanceKey>, cause: &Cause) -> Vec<InstanceKey> {
+        let mut group: BTreeSet<InstanceKey> = keys.into_iter().filter(|key| self.is_wanted_up(*key)).collect();
+        // Those of a restart under way are not wanted up at the moment; they still are to come back.
+        group.extend(self.restarting.take().map(|former| former.keys).unwrap_or_default());
+        self.restarting = Some(Restarting { keys: group.clone(), cause: cause.clone() });
+        for key in &group {
+            self.stop_in_order(now, *key, cause.clone());
         }
+        group.into_iter().collect()
     }
 
     fn pause(&mut self, now: Moment, target: &Target, cause: Cause) -> Result<Vec<InstanceKey>, Refusal> {
@@ -273,7 +325,7 @@ impl Guard {
     fn end(&mut self, now: Moment) -> Vec<InstanceKey> {
         self.ending = true;
         self.restarting = None;
-        self.delayed_until = None;
+        self.delayed = None;
         let keys: Vec<InstanceKey> = self.slots.keys().copied().collect();
         // Waits between runs end first, so that none of them turns into a start while others stop.
         for rest in [true, false] {
@@ -298,123 +350,5 @@ impl Guard {
             }
         }
         keys
-    }
-
-    fn reload(&mut self, now: Moment, spec: GuardSpec) -> Result<Vec<InstanceKey>, Refusal> {
-        let changes = reload::plan(&self.spec, &spec)?;
-        let old = std::mem::replace(&mut self.spec, Arc::new(spec));
-        self.index_needs();
-        let mut touched = Vec::new();
-        for (name, change) in &changes {
-            let new = self.spec.services.get(name).cloned().map(Arc::new);
-            match (change, new) {
-                (Change::Add, Some(new)) => touched.extend(self.adjust_instances(now, &new)),
-                (Change::Remove, _) | (_, None) => touched.extend(self.retire(now, name, 0)),
-                (Change::Restart(keys), Some(new)) => {
-                    self.replace(now, &new, &keys.join(", "));
-                    touched.extend(self.adjust_instances(now, &new));
-                }
-                (Change::Live(_), Some(new)) => {
-                    for key in self.keys_of(name).to_vec() {
-                        if let Some(slot) = self.slots.get_mut(&key) {
-                            slot.service.handle_spec(now, new.clone());
-                        }
-                    }
-                    touched.extend(self.adjust_instances(now, &new));
-                    let was = old.services.get(name).map(|old| old.start);
-                    self.start_mode_changed(now, &new, was);
-                }
-            }
-            touched.extend(self.keys_of(name));
-        }
-        let all: Vec<InstanceKey> = self.slots.keys().copied().collect();
-        for key in all {
-            self.refresh_needs(now, key);
-            self.settle(now, key);
-        }
-        self.events.push_back(Event::Reloaded { changes });
-        touched.sort();
-        touched.dedup();
-        Ok(touched)
-    }
-
-    fn replace(&mut self, now: Moment, new: &Arc<ServiceSpec>, why: &str) {
-        for key in self.keys_of(&new.name).to_vec() {
-            let Some(slot) = self.slots.get_mut(&key) else { continue };
-            let cause = Cause::Reloaded(why.to_owned());
-            slot.service.handle_replacement(new.clone());
-            if new.start == StartMode::Disabled {
-                slot.service.handle_stop(now, Cause::Disabled);
-            } else if slot.service.is_wanted_up() {
-                slot.service.handle_restart(now, cause);
-            }
-            self.settle(now, key);
-        }
-    }
-
-    /// Adds or retires instances until there are as many as the spec says.
-    fn adjust_instances(&mut self, now: Moment, new: &Arc<ServiceSpec>) -> Vec<InstanceKey> {
-        let mut touched = self.retire(now, &new.name, new.instances);
-        let there: BTreeSet<u16> = self
-            .keys_of(&new.name)
-            .iter()
-            .filter_map(|key| self.slots.get(key))
-            .filter(|slot| !slot.retired)
-            .map(|slot| slot.id.index)
-            .collect();
-        let up = there.is_empty()
-            || self
-                .keys_of(&new.name)
-                .iter()
-                .any(|key| self.slots.get(key).is_some_and(|slot| slot.service.is_wanted_up()));
-        let by_itself = matches!(new.start, StartMode::Auto | StartMode::Delayed);
-        for index in (0..new.instances).filter(|index| !there.contains(index)) {
-            let key = self.add(now, new.clone(), index);
-            self.refresh_needs(now, key);
-            if up && (by_itself || !there.is_empty()) {
-                self.start_one(now, key, Cause::Reloaded("instances".to_owned()));
-            }
-            touched.push(key);
-        }
-        touched
-    }
-
-    /// Stops and forgets the instances of a service from number `from` on.
-    fn retire(&mut self, now: Moment, service: &ServiceName, from: u16) -> Vec<InstanceKey> {
-        let keys: Vec<InstanceKey> = self
-            .keys_of(service)
-            .iter()
-            .copied()
-            .filter(|key| self.slots.get(key).is_some_and(|slot| slot.id.index >= from))
-            .collect();
-        for key in &keys {
-            if let Some(slot) = self.slots.get_mut(key) {
-                slot.retired = true;
-                slot.service.handle_stop(now, Cause::Reloaded("removed".to_owned()));
-                self.settle(now, *key);
-            }
-        }
-        keys
-    }
-
-    fn start_mode_changed(&mut self, now: Moment, new: &Arc<ServiceSpec>, was: Option<StartMode>) {
-        if was == Some(new.start) {
-            return;
-        }
-        for key in self.keys_of(&new.name).to_vec() {
-            match new.start {
-                StartMode::Disabled => {
-                    if let Some(slot) = self.slots.get_mut(&key) {
-                        slot.service.handle_stop(now, Cause::Disabled);
-                        self.settle(now, key);
-                    }
-                }
-                StartMode::Auto | StartMode::Delayed => {
-                    self.refresh_needs(now, key);
-                    self.start_one(now, key, Cause::Reloaded("start".to_owned()));
-                }
-                StartMode::Manual => {}
-            }
-        }
     }
 }

@@ -5,14 +5,15 @@
 //! [`Guard::poll_action`] and [`Guard::poll_event`] and sleeps until [`Guard::poll_timeout`].
 //!
 //! Invariants, checked by the simulator:
-//! - an instance is started only while everything it needs serves, and stopped only after everything that
-//!   needs it is at rest;
+//! - an instance is started only while everything it needs serves, and a service is stopped only after
+//!   everything that needs it is at rest (to restart a service or to stop one instance concerns it alone);
 //! - of an instance there is never a second living tree;
 //! - whatever is asked, every wait that follows has a deadline or names whom it waits for.
 //!
 //! Deliberately absent: what an action does, and when the conductor gets to it.
 
 mod command;
+mod reload;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,7 @@ use crate::chance::Chance;
 use crate::names::{InstanceId, InstanceKey, RunId, ServiceName};
 use crate::order;
 use crate::probe::Outcome;
-use crate::reload;
+use crate::reload::Change;
 use crate::service::{self, Action, Cause, Exit, History, HookOutcome, Notice, ProbeSlot, Service, Survivor};
 use crate::spec::{GuardSpec, ServiceSpec, StartMode};
 use crate::time::Moment;
@@ -135,7 +136,7 @@ pub enum Event {
     /// A spec was taken over.
     Reloaded {
         /// What changed.
-        changes: Vec<(ServiceName, reload::Change)>,
+        changes: Vec<(ServiceName, Change)>,
     },
     /// An instance is there from this moment on.
     Added {
@@ -157,14 +158,16 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Guard {
     spec: Arc<GuardSpec>,
+    /// By the spec in force; of a service that it has no longer, as long as anything of it lives, by the last
+    /// one that had it.
     needs: order::Needs,
     /// Who needs a service directly.
     needed_by: BTreeMap<ServiceName, Vec<ServiceName>>,
     slots: BTreeMap<InstanceKey, Slot>,
     by_service: BTreeMap<ServiceName, Vec<InstanceKey>>,
     deadlines: BTreeSet<(Moment, InstanceKey)>,
-    delayed_until: Option<Moment>,
-    restarting: Option<(BTreeSet<InstanceKey>, Cause)>,
+    delayed: Option<Delayed>,
+    restarting: Option<Restarting>,
     ending: bool,
     chance: Chance,
     next_key: u32,
@@ -172,12 +175,35 @@ pub struct Guard {
     events: VecDeque<Event>,
 }
 
+/// The start of services with `start = "delayed"` that is still to come.
+#[derive(Debug)]
+struct Delayed {
+    until: Moment,
+    /// Who was stopped by an operator and is not to start with them.
+    kept_down: BTreeSet<InstanceKey>,
+}
+
+/// All of these are stopped; once they are, all of them start.
+#[derive(Debug)]
+struct Restarting {
+    keys: BTreeSet<InstanceKey>,
+    cause: Cause,
+}
+
+/// What of an instance matters to those that need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Standing {
+    serves: bool,
+    wanted_up: bool,
+}
+
 #[derive(Debug)]
 struct Slot {
     id: InstanceId,
     service: Service,
     deadline: Option<Moment>,
-    served: bool,
+    /// What those that need it were told last.
+    standing: Standing,
     /// It is to stop as soon as nothing that needs it lives.
     pending_stop: Option<Cause>,
     /// It is to go once it is at rest.
@@ -193,7 +219,7 @@ impl Guard {
             slots: BTreeMap::new(),
             by_service: BTreeMap::new(),
             deadlines: BTreeSet::new(),
-            delayed_until: None,
+            delayed: None,
             restarting: None,
             ending: false,
             chance: Chance::from_seed(seed),
@@ -223,10 +249,11 @@ impl Guard {
     /// Starts what the spec says to start. Instances of `kept_down` were stopped by an operator of the guard
     /// before this one and stay so.
     pub fn begin(&mut self, now: Moment, kept_down: &BTreeSet<InstanceId>) {
-        let auto: BTreeSet<ServiceName> = self.services_with(StartMode::Auto);
-        let wanted = order::needed_by_all(&self.needs, &auto);
-        if !self.services_with(StartMode::Delayed).is_empty() {
-            self.delayed_until = Some(now + DELAYED_START);
+        let kept = self.slots.iter().filter(|(_, slot)| kept_down.contains(&slot.id));
+        let kept_down: BTreeSet<InstanceKey> = kept.map(|(key, _)| *key).collect();
+        let wanted = self.starting_with(StartMode::Auto, &kept_down);
+        if self.spec.services.values().any(|service| service.start == StartMode::Delayed) {
+            self.delayed = Some(Delayed { until: now + DELAYED_START, kept_down: kept_down.clone() });
         }
         let keys: Vec<InstanceKey> = self.slots.keys().copied().collect();
         for key in &keys {
@@ -236,7 +263,7 @@ impl Guard {
             let Some(slot) = self.slots.get_mut(&key) else { continue };
             let starts = wanted.contains(&slot.id.service)
                 && slot.service.spec().start != StartMode::Disabled
-                && !kept_down.contains(&slot.id);
+                && !kept_down.contains(&key);
             if starts {
                 slot.service.handle_start(now, Cause::GuardStarted, false);
                 self.settle(now, key);
@@ -264,6 +291,7 @@ impl Guard {
             Input::Notice { run, notice } => service.handle_notice(now, run, notice),
         }
         self.settle(now, key);
+        self.start_delayed_if_due(now);
     }
 
     /// Acts on every deadline that has passed.
@@ -306,7 +334,7 @@ impl Guard {
     /// The next moment at which [`Guard::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Moment> {
         let first = self.deadlines.first().map(|(at, _)| *at);
-        first.into_iter().chain(self.delayed_until).min()
+        first.into_iter().chain(self.delayed.as_ref().map(|delayed| delayed.until)).min()
     }
 
     // ---- what it knows ----
@@ -355,15 +383,6 @@ impl Guard {
         self.by_service.get(service).map(Vec::as_slice).unwrap_or_default()
     }
 
-    fn services_with(&self, mode: StartMode) -> BTreeSet<ServiceName> {
-        self.spec
-            .services
-            .values()
-            .filter(|service| service.start == mode)
-            .map(|service| service.name.clone())
-            .collect()
-    }
-
     fn add(&mut self, now: Moment, spec: Arc<ServiceSpec>, index: u16) -> InstanceKey {
         let key = InstanceKey(self.next_key);
         self.next_key += 1;
@@ -375,19 +394,54 @@ impl Guard {
         };
         let chance = Chance::from_seed(self.chance.next_u64());
         let service = Service::new(now, spec, index, cause, chance);
-        self.by_service.entry(id.service.clone()).or_default().push(key);
+        let slots = &self.slots;
+        let keys = self.by_service.entry(id.service.clone()).or_default();
+        let at = keys.partition_point(|key| slots.get(key).is_some_and(|slot| slot.id.index < index));
+        keys.insert(at, key);
         self.events.push_back(Event::Added { key, id: id.clone() });
-        let slot = Slot { id, service, deadline: None, served: false, pending_stop: None, retired: false };
-        self.slots.insert(key, slot);
+        let standing = Standing::default();
+        self.slots.insert(key, Slot { id, service, deadline: None, standing, pending_stop: None, retired: false });
         key
     }
 
+    fn remove(&mut self, key: InstanceKey) {
+        let Some(slot) = self.slots.remove(&key) else { return };
+        if let Some(at) = slot.deadline {
+            self.deadlines.remove(&(at, key));
+        }
+        if let Some(keys) = self.by_service.get_mut(&slot.id.service) {
+            keys.retain(|kept| *kept != key);
+            if keys.is_empty() {
+                self.by_service.remove(&slot.id.service);
+                if !self.spec.services.contains_key(&slot.id.service) {
+                    self.forget_needs(&slot.id.service);
+                }
+            }
+        }
+        self.events.push_back(Event::Removed { key, id: slot.id });
+    }
+
     fn index_needs(&mut self) {
-        self.needs = self.spec.services.values().map(|service| (service.name.clone(), service.needs.clone())).collect();
+        let mut needs: order::Needs =
+            self.spec.services.values().map(|service| (service.name.clone(), service.needs.clone())).collect();
+        for (name, former) in std::mem::take(&mut self.needs) {
+            if self.by_service.contains_key(&name) {
+                needs.entry(name).or_insert(former);
+            }
+        }
+        self.needs = needs;
         self.needed_by.clear();
         for (name, needs) in &self.needs {
             for need in needs {
                 self.needed_by.entry(need.clone()).or_default().push(name.clone());
+            }
+        }
+    }
+
+    fn forget_needs(&mut self, service: &ServiceName) {
+        for need in self.needs.remove(service).unwrap_or_default() {
+            if let Some(dependents) = self.needed_by.get_mut(&need) {
+                dependents.retain(|dependent| dependent != service);
             }
         }
     }

@@ -1,6 +1,6 @@
-//! What one instance's news mean for the others: needs, pending stops, replacements, deadlines.
+//! What one instance's news mean for the others: needs, pending stops, removals, deadlines.
 
-use super::{Event, Guard};
+use super::{Event, Guard, Standing};
 use crate::names::{InstanceKey, ServiceName};
 use crate::order;
 use crate::service::{Cause, StateName};
@@ -12,14 +12,16 @@ impl Guard {
     /// Brings everything up to date after an instance was touched. Instances that are touched by this in
     /// turn are settled too; a worklist instead of recursion, since chains of needs can be long.
     pub(super) fn settle(&mut self, now: Moment, key: InstanceKey) {
-        let mut open = vec![key];
+        self.settle_all(now, vec![key]);
+    }
+
+    pub(super) fn settle_all(&mut self, now: Moment, mut open: Vec<InstanceKey>) {
         while let Some(key) = open.pop() {
             self.settle_one(now, key, &mut open);
         }
     }
 
     fn settle_one(&mut self, now: Moment, key: InstanceKey, open: &mut Vec<InstanceKey>) {
-        self.finish_rest(key);
         let Some(slot) = self.slots.get_mut(&key) else { return };
         while let Some(action) = slot.service.poll_action() {
             self.actions.push_back((key, action));
@@ -36,17 +38,24 @@ impl Guard {
                 self.deadlines.insert((at, key));
             }
         }
-        let serves = slot.service.serves();
-        let serves_changed = std::mem::replace(&mut slot.served, serves) != serves;
+        let standing = Standing { serves: slot.service.serves(), wanted_up: slot.service.is_wanted_up() };
+        let standing_changed = std::mem::replace(&mut slot.standing, standing) != standing;
         let at_rest = slot.service.is_at_rest();
+        let gone = at_rest && slot.retired;
         let service = slot.id.service.clone();
-        if serves_changed {
+        if at_rest {
+            self.reopen_pending_stops(&service, open);
+        }
+        if gone {
+            self.remove(key);
+        }
+        if standing_changed || gone {
             self.tell_dependents(now, &service, open);
         }
         if at_rest {
-            self.release_pending_stops(now, &service, open);
             self.restart_group_if_at_rest(now, open);
         }
+        self.stop_if_due(now, key, open);
     }
 
     fn tell_dependents(&mut self, now: Moment, service: &ServiceName, open: &mut Vec<InstanceKey>) {
@@ -63,112 +72,103 @@ impl Guard {
     pub(super) fn refresh_needs(&mut self, now: Moment, key: InstanceKey) {
         let Some(slot) = self.slots.get(&key) else { return };
         let needs = self.needs.get(&slot.id.service).map(Vec::as_slice).unwrap_or_default();
-        let waits_for: Vec<ServiceName> = needs.iter().filter(|need| !self.all_serve(need)).cloned().collect();
+        let waits_for: Vec<ServiceName> = needs.iter().filter(|need| !self.is_served(need)).cloned().collect();
         if let Some(slot) = self.slots.get_mut(&key) {
             slot.service.handle_needs(now, waits_for);
         }
     }
 
-    fn all_serve(&self, service: &ServiceName) -> bool {
-        let keys = self.keys_of(service);
-        !keys.is_empty() && keys.iter().all(|key| self.slots.get(key).is_some_and(|slot| slot.service.serves()))
+    /// Whether a need is there: every instance of it that is wanted up serves, and there is one.
+    fn is_served(&self, service: &ServiceName) -> bool {
+        let wanted = |slot: &&super::Slot| !slot.retired && slot.service.is_wanted_up();
+        let mut slots = self.keys_of(service).iter().filter_map(|key| self.slots.get(key)).filter(wanted).peekable();
+        slots.peek().is_some() && slots.all(|slot| slot.service.serves())
     }
 
-    /// A need that waits to stop may do so once nothing that needs it lives.
-    fn release_pending_stops(&mut self, now: Moment, service: &ServiceName, open: &mut Vec<InstanceKey>) {
-        let needs = self.needs.get(service).cloned().unwrap_or_default();
-        for need in needs {
-            if self.dependents_live(&need) {
-                continue;
-            }
-            for key in self.keys_of(&need).to_vec() {
-                let Some(slot) = self.slots.get_mut(&key) else { continue };
-                if let Some(cause) = slot.pending_stop.take() {
-                    slot.service.handle_stop(now, cause);
-                    open.push(key);
-                }
-            }
+    /// An instance at rest may be what a stop of something it needs has waited for.
+    fn reopen_pending_stops(&self, service: &ServiceName, open: &mut Vec<InstanceKey>) {
+        for need in self.needs.get(service).map(Vec::as_slice).unwrap_or_default() {
+            let pending = |key: &&InstanceKey| self.slots.get(key).is_some_and(|slot| slot.pending_stop.is_some());
+            open.extend(self.keys_of(need).iter().filter(pending));
         }
     }
 
-    pub(super) fn dependents_live(&self, service: &ServiceName) -> bool {
-        let dependents = self.needed_by.get(service).map(Vec::as_slice).unwrap_or_default();
-        dependents
-            .iter()
-            .flat_map(|dependent| self.keys_of(dependent))
-            .any(|key| self.slots.get(key).is_some_and(|slot| !slot.service.is_at_rest()))
+    /// Whether the stop of an instance has to wait: its program lives, and so does something that needs it.
+    pub(super) fn stop_has_to_wait(&self, key: InstanceKey) -> bool {
+        let Some(slot) = self.slots.get(&key) else { return false };
+        let dependents = self.needed_by.get(&slot.id.service).map(Vec::as_slice).unwrap_or_default();
+        slot.service.pid().is_some()
+            && dependents
+                .iter()
+                .flat_map(|dependent| self.keys_of(dependent))
+                .any(|key| self.slots.get(key).is_some_and(|slot| !slot.service.is_at_rest()))
     }
 
-    fn restart_group_if_at_rest(&mut self, now: Moment, open: &mut Vec<InstanceKey>) {
-        let Some((keys, _)) = &self.restarting else { return };
+    fn stop_if_due(&mut self, now: Moment, key: InstanceKey, open: &mut Vec<InstanceKey>) {
+        let pending = self.slots.get(&key).is_some_and(|slot| slot.pending_stop.is_some());
+        if !pending || self.stop_has_to_wait(key) {
+            return;
+        }
+        let Some(slot) = self.slots.get_mut(&key) else { return };
+        if let Some(cause) = slot.pending_stop.take() {
+            slot.service.handle_stop(now, cause);
+            open.push(key);
+        }
+    }
+
+    /// When everything that is restarted together is stopped, all of it starts, in the order of needs.
+    pub(super) fn restart_group_if_at_rest(&mut self, now: Moment, open: &mut Vec<InstanceKey>) {
         let stopped =
             |key: &InstanceKey| self.slots.get(key).is_none_or(|slot| slot.service.state_name() == StateName::Stopped);
-        if !keys.iter().all(stopped) {
-            return;
-        }
-        let Some((keys, cause)) = self.restarting.take() else { return };
-        if self.ending {
-            return;
-        }
-        for key in &keys {
+        let Some(group) = self.restarting.take_if(|group| group.keys.iter().all(stopped)) else { return };
+        for key in &group.keys {
             self.refresh_needs(now, *key);
         }
-        for key in keys {
-            if let Some(slot) = self.slots.get_mut(&key) {
-                slot.service.handle_start(now, cause.clone(), true);
-                open.push(key);
+        for key in &group.keys {
+            if let Some(slot) = self.slots.get_mut(key) {
+                slot.service.handle_start(now, group.cause.clone(), true);
             }
         }
+        // The worklist is taken from its end.
+        open.extend(group.keys.into_iter().rev());
     }
 
-    /// What waits for an instance to be at rest: its removal.
-    fn finish_rest(&mut self, key: InstanceKey) {
-        let Some(slot) = self.slots.get_mut(&key) else { return };
-        if !slot.service.is_at_rest() {
-            return;
-        }
-        if slot.retired {
-            let slot = self.slots.remove(&key);
-            if let Some(mut slot) = slot {
-                while let Some(event) = slot.service.poll_event() {
-                    self.events.push_back(Event::Instance { key, id: slot.id.clone(), event });
-                }
-                while let Some(action) = slot.service.poll_action() {
-                    self.actions.push_back((key, action));
-                }
-                if let Some(at) = slot.deadline {
-                    self.deadlines.remove(&(at, key));
-                }
-                if let Some(keys) = self.by_service.get_mut(&slot.id.service) {
-                    keys.retain(|kept| *kept != key);
-                    if keys.is_empty() {
-                        self.by_service.remove(&slot.id.service);
-                    }
-                }
-                self.events.push_back(Event::Removed { key, id: slot.id });
-            }
-        }
+    /// The services that start by themselves in this mode, and what they need. Who has no instance to start
+    /// needs nothing.
+    pub(super) fn starting_with(&self, mode: StartMode, kept_down: &BTreeSet<InstanceKey>) -> BTreeSet<ServiceName> {
+        let starts = |name: &&ServiceName| {
+            self.keys_of(name)
+                .iter()
+                .any(|key| !kept_down.contains(key) && self.slots.get(key).is_some_and(|slot| !slot.retired))
+        };
+        let services = self.spec.services.values().filter(|service| service.start == mode);
+        let roots = services.map(|service| &service.name).filter(starts).cloned().collect();
+        order::needed_by_all(&self.needs, &roots)
     }
 
     /// Services with a delayed start begin when all that start at once have settled, or when they have
     /// waited long enough.
     pub(super) fn start_delayed_if_due(&mut self, now: Moment) {
-        let Some(until) = self.delayed_until else { return };
+        let Some(delayed) = &self.delayed else { return };
         let settled = self
             .slots
             .values()
             .filter(|slot| slot.service.spec().start == StartMode::Auto)
             .all(|slot| slot.service.has_settled());
-        if now < until && !settled {
+        if now < delayed.until && !settled {
             return;
         }
-        self.delayed_until = None;
-        let wanted: BTreeSet<ServiceName> = order::needed_by_all(&self.needs, &self.services_with(StartMode::Delayed));
+        let Some(delayed) = self.delayed.take() else { return };
+        let wanted = self.starting_with(StartMode::Delayed, &delayed.kept_down);
         let keys: Vec<InstanceKey> = self.slots.keys().copied().collect();
         for key in keys {
             let Some(slot) = self.slots.get_mut(&key) else { continue };
-            let starts = wanted.contains(&slot.id.service) && slot.service.spec().start != StartMode::Disabled;
-            if starts && !slot.service.is_wanted_up() && !self.ending {
+            let starts = wanted.contains(&slot.id.service)
+                && slot.service.spec().start != StartMode::Disabled
+                && !slot.retired
+                && !slot.service.is_wanted_up()
+                && !delayed.kept_down.contains(&key);
+            if starts {
                 slot.service.handle_start(now, Cause::Delayed, false);
                 self.settle(now, key);
             }

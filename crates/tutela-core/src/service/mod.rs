@@ -32,7 +32,7 @@ mod restart;
 mod starting;
 mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use cause::{Cause, Exit, Survivor};
 pub use exchange::{Action, Event, Notice};

@@ -26,7 +26,7 @@ struct Scenario {
 }
 
 /// A service without probes and hooks, and without chance: TERM, 10 s, kill; 1 s, 2 s, 4 s … between runs.
-fn spec() -> ServiceSpec {
+pub(crate) fn spec() -> ServiceSpec {
     let command = command("./api");
     ServiceSpec {
         name: name("api"),

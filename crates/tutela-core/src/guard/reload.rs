@@ -1,0 +1,213 @@
+//! Another spec while the guard runs: what it means for each instance, in an order in which nothing is started
+//! that is about to stop, and nothing is started twice.
+//!
+//! First every instance gets its spec, then what has to go goes, then everybody learns what it needs, then what
+//! is to begin (or begin anew) does.
+
+use super::{Event, Guard, Refusal};
+use crate::names::{InstanceId, InstanceKey, ServiceName};
+use crate::reload::{self, Change};
+use crate::service::Cause;
+use crate::spec::{GuardSpec, ServiceSpec, StartMode};
+use crate::time::Moment;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Instances whose program has to be started anew for their spec.
+#[derive(Debug, Default)]
+struct Replaced {
+    /// By whether they were at rest when they got it: those need no end before their start.
+    at_rest: BTreeMap<InstanceKey, bool>,
+}
+
+impl Guard {
+    pub(super) fn reload(&mut self, now: Moment, spec: GuardSpec) -> Result<Vec<InstanceKey>, Refusal> {
+        let changes = reload::plan(&self.spec, &spec)?;
+        let old = std::mem::replace(&mut self.spec, Arc::new(spec));
+        self.index_needs();
+        let mut touched = Vec::new();
+        for (name, _) in &changes {
+            touched.extend(self.keys_of(name));
+        }
+        let replaced = self.hand_over_specs(now, &changes);
+        touched.extend(self.take_down(now, &changes, &old));
+        for key in self.slots.keys().copied().collect::<Vec<_>>() {
+            self.refresh_needs(now, key);
+            self.settle(now, key);
+        }
+        touched.extend(self.bring_up(now, &changes, &old, &replaced));
+        self.events.push_back(Event::Reloaded { changes });
+        touched.sort();
+        touched.dedup();
+        Ok(touched)
+    }
+
+    fn hand_over_specs(&mut self, now: Moment, changes: &[(ServiceName, Change)]) -> Replaced {
+        let mut replaced = Replaced::default();
+        for (name, _) in changes {
+            let Some(new) = self.spec.services.get(name).cloned().map(Arc::new) else { continue };
+            for key in self.keys_of(name).to_vec() {
+                let Some(slot) = self.slots.get_mut(&key) else { continue };
+                // Compared with what this instance has, not with the former spec: one that a reload took away
+                // and another one brings back has missed what was between.
+                match reload::compare(slot.service.newest_spec(), &new) {
+                    Some(Change::Restart(_)) => {
+                        replaced.at_rest.insert(key, slot.service.is_at_rest());
+                        slot.service.handle_replacement(new.clone());
+                    }
+                    Some(Change::Live(_)) => slot.service.handle_spec(now, new.clone()),
+                    Some(Change::Add | Change::Remove) | None => {}
+                }
+            }
+        }
+        replaced
+    }
+
+    /// Stops what is no longer in the spec, or disabled by it. Answers whom else that concerns.
+    fn take_down(&mut self, now: Moment, changes: &[(ServiceName, Change)], old: &GuardSpec) -> Vec<InstanceKey> {
+        let mut removed = Vec::new();
+        let mut surplus = Vec::new();
+        let mut disabled = Vec::new();
+        for (name, _) in changes {
+            let instances = self.spec.services.get(name).map(|new| new.instances);
+            for key in self.keys_of(name) {
+                let index = self.slots.get(key).map_or(0, |slot| slot.id.index);
+                match instances {
+                    None => removed.push(*key),
+                    Some(instances) if index >= instances => surplus.push(*key),
+                    Some(_) => {}
+                }
+            }
+            let is_off = |spec: &GuardSpec| spec.services.get(name).map(|it| it.start == StartMode::Disabled);
+            if is_off(&self.spec) == Some(true) && is_off(old) == Some(false) {
+                disabled.push(name.clone());
+            }
+        }
+        for key in removed.iter().chain(&surplus) {
+            if let Some(slot) = self.slots.get_mut(key) {
+                slot.retired = true;
+            }
+        }
+        self.keep_down(&removed);
+        self.keep_down(&surplus);
+        let gone = Cause::Reloaded("removed".to_owned());
+        // What is at rest first: else the news of another one's stop could start it.
+        for key in removed.iter().chain(&surplus) {
+            if self.slots.get(key).is_some_and(|slot| slot.service.is_at_rest()) {
+                self.stop_one(now, *key, gone.clone());
+            }
+        }
+        let mut also = Vec::new();
+        for name in disabled {
+            let keys = self.keys_of(&name).to_vec();
+            self.keep_down(&keys);
+            also.extend(self.stop_service(now, &name, Cause::Disabled));
+        }
+        for key in surplus {
+            self.stop_one(now, key, gone.clone());
+        }
+        for key in removed {
+            self.stop_in_order(now, key, gone.clone());
+        }
+        also
+    }
+
+    /// Starts what the spec brings, awakens or changes. Answers whom that concerns.
+    fn bring_up(
+        &mut self,
+        now: Moment,
+        changes: &[(ServiceName, Change)],
+        old: &GuardSpec,
+        replaced: &Replaced,
+    ) -> Vec<InstanceKey> {
+        let mut touched = Vec::new();
+        let mut begin: Vec<(InstanceKey, Cause)> = Vec::new();
+        let mut need: BTreeSet<ServiceName> = BTreeSet::new();
+        for (name, change) in changes {
+            let Some(new) = self.spec.services.get(name).cloned().map(Arc::new) else { continue };
+            let was = old.services.get(name);
+            let awake = self.awakened(&new, was);
+            let others_up = self.kept_keys_of(name).into_iter().any(|key| self.is_wanted_up(key));
+            for key in self.complete_instances(now, &new) {
+                touched.push(key);
+                if awake || others_up {
+                    begin.push((key, Cause::Reloaded("instances".to_owned())));
+                }
+            }
+            for key in self.kept_keys_of(name) {
+                if awake && !self.is_wanted_up(key) && !self.is_kept_down(key) {
+                    begin.push((key, Cause::Reloaded("start".to_owned())));
+                }
+            }
+            if was.is_some_and(|was| was.needs != new.needs) && others_up {
+                need.insert(name.clone());
+            }
+            if let Change::Restart(keys) = change {
+                self.begin_anew(now, name, replaced, &Cause::Reloaded(keys.join(", ")));
+            }
+        }
+        need.extend(begin.iter().filter_map(|(key, _)| self.slots.get(key)).map(|slot| slot.id.service.clone()));
+        for name in need {
+            self.pull_needs(now, &BTreeSet::from([name.clone()]), &Cause::Because(name));
+        }
+        for (key, cause) in begin {
+            if replaced.at_rest.get(&key) == Some(&false) {
+                self.restart_one(now, key, cause);
+            } else {
+                self.start_one(now, key, cause);
+            }
+        }
+        touched
+    }
+
+    /// Whether a service starts by itself under this spec and did not under the former one.
+    fn awakened(&self, new: &ServiceSpec, was: Option<&ServiceSpec>) -> bool {
+        match (was.map(|was| was.start), new.start) {
+            (_, StartMode::Manual | StartMode::Disabled) => false,
+            // While the delayed start is still to come, it comes for this one too.
+            (None | Some(StartMode::Manual | StartMode::Disabled), StartMode::Delayed) => self.delayed.is_none(),
+            (Some(StartMode::Delayed), StartMode::Auto) => self.delayed.is_some(),
+            (None | Some(StartMode::Manual | StartMode::Disabled), StartMode::Auto) => true,
+            (Some(StartMode::Auto | StartMode::Delayed), StartMode::Delayed) => false,
+            (Some(StartMode::Auto), StartMode::Auto) => false,
+        }
+    }
+
+    fn is_kept_down(&self, key: InstanceKey) -> bool {
+        self.delayed.as_ref().is_some_and(|delayed| delayed.kept_down.contains(&key))
+    }
+
+    fn kept_keys_of(&self, service: &ServiceName) -> Vec<InstanceKey> {
+        let kept = |key: &&InstanceKey| self.slots.get(key).is_some_and(|slot| !slot.retired);
+        self.keys_of(service).iter().filter(kept).copied().collect()
+    }
+
+    /// Adds the instances that the spec has and the guard has not. One that was taken away and is still ending
+    /// is taken back: a second one of its name beside it would be a second tree of one instance.
+    fn complete_instances(&mut self, now: Moment, new: &Arc<ServiceSpec>) -> Vec<InstanceKey> {
+        let mut fresh = Vec::new();
+        for index in 0..new.instances {
+            let key = self.key(&InstanceId { service: new.name.clone(), index });
+            match key.and_then(|key| Some((key, self.slots.get_mut(&key)?))) {
+                None => fresh.push(self.add(now, new.clone(), index)),
+                Some((key, slot)) if slot.retired => {
+                    slot.retired = false;
+                    fresh.push(key);
+                }
+                Some(_) => {}
+            }
+        }
+        fresh
+    }
+
+    fn begin_anew(&mut self, now: Moment, name: &ServiceName, replaced: &Replaced, cause: &Cause) {
+        for key in self.kept_keys_of(name) {
+            let Some(was_at_rest) = replaced.at_rest.get(&key).filter(|_| self.is_wanted_up(key)) else { continue };
+            if *was_at_rest {
+                self.start_one(now, key, cause.clone());
+            } else {
+                self.restart_one(now, key, cause.clone());
+            }
+        }
+    }
+}
