@@ -5,7 +5,8 @@ use crate::{Error, Unsupported, platform};
 use std::time::Duration;
 use tutela_core::spec::Limits;
 
-/// All processes of one run of a program. Clones are the same tree. Dropping it ends nothing.
+/// All processes of one run of a program. Clones are the same tree. Dropping it ends nothing. A later run of
+/// the same label is another tree: nothing that is done to this one touches it.
 ///
 /// In a control group every call is one or a few small file operations, about 10 µs each. A walked tree
 /// costs a look at every process of the computer, about 5 µs each; looks are shared between the trees of
@@ -131,7 +132,7 @@ impl Tree {
     }
 
     /// Whether the OS ended a member of this run because the tree's memory limit was reached. False where
-    /// memory is not limited.
+    /// memory is not limited. Ask before the next start of the same label.
     ///
     /// # Errors
     /// The container cannot be read.

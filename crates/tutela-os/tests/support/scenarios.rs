@@ -157,6 +157,14 @@ pub fn two_runs_of_one_tree_are_never_mixed(ward: &Hold) {
     assert!(runs(stray));
     first.child.tree().kill().unwrap();
     block_on(first.child.tree().emptied()).unwrap();
+    for _ in 0..3 {
+        let next = ward.script("same", "exec sleep 1000");
+        let over = first.child.tree();
+        assert!(over.is_empty().unwrap() && !over.contains(next.child.pid()) && over.members().unwrap().is_empty());
+        over.kill().unwrap();
+        assert!(runs(next.child.pid()), "what is done to a run that is over does not touch the next");
+        ward.end(&next.child);
+    }
 }
 
 pub fn starts_and_ends_race_without_losing_one(ward: &Hold) {

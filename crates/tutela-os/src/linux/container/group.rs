@@ -122,7 +122,12 @@ impl Root {
             let path = self.path.join(name);
             match std::fs::create_dir(&path) {
                 Ok(()) => break path,
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => attempt += 1,
+                // That of a former run: gone when nobody is left in it, else another name is taken.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if std::fs::remove_dir(&path).is_err() {
+                        attempt += 1;
+                    }
+                }
                 Err(error) => return Err(Error::io(format!("make the control group {}", path.display()), error)),
             }
         };
@@ -184,6 +189,14 @@ pub(crate) fn pids_below(path: &Path) -> Vec<u32> {
     pids
 }
 
+/// Whether a file of a group could not be used because the group is gone, and so is everybody in it.
+fn is_removed(error: &Error) -> bool {
+    match error {
+        Error::Io { source, .. } => matches!(source.raw_os_error(), Some(libc::ENODEV | libc::ENOENT)),
+        Error::Unsupported(_) | Error::Refused(_) => false,
+    }
+}
+
 /// One control group.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -202,6 +215,7 @@ pub(crate) struct Group {
 #[derive(Debug)]
 pub(crate) struct Run {
     group: Arc<Group>,
+    token: u64,
     cpu_before: Duration,
     oom_before: u64,
 }
@@ -213,11 +227,17 @@ impl Run {
         let used_before = group.token.swap(token, Ordering::AcqRel) != 0;
         let cpu_before = if used_before { group.cpu().unwrap_or_default() } else { Duration::ZERO };
         let oom_before = if used_before { group.oom_kills().unwrap_or(0) } else { 0 };
-        Run { group, cpu_before, oom_before }
+        Run { group, token, cpu_before, oom_before }
     }
 
     pub(crate) fn group(&self) -> &Group {
         &self.group
+    }
+
+    /// Whether another run has begun in the group: this one had ended with everybody in it, and whoever is
+    /// there now is not its business.
+    pub(crate) fn is_over(&self) -> bool {
+        self.group.token.load(Ordering::Acquire) != self.token
     }
 
     pub(crate) fn label(&self) -> &str {
@@ -292,10 +312,17 @@ impl Group {
     }
 
     pub(crate) fn is_empty(&self) -> Result<bool, Error> {
-        Ok(self.figure("cgroup.events", "populated")? != Some(1))
+        match self.figure("cgroup.events", "populated") {
+            Err(error) if is_removed(&error) => Ok(true),
+            populated => Ok(populated? != Some(1)),
+        }
     }
 
     pub(crate) fn contains(&self, pid: u32) -> bool {
+        // A group of the same name can have taken the place of one that was removed.
+        if self.is_empty().unwrap_or(false) {
+            return false;
+        }
         let Some(seen) = proc::control_group(pid) else { return false };
         // The tail is compared: what is above it differs with the namespace that looks.
         let Some(root) = self.path.parent().and_then(Path::file_name) else { return false };
@@ -305,7 +332,11 @@ impl Group {
 
     pub(crate) fn stats(&self) -> Result<Vec<Stat>, Error> {
         // Programs may make groups of their own below theirs.
-        let mut pids: Vec<u32> = self.read("cgroup.procs")?.lines().filter_map(|line| line.parse().ok()).collect();
+        let listed = match self.read("cgroup.procs") {
+            Err(error) if is_removed(&error) => return Ok(Vec::new()),
+            listed => listed?,
+        };
+        let mut pids: Vec<u32> = listed.lines().filter_map(|line| line.parse().ok()).collect();
         if pids.is_empty() && !self.is_empty()? {
             pids = pids_below(&self.path);
         }
@@ -313,7 +344,10 @@ impl Group {
     }
 
     pub(crate) fn kill(&self) -> Result<(), Error> {
-        self.write("cgroup.kill", "1")
+        match self.write("cgroup.kill", "1") {
+            Err(error) if is_removed(&error) => Ok(()),
+            done => done,
+        }
     }
 
     pub(crate) fn freeze(&self, frozen: bool) -> Result<(), Error> {

@@ -54,6 +54,15 @@ pub(crate) enum Tree {
 }
 
 impl Tree {
+    /// Whether its container belongs to a later run by now. Then there is nobody left to ask or to end.
+    fn is_over(&self) -> bool {
+        match self {
+            Tree::Group(run) => run.is_over(),
+            // A walk never takes one run for another.
+            Tree::Walk(_) => false,
+        }
+    }
+
     pub(crate) fn label(&self) -> &str {
         match self {
             Tree::Group(run) => run.label(),
@@ -67,6 +76,9 @@ impl Tree {
 
     /// The lines of the members in the process table, by number.
     fn stats(&self) -> Result<Vec<super::proc::Stat>, Error> {
+        if self.is_over() {
+            return Ok(Vec::new());
+        }
         let mut stats = match self {
             Tree::Group(run) => run.group().stats()?,
             Tree::Walk(run) => run.stats()?,
@@ -77,6 +89,9 @@ impl Tree {
     }
 
     pub(crate) fn is_empty(&self) -> Result<bool, Error> {
+        if self.is_over() {
+            return Ok(true);
+        }
         match self {
             Tree::Group(run) => run.group().is_empty(),
             Tree::Walk(run) => run.is_empty(),
@@ -84,6 +99,9 @@ impl Tree {
     }
 
     pub(crate) fn contains(&self, pid: u32) -> bool {
+        if self.is_over() {
+            return false;
+        }
         match self {
             Tree::Group(run) => run.group().contains(pid),
             Tree::Walk(run) => run.contains(pid),
@@ -91,6 +109,9 @@ impl Tree {
     }
 
     pub(crate) fn signal_all(&self, signal: Signal) -> Result<(), Error> {
+        if self.is_over() {
+            return Ok(());
+        }
         match self {
             Tree::Group(run) if signal == Signal::KILL => run.group().kill(),
             Tree::Group(run) => walk::signal_each(run.group().stats()?, signal, |stat| run.group().contains(stat.pid)),
@@ -99,6 +120,9 @@ impl Tree {
     }
 
     pub(crate) fn kill(&self) -> Result<(), Error> {
+        if self.is_over() {
+            return Ok(());
+        }
         match self {
             Tree::Group(run) => run.group().kill(),
             Tree::Walk(run) => run.kill(),
@@ -106,6 +130,9 @@ impl Tree {
     }
 
     pub(crate) fn freeze(&self) -> Result<(), Error> {
+        if self.is_over() {
+            return Ok(());
+        }
         match self {
             Tree::Group(run) => run.group().freeze(true),
             Tree::Walk(run) => run.halt().map(drop),
@@ -113,6 +140,9 @@ impl Tree {
     }
 
     pub(crate) fn thaw(&self) -> Result<(), Error> {
+        if self.is_over() {
+            return Ok(());
+        }
         match self {
             Tree::Group(run) => run.group().freeze(false),
             Tree::Walk(run) => run.signal_all(Signal::CONT),
@@ -120,6 +150,9 @@ impl Tree {
     }
 
     pub(crate) fn usage(&self) -> Result<TreeUsage, Error> {
+        if self.is_over() {
+            return Ok(TreeUsage::default());
+        }
         let stats = self.stats()?;
         let open_files = stats.iter().map(|stat| super::proc::open_files(stat.pid)).sum::<Option<u64>>();
         let mut usage = TreeUsage {
@@ -137,6 +170,9 @@ impl Tree {
     }
 
     pub(crate) fn set_limits(&self, limits: &Limits) -> Result<Vec<Unsupported>, Error> {
+        if self.is_over() {
+            return Ok(Vec::new());
+        }
         let missing = match self {
             Tree::Group(run) => run.group().set_limits(limits)?,
             Tree::Walk(run) => walk::missing_limits(limits, run.reason()),
@@ -153,6 +189,9 @@ impl Tree {
     }
 
     pub(crate) fn oom_killed(&self) -> Result<bool, Error> {
+        if self.is_over() {
+            return Ok(false);
+        }
         match self {
             Tree::Group(run) => run.oom_killed(),
             Tree::Walk(_) => Ok(false),
@@ -163,6 +202,9 @@ impl Tree {
         /// A look at a thousand processes takes some 5 ms, shared between all trees that wait; four times
         /// as long between two looks keeps a stop below a quarter of a core.
         const LOOK_EVERY: Duration = Duration::from_millis(20);
+        if self.is_over() {
+            return Ok(());
+        }
         match self {
             Tree::Group(run) => run.group().emptied().await,
             Tree::Walk(_) => {
@@ -175,6 +217,9 @@ impl Tree {
     }
 
     pub(crate) fn remove(&self) -> Result<(), Error> {
+        if self.is_over() {
+            return Ok(());
+        }
         match self {
             Tree::Group(run) => run.group().remove(),
             Tree::Walk(_) => Ok(()),

@@ -40,6 +40,8 @@ pub(super) struct Launcher {
     tokens: AtomicU64,
     /// Whether the kernel can copy a part of the table of open files.
     copies_files_in_part: bool,
+    /// The mark of a guard that keeps this guard, which its programs carry on.
+    outer_mark: Option<Arc<str>>,
     /// Whether `clone3` was refused, by an old kernel or a sandbox.
     refuses_clone3: AtomicBool,
 }
@@ -67,6 +69,7 @@ impl Launcher {
             seats: Mutex::new(vec![seat]),
             tokens: AtomicU64::new(1),
             copies_files_in_part: steps::knows_close_range(),
+            outer_mark: proc::variable(std::process::id(), walk::MARK).map(Arc::from),
             refuses_clone3: AtomicBool::new(false),
         })
     }
@@ -135,7 +138,8 @@ impl Launcher {
             Container::Groups(root) => {
                 let group = root.group_for(&request.tree).map_err(failed)?;
                 let unenforced = group.set_limits(&request.limits).map_err(failed)?;
-                Ok(Nest::Group { run: group::Run::begin(group, token), unenforced })
+                let outer_mark = self.outer_mark.clone();
+                Ok(Nest::Group { run: group::Run::begin(group, token), outer_mark, unenforced })
             }
             Container::Walk { table, reason } => {
                 let mark = table.mark(&leftovers::mark_tail(&self.tag, &request.tree, token));
@@ -276,14 +280,14 @@ fn through_the_library(plan: &mut Plan, seat: &Seat, group: Option<&group::Group
 
 /// The place that a start is made into.
 enum Nest {
-    Group { run: group::Run, unenforced: Vec<Unsupported> },
+    Group { run: group::Run, outer_mark: Option<Arc<str>>, unenforced: Vec<Unsupported> },
     Walk { table: Arc<walk::Table>, mark: Arc<str>, reason: String },
 }
 
 impl Nest {
     fn mark(&self) -> Option<&str> {
         match self {
-            Nest::Group { .. } => None,
+            Nest::Group { outer_mark, .. } => outer_mark.as_deref(),
             Nest::Walk { mark, .. } => Some(mark),
         }
     }
@@ -302,7 +306,7 @@ impl Nest {
 
     fn into_tree(self, request: &SpawnRequest, first: u32, began: Option<u64>) -> (Held, Vec<Unsupported>) {
         match self {
-            Nest::Group { run, unenforced } => (Held::Group(Arc::new(run)), unenforced),
+            Nest::Group { run, unenforced, .. } => (Held::Group(Arc::new(run)), unenforced),
             Nest::Walk { table, mark, reason } => {
                 let limits: &Limits = &request.limits;
                 let unenforced = walk::missing_limits(limits, &reason);
