@@ -82,6 +82,12 @@ impl ConsoleTap {
         self.queue.filled.notify_all();
     }
 
+    /// Puts a whole line in that no pump has read, such as a remark of the guard's. Never waits; one that does
+    /// not fit is dropped and counted.
+    pub fn say(&self, label: &Arc<str>, stream: Stream, text: &[u8]) {
+        self.offer(label, stream, Piece { text, ended: true });
+    }
+
     fn offer(&self, label: &Arc<str>, stream: Stream, piece: Piece<'_>) {
         let mut inner = self.queue.lock();
         if inner.closed {
@@ -217,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_pattern_is_told_once_of_the_first_line_that_matches() {
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tell, told) = std::sync::mpsc::sync_channel(8);
         let pattern = Pattern::new(
             |line| line.starts_with(b"ready"),
             move |stream, line| tell.send((stream, line.to_vec())).unwrap(),

@@ -36,6 +36,7 @@ tree_tests!(FORCE_WALK =>
     usage_grows_with_work,
     limits_that_cannot_be_enforced_are_told,
     limits_of_processes_change_while_they_run,
+    a_program_starts_again_after_its_tree_was_killed,
     two_runs_of_one_tree_are_never_mixed,
     starts_and_ends_race_without_losing_one,
     a_failed_start_is_told_to_nobody_else,

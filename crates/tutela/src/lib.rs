@@ -1,1 +1,21 @@
-//! Tutela.
+//! Runs. The guard itself: its conductor, its hands, its control API, and the command line that speaks to it.
+//!
+//! - [`run`]: brings a guard up and down again;
+//! - [`conductor`]: the one task that owns the machine;
+//! - [`hands`]: what carries its decisions out;
+//! - [`api`]: how others speak to it; [`client`]: how we do;
+//! - [`preflight`]: what can be known to fail before anything is started;
+//! - [`cli`]: words in, words out.
+//!
+//! Deliberately absent: what should happen (`tutela-core`), how an OS does it (`tutela-os`), the texts that
+//! others rely on (`tutela-schema`), bytes of output (`tutela-logs`).
+#![forbid(unsafe_code)]
+
+pub mod api;
+pub mod cli;
+pub mod client;
+pub mod conductor;
+pub mod hands;
+pub mod logs_view;
+pub mod preflight;
+pub mod run;

@@ -1,2 +1,7 @@
-//! Tutela.
-fn main() {}
+//! The one binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tutela::cli::main()
+}

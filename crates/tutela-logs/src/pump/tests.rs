@@ -18,7 +18,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let (tell, events) = std_mpsc::channel();
+        let (tell, events) = std_mpsc::sync_channel(64);
         // The test may be over before the pump is.
         let pump = PumpHandle::start(move |event| drop(tell.send(event))).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -166,7 +166,7 @@ fn the_form_can_change_while_a_line_is_half_written_and_no_byte_is_lost_or_doubl
 fn a_pattern_that_comes_later_sees_the_lines_from_then_on() {
     let bench = Bench::new();
     let (capture, mut out, _err) = bench.attach("api-0", false, Taps::default());
-    let (tell, told) = std_mpsc::channel();
+    let (tell, told) = std_mpsc::sync_channel(64);
     let pattern = tap::Pattern::new(|line| line == b"ready", move |stream, _| tell.send(stream).unwrap());
     capture.watch(pattern).unwrap();
     // Commands and bytes reach the pump on different ways; a finished attach says that both are through.

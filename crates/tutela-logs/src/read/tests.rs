@@ -203,7 +203,7 @@ proptest! {
     fn each_streams_bytes_come_back_exactly(
         chunks in prop::collection::vec((any::<bool>(), prop::collection::vec(
             prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()], 0..600), 1usize..60), 0..20),
-        limit in prop::option::of(1u64..9000),
+        limit in prop::option::of(300u64..9000),
     ) {
         let dir = tempfile::tempdir().unwrap();
         let mut pen = Pen::new(dir.path(), "a", true, limit);

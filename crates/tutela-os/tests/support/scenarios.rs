@@ -145,6 +145,16 @@ pub fn limits_of_processes_change_while_they_run(ward: &Hold) {
     ward.end(&script.child);
 }
 
+pub fn a_program_starts_again_after_its_tree_was_killed(ward: &Hold) {
+    for _ in 0..3 {
+        let script = ward.script("again", "echo; exec sleep 1000");
+        script.lines(1);
+        ward.end(&script.child);
+        let script = ward.script("again", "exit 3");
+        assert_eq!(ward.end_of(&script.child).exit, Exit::Code(3));
+    }
+}
+
 pub fn two_runs_of_one_tree_are_never_mixed(ward: &Hold) {
     let first = ward.script("same", &format!("{STRAY} exec sleep 1000"));
     let stray: u32 = first.lines(1)[0].parse().unwrap();

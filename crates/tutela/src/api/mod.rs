@@ -1,0 +1,18 @@
+//! The control API: HTTP/1.1 with JSON over the control socket.
+//!
+//! [`tutela_schema::api::ROUTES`] is the table it dispatches over. A request is decoded, sent to the
+//! conductor or answered from files, and encoded; nothing is decided here. It runs on the hands' runtime,
+//! so that a thousand clients cost the conductor nothing but the questions they put.
+//!
+//! Limits: connections, the time for a head, the size of a body and the time for an answer all have one,
+//! because a stranger may open the socket and send half a request for ever.
+
+mod answer;
+mod events;
+mod health;
+mod logs;
+mod metrics;
+mod serve;
+
+pub(crate) use logs::wall_of as logs_wall;
+pub use serve::{Context, Reload, reload_now, serve};

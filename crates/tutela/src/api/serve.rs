@@ -1,0 +1,348 @@
+//! The server: connections in, requests to their routes.
+
+use super::answer::{Answer, json, refusal, whole};
+use super::{events, health, logs, metrics};
+use crate::conductor::{Feed, Identity, Inbox, Input, Request as Ask, StatusAnswer};
+use crate::hands::ledger::Ledger;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::de::DeserializeOwned;
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, oneshot};
+use tutela_core::guard::{Command, Target};
+use tutela_core::names::{InstanceId, Name};
+use tutela_core::spec::GuardSpec;
+use tutela_os::endpoint::{Listener, Peer, Stream};
+use tutela_schema::api::{
+    CommandQuery, CommandRequest, ErrorCode, ErrorReply, GuardInfo, RouteId, StatusQuery, StatusReply, Verb, find_route,
+};
+use tutela_schema::spec::Diagnostic;
+
+/// Connections at a time. A fleet agent, a scraper and some operators are a dozen; a thousand idle ones are
+/// somebody's mistake that must hurt nobody. Above this, new ones are closed at once.
+const CONNECTIONS_MAX: usize = 2048;
+
+/// The time for the head of a request, which is also how long a connection may be idle.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The longest body of a request. Commands have a reason in them, nothing more.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// The time for a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest head of a request.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// How long the accept loop rests when the OS has no more descriptors to give.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// What a reload by the API reads.
+pub type Reload = dyn Fn() -> Result<(GuardSpec, Vec<Diagnostic>), Vec<Diagnostic>> + Send + Sync;
+
+/// What every request may need.
+pub struct Context {
+    /// The way to the conductor.
+    pub inbox: Inbox,
+    /// The events as they happen.
+    pub feed: Feed,
+    /// The events that happened.
+    pub ledger: Arc<Ledger>,
+    /// Who the guard is.
+    pub identity: Identity,
+    /// Reads and checks the spec again; `None`: this guard has no spec file.
+    pub reload: Option<Box<Reload>>,
+    /// Where logs go unless the spec says otherwise.
+    pub log_dir: PathBuf,
+    /// Where the guard keeps its state.
+    pub state_dir: PathBuf,
+    /// The profile the spec is read with.
+    pub profile: Option<String>,
+    /// For people.
+    pub description: String,
+}
+
+/// Serves until the runtime ends.
+pub async fn serve(listener: Listener, context: Arc<Context>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Mostly no descriptors left; those that are in use come back.
+                let _ = context.inbox.try_send(Input::Trouble(crate::hands::spawner::chain(&error)));
+                tokio::time::sleep(ACCEPT_REST).await;
+                continue;
+            }
+        };
+        let Ok(place) = room.clone().try_acquire_owned() else {
+            drop(stream);
+            continue;
+        };
+        let context = context.clone();
+        tokio::spawn(async move {
+            connection(stream, peer, context).await;
+            drop(place);
+        });
+    }
+}
+
+async fn connection(stream: Stream, peer: Peer, context: Arc<Context>) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let context = context.clone();
+        async move {
+            let head = request.method() == hyper::Method::HEAD;
+            let answer = respond(request, peer, &context).await;
+            Ok::<_, Infallible>(if head { answer.map(|_| http_body_util::Empty::new().boxed_unsync()) } else { answer })
+        }
+    });
+    // How a connection ends is the client's business: a broken one has nobody to be told.
+    let _ = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+async fn respond(request: Request<Incoming>, peer: Peer, context: &Arc<Context>) -> Answer {
+    if !peer.may_control() {
+        let who = tutela_os::accounts::user_name(peer.uid);
+        let message = format!("refused: {who} may not control the guard {}", context.identity.name);
+        let help = format!("run this as {} or as an administrator", context.identity.account);
+        return refusal(&ErrorReply::new(ErrorCode::NotAllowed, message, Some(help)));
+    }
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path();
+    let found = match find_route(parts.method.as_str(), path) {
+        Ok(found) => found,
+        Err(none) => return refusal(&none.reply(parts.method.as_str(), path)),
+    };
+    let query = parts.uri.query().unwrap_or_default();
+    let by = who_asks(&peer);
+    let outcome = match (found.route.id, found.service.as_deref()) {
+        (RouteId::Status, _) => status(context, query).await,
+        (RouteId::Service, service) => service_status(context, service).await,
+        (RouteId::ServiceCommand(verb), service) => command(context, verb, service, query, body, by).await,
+        (RouteId::GuardCommand(Verb::Reload), _) => reload(context, query, body, by).await,
+        (RouteId::GuardCommand(verb), _) => command(context, verb, None, query, body, by).await,
+        (RouteId::Logs, service) => logs::logs(context, service.unwrap_or_default(), query).await,
+        (RouteId::Events, _) => events::events(context, query, &parts.headers).await,
+        (RouteId::Info, _) => info(context).await,
+        (RouteId::OpenApi, _) => Ok(json(StatusCode::OK, &tutela_schema::api::openapi())),
+        (RouteId::Health, _) => health::health(context).await,
+        (RouteId::Live, _) => health::live(context).await,
+        (RouteId::Ready, _) => health::ready(context).await,
+        (RouteId::Metrics, _) => metrics::metrics(context).await,
+    };
+    outcome.unwrap_or_else(|reply| refusal(&reply))
+}
+
+fn who_asks(peer: &Peer) -> String {
+    let name = tutela_os::accounts::user_name(peer.uid);
+    match peer.pid {
+        Some(pid) => format!("{name} (pid {pid})"),
+        None => name,
+    }
+}
+
+/// Reads a query into its type; the names and values that it may have are those of the API's description.
+pub(super) fn query_of<T: DeserializeOwned>(query: &str) -> Result<T, ErrorReply> {
+    serde_urlencoded::from_str(query).map_err(|error| {
+        let help = "GET /v1/openapi.json lists the parameters of every path".to_owned();
+        ErrorReply::new(ErrorCode::BadRequest, format!("refused: the query is wrong: {error}"), Some(help))
+    })
+}
+
+/// The target that `text` names: `api` or `api:0`.
+pub(super) fn target_of(text: Option<&str>) -> Result<Target, ErrorReply> {
+    let Some(text) = text else { return Ok(Target::All) };
+    let unknown = || {
+        let help = "a service is written api, one instance of it api:0".to_owned();
+        ErrorReply::new(ErrorCode::NoSuchService, format!("refused: there is no {text} here"), Some(help))
+    };
+    match text.split_once(':') {
+        None => Name::new(text).map(Target::Service).map_err(|_| unknown()),
+        Some((service, index)) => {
+            let service = Name::new(service).map_err(|_| unknown())?;
+            let index = index.parse().map_err(|_| unknown())?;
+            Ok(Target::Instance(InstanceId { service, index }))
+        }
+    }
+}
+
+pub(super) fn ended() -> ErrorReply {
+    ErrorReply::new(ErrorCode::Failed, "refused: this guard is ending", None)
+}
+
+/// Asks the conductor.
+pub(super) async fn ask<T>(
+    context: &Context,
+    request: impl FnOnce(oneshot::Sender<Result<T, ErrorReply>>) -> Ask,
+) -> Result<T, ErrorReply> {
+    let (reply, answer) = oneshot::channel();
+    context.inbox.send(Input::Request(request(reply))).await.map_err(|_| ended())?;
+    answer.await.map_err(|_| ended())?
+}
+
+/// The status, with what each tree uses when it is wanted. Reading usage is a dozen small files for each
+/// tree, so it is done off the loop.
+pub(super) async fn status_of(context: &Context, target: Target, usage: bool) -> Result<StatusAnswer, ErrorReply> {
+    let mut answer = ask(context, |reply| Ask::Status { target, reply }).await?;
+    if !usage {
+        return Ok(answer);
+    }
+    let measured = tokio::task::spawn_blocking(move || {
+        for (service, instance, tree) in &answer.trees {
+            let place = answer.status.services.get_mut(*service).and_then(|it| it.instances.get_mut(*instance));
+            if let (Some(place), Ok(usage)) = (place, tree.usage()) {
+                place.usage = Some(tutela_schema::api::Usage {
+                    cpu_seconds: Some(usage.cpu.as_secs_f64()),
+                    memory_bytes: Some(usage.memory_bytes),
+                    processes: Some(u64::from(usage.processes)),
+                    open_files: usage.open_files,
+                });
+            }
+        }
+        answer
+    });
+    measured.await.map_err(|_| ended())
+}
+
+async fn status(context: &Context, query: &str) -> Result<Answer, ErrorReply> {
+    let query: StatusQuery = query_of(query)?;
+    let answer = status_of(context, Target::All, query.usage).await?;
+    Ok(json(StatusCode::OK, &StatusReply { guards: vec![answer.status] }))
+}
+
+async fn service_status(context: &Context, service: Option<&str>) -> Result<Answer, ErrorReply> {
+    let answer = status_of(context, target_of(service)?, true).await?;
+    let service = answer.into_service().ok_or_else(ended)?;
+    Ok(json(StatusCode::OK, &service))
+}
+
+async fn read_request(body: Incoming) -> Result<CommandRequest, ErrorReply> {
+    let too_slow = |_| ErrorReply::new(ErrorCode::Timeout, "refused: the body did not come in time", None);
+    let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+    let bytes = match read.map_err(too_slow)? {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            let message = format!("refused: a body has at most {BODY_BYTES_MAX} bytes");
+            return Err(ErrorReply::new(ErrorCode::TooLarge, message, None));
+        }
+        Err(error) => {
+            return Err(ErrorReply::new(ErrorCode::BadRequest, format!("refused: the body broke off: {error}"), None));
+        }
+    };
+    if bytes.is_empty() {
+        return Ok(CommandRequest::default());
+    }
+    serde_json::from_slice(&bytes)
+        .map_err(|error| ErrorReply::new(ErrorCode::BadRequest, format!("refused: the body is wrong: {error}"), None))
+}
+
+fn with_reason(by: String, request: &CommandRequest) -> String {
+    match &request.reason {
+        Some(reason) => format!("{by}: {}", reason.chars().take(200).collect::<String>()),
+        None => by,
+    }
+}
+
+async fn command(
+    context: &Context,
+    verb: Verb,
+    service: Option<&str>,
+    query: &str,
+    body: Incoming,
+    by: String,
+) -> Result<Answer, ErrorReply> {
+    let query: CommandQuery = query_of(query)?;
+    let by = with_reason(by, &read_request(body).await?);
+    let target = target_of(service)?;
+    let command = match verb {
+        Verb::Start => Command::Start(target),
+        Verb::Stop => Command::Stop(target),
+        Verb::Restart => Command::Restart(target),
+        Verb::Pause => Command::Pause(target),
+        Verb::Resume => Command::Resume(target),
+        Verb::Shutdown => Command::End,
+        // It has a route of its own, because it reads a file.
+        Verb::Reload => return Err(ended()),
+    };
+    let wait = query.wait;
+    let reply = ask(context, |reply| Ask::Command { verb, command, by, wait, reply }).await?;
+    Ok(json(if wait { StatusCode::OK } else { StatusCode::ACCEPTED }, &reply))
+}
+
+async fn reload(context: &Arc<Context>, query: &str, body: Incoming, by: String) -> Result<Answer, ErrorReply> {
+    let query: CommandQuery = query_of(query)?;
+    let by = with_reason(by, &read_request(body).await?);
+    let reply = reload_now(context, query.wait, by).await?;
+    Ok(json(if query.wait { StatusCode::OK } else { StatusCode::ACCEPTED }, &reply))
+}
+
+/// Reads the spec and hands it to the conductor. Also what a HUP does.
+pub async fn reload_now(
+    context: &Arc<Context>,
+    wait: bool,
+    by: String,
+) -> Result<tutela_schema::api::ReloadReply, ErrorReply> {
+    if context.reload.is_none() {
+        let message = "refused: this guard keeps a single program and has no spec to read again";
+        return Err(ErrorReply::new(ErrorCode::Conflict, message, Some("restart it with another command".into())));
+    }
+    let reader = context.clone();
+    let read = tokio::task::spawn_blocking(move || reader.reload.as_ref().map(|reload| reload())).await;
+    match read {
+        Ok(Some(Ok((spec, warnings)))) => {
+            let spec = Box::new(spec);
+            ask(context, |reply| Ask::Reload { spec, warnings, by, wait, reply }).await
+        }
+        Ok(Some(Err(diagnostics))) => {
+            let first = diagnostics.first().map(ToString::to_string).unwrap_or_default();
+            let mut reply = ErrorReply::new(
+                ErrorCode::SpecRefused,
+                format!("refused: the spec is wrong, nothing was changed: {first}"),
+                Some("tutela check shows everything that is wrong with it".into()),
+            );
+            reply.error.diagnostics = diagnostics.iter().map(Into::into).collect();
+            context.inbox.send(Input::Request(Ask::ReloadRefused { diagnostics })).await.map_err(|_| ended())?;
+            Err(reply)
+        }
+        Ok(None) | Err(_) => Err(ended()),
+    }
+}
+
+async fn info(context: &Context) -> Result<Answer, ErrorReply> {
+    let status = status_of(context, Target::All, false).await?.status;
+    let identity = &context.identity;
+    let info = GuardInfo {
+        name: identity.name.clone(),
+        description: context.description.clone(),
+        version: identity.version.to_owned(),
+        api: 1,
+        pid: identity.pid,
+        since: identity.since,
+        host: identity.host,
+        os: tutela_os::Os::CURRENT.name().to_owned(),
+        spec: Some(identity.spec.clone()),
+        profile: context.profile.clone(),
+        logs_dir: context.log_dir.display().to_string(),
+        state_dir: context.state_dir.display().to_string(),
+        services: status.services.into_iter().map(|service| service.name).collect(),
+        capabilities: identity.capabilities.clone(),
+    };
+    Ok(json(StatusCode::OK, &info))
+}
+
+/// A text body, for metrics.
+pub(super) fn text(content_type: &'static str, body: String) -> Answer {
+    whole(StatusCode::OK, content_type, body)
+}

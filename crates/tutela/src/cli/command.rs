@@ -1,0 +1,144 @@
+//! `start`, `stop`, `restart`, `reload`, `pause`, `resume`.
+
+use super::words::{StopWords, TargetWords};
+use super::{Code, DONE, FAILED, UNKNOWN, WRONG, block_on, report};
+use crate::client::Client;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tutela_core::names::Name;
+use tutela_os::paths::Paths;
+use tutela_schema::api::{CommandReply, CommandRequest, Outcome, ReloadReply, Route, RouteId, Verb};
+
+/// A guard and perhaps one of its services.
+pub struct Target {
+    /// The guard.
+    pub guard: String,
+    /// `api` or `api:0`.
+    pub service: Option<String>,
+}
+
+impl Target {
+    /// Reads `shop`, `shop/api` or `shop/api:0`.
+    ///
+    /// # Errors
+    /// The exit code, when it is none of them; people have been told.
+    pub fn parse(text: &str) -> Result<Target, Code> {
+        let (guard, service) = match text.split_once('/') {
+            Some((guard, service)) => (guard, Some(service)),
+            None => (text, None),
+        };
+        if let Err(refusal) = Name::new(guard) {
+            report::error(
+                &format!("refused: {guard:?} is no guard's name: {refusal}"),
+                Some("write NAME or NAME/SERVICE, such as shop or shop/api"),
+            );
+            return Err(WRONG);
+        }
+        if service.is_some_and(|service| service.is_empty() || service.contains('/')) {
+            report::error(&format!("refused: {text:?} names no service"), Some("write NAME/SERVICE, such as shop/api"));
+            return Err(WRONG);
+        }
+        Ok(Target { guard: guard.to_owned(), service: service.map(str::to_owned) })
+    }
+}
+
+pub fn command(verb: Verb, words: &TargetWords, paths: &Paths) -> Code {
+    let target = match Target::parse(&words.target) {
+        Ok(target) => target,
+        Err(code) => return code,
+    };
+    let id = match &target.service {
+        Some(_) => RouteId::ServiceCommand(verb),
+        None => RouteId::GuardCommand(verb),
+    };
+    match send::<CommandReply>(id, &target, words, paths) {
+        Ok(reply) => tell(&reply, words.json),
+        Err(code) => code,
+    }
+}
+
+pub fn stop(words: &StopWords, paths: &Paths) -> Code {
+    if words.shutdown && words.common.target.contains('/') {
+        report::error("refused: --shutdown ends a guard, not a service", Some("leave the service out"));
+        return WRONG;
+    }
+    command(if words.shutdown { Verb::Shutdown } else { Verb::Stop }, &words.common, paths)
+}
+
+pub fn reload(words: &TargetWords, paths: &Paths) -> Code {
+    let target = match Target::parse(&words.target) {
+        Ok(Target { service: Some(_), .. }) => {
+            let help = "leave the service out: what is not different goes on undisturbed";
+            report::error("refused: a reload is of the whole spec", Some(help));
+            return WRONG;
+        }
+        Ok(target) => target,
+        Err(code) => return code,
+    };
+    let reply: ReloadReply = match send(RouteId::GuardCommand(Verb::Reload), &target, words, paths) {
+        Ok(reply) => reply,
+        Err(code) => return code,
+    };
+    if words.json {
+        return print_json(&reply);
+    }
+    for (what, names) in [
+        ("added", &reply.added),
+        ("removed", &reply.removed),
+        ("restarted", &reply.restarted),
+        ("changed while running", &reply.adjusted),
+        ("untouched", &reply.unchanged),
+    ] {
+        if !names.is_empty() {
+            report::tell(&format!("{what}: {}", names.join(", ")));
+        }
+    }
+    for warning in &reply.warnings {
+        report::tell(&format!("warning[{}]: {}", warning.code, warning.message));
+    }
+    DONE
+}
+
+fn send<T: DeserializeOwned>(id: RouteId, target: &Target, words: &TargetWords, paths: &Paths) -> Result<T, Code> {
+    let Some(route) = Route::of(id) else { return Err(UNKNOWN) };
+    let service = target.service.as_deref().unwrap_or_default();
+    let path = format!("{}?wait={}", route.path_for(&encoded(service)), !words.no_wait);
+    let request = CommandRequest { reason: words.reason.clone() };
+    // A text and nothing else: there is no value that JSON cannot hold.
+    let body = serde_json::to_string(&request).unwrap_or_default();
+    let client = Client::new(paths, &target.guard);
+    block_on(client.post(&path, body))?.map_err(|error| report::client_error(&error))
+}
+
+/// A part of a path with everything escaped that could mean something in it.
+pub fn encoded(text: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
+    text.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+fn print_json(reply: &impl Serialize) -> Code {
+    let text = serde_json::to_string(reply).unwrap_or_default();
+    if report::print(&format!("{text}\n")) { DONE } else { FAILED }
+}
+
+fn tell(reply: &CommandReply, json: bool) -> Code {
+    let code = if reply.succeeded() { DONE } else { FAILED };
+    if json {
+        return print_json(reply).max(code);
+    }
+    for instance in &reply.instances {
+        let word = match instance.outcome {
+            Outcome::Done => instance.state.word().to_owned(),
+            Outcome::Already => format!("{} already", instance.state),
+            Outcome::Accepted => format!("accepted, {}", instance.state),
+            Outcome::Refused => "refused".to_owned(),
+            Outcome::Failed => format!("failed, {}", instance.state),
+        };
+        let why = instance.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+        report::tell(&format!("{} {word}{why}", instance.id));
+        for survivor in &instance.survivors {
+            report::tell(&format!("  resisted and was ended by force: {} (pid {})", survivor.name, survivor.pid));
+        }
+    }
+    code
+}

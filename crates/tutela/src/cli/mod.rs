@@ -1,0 +1,78 @@
+//! Words in, words out: the command line.
+//!
+//! What programs read goes to standard output, alone; what people read goes to standard error, but for
+//! tables and logs that somebody asked for. A running guard is reached only through [`crate::client`].
+//!
+//! Exit codes: 0 done; 1 failed; 2 the words or the spec were wrong; 3 `status` of something not running;
+//! 4 no such guard or service; 5 not allowed.
+
+mod check;
+mod command;
+mod doctor;
+mod generate;
+mod logs;
+mod report;
+mod run;
+mod status;
+mod words;
+
+use clap::Parser;
+use std::process::ExitCode;
+use tutela_os::paths::Paths;
+use words::{Cli, Command};
+
+/// What a command ended with.
+type Code = u8;
+
+const DONE: Code = 0;
+const FAILED: Code = 1;
+const WRONG: Code = 2;
+const NOT_RUNNING: Code = 3;
+const UNKNOWN: Code = 4;
+
+/// Reads the command line and does as it says.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are asked for; everything else is a mistake in the words.
+            let code = if error.use_stderr() { WRONG } else { DONE };
+            // A closed output has nobody left to be told.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let paths = Paths::discover(|key| std::env::var_os(key));
+    ExitCode::from(dispatch(cli.command, &paths))
+}
+
+fn dispatch(command: Command, paths: &Paths) -> Code {
+    match command {
+        Command::Run(words) => run::run(words, paths),
+        Command::Check(words) => check::check(&words),
+        Command::Start(words) => command::command(tutela_schema::api::Verb::Start, &words, paths),
+        Command::Stop(words) => command::stop(&words, paths),
+        Command::Restart(words) => command::command(tutela_schema::api::Verb::Restart, &words, paths),
+        Command::Pause(words) => command::command(tutela_schema::api::Verb::Pause, &words, paths),
+        Command::Resume(words) => command::command(tutela_schema::api::Verb::Resume, &words, paths),
+        Command::Reload(words) => command::reload(&words, paths),
+        Command::Status(words) => status::status(&words, paths),
+        Command::Logs(words) => logs::logs(&words, paths),
+        Command::Events(words) => logs::events(&words, paths),
+        Command::Doctor(words) => doctor::doctor(&words, paths),
+        Command::Schema => generate::schema(),
+        Command::Completions { shell } => generate::completions(shell),
+        Command::Generate { dir } => generate::generate(&dir),
+    }
+}
+
+/// A small event loop for commands that speak to a guard.
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Code> {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => Ok(runtime.block_on(future)),
+        Err(error) => {
+            report::error(&format!("failed to start an event loop: {error}"), None);
+            Err(FAILED)
+        }
+    }
+}

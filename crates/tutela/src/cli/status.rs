@@ -1,0 +1,178 @@
+//! `tutela status`.
+
+use super::command::Target;
+use super::words::StatusWords;
+use super::{Code, DONE, FAILED, NOT_RUNNING, UNKNOWN, block_on, report};
+use crate::client::{Client, ClientError, running};
+use std::time::Duration;
+use tutela_os::paths::Paths;
+use tutela_schema::api::{GuardStatus, InstanceStatus, ServiceStatus, State, StatusReply};
+use tutela_schema::wall::WallTime;
+
+/// How often `--watch` looks.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+pub fn status(words: &StatusWords, paths: &Paths) -> Code {
+    let target = match words.target.as_deref().map(Target::parse).transpose() {
+        Ok(target) => target,
+        Err(code) => return code,
+    };
+    loop {
+        let reply = match block_on(ask(target.as_ref(), paths)) {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(error)) => return report::client_error(&error),
+            Err(code) => return code,
+        };
+        let code = match select(reply, target.as_ref()) {
+            Ok(reply) => show(&reply, words, target.is_some()),
+            Err(code) => return code,
+        };
+        if !words.watch || code == FAILED {
+            return code;
+        }
+        std::thread::sleep(WATCH_EVERY);
+    }
+}
+
+async fn ask(target: Option<&Target>, paths: &Paths) -> Result<StatusReply, ClientError> {
+    let path = "/v1/status?usage=true";
+    if let Some(target) = target {
+        return Client::new(paths, &target.guard).get(path).await;
+    }
+    let mut all = StatusReply::default();
+    for found in running(paths) {
+        match Client::new(paths, &found.name).get::<StatusReply>(path).await {
+            Ok(reply) => all.guards.extend(reply.guards),
+            // One that ended meanwhile, or is another account's, is none of those that can be shown.
+            Err(ClientError::NoGuard { .. } | ClientError::NotAllowed { .. }) => {}
+            Err(error) => report::error(&error.to_string(), error.help().as_deref()),
+        }
+    }
+    Ok(all)
+}
+
+/// Keeps what was asked for.
+fn select(mut reply: StatusReply, target: Option<&Target>) -> Result<StatusReply, Code> {
+    let Some(wanted) = target.and_then(|target| target.service.as_deref()) else { return Ok(reply) };
+    let (service, instance) = match wanted.split_once(':') {
+        Some((service, _)) => (service, Some(wanted)),
+        None => (wanted, None),
+    };
+    let mut names = Vec::new();
+    for guard in &mut reply.guards {
+        names.extend(guard.services.iter().map(|service| service.name.clone()));
+        guard.services.retain(|it| it.name == service);
+        if let Some(instance) = instance {
+            guard.services.iter_mut().for_each(|it| it.instances.retain(|it| it.id == instance));
+        }
+    }
+    if reply.guards.iter().flat_map(|guard| &guard.services).all(|service| service.instances.is_empty()) {
+        report::error(
+            &format!("refused: there is no {wanted} here"),
+            Some(&format!("there are: {}", names.join(", "))),
+        );
+        return Err(UNKNOWN);
+    }
+    Ok(reply)
+}
+
+fn show(reply: &StatusReply, words: &StatusWords, named: bool) -> Code {
+    let text = if words.json {
+        format!("{}\n", serde_json::to_string(reply).unwrap_or_default())
+    } else {
+        let clear = if words.watch { "\x1b[2J\x1b[H" } else { "" };
+        format!("{clear}{}", render(reply))
+    };
+    if !report::print(&text) {
+        return FAILED;
+    }
+    if reply.guards.is_empty() && !words.json {
+        report::tell("no guard runs here; `tutela run SPEC` starts one");
+    }
+    let runs = |state: State| matches!(state, State::Running | State::Done);
+    let mut instances = reply.guards.iter().flat_map(|guard| &guard.services).flat_map(|it| &it.instances);
+    let all = words.target.as_deref().is_some_and(|target| target.contains('/'));
+    let up = if all { instances.all(|it| runs(it.state)) } else { instances.any(|it| runs(it.state)) };
+    if named && !up { NOT_RUNNING } else { DONE }
+}
+
+fn render(reply: &StatusReply) -> String {
+    let now = crate::conductor::wall_now();
+    let mut out = String::new();
+    for guard in &reply.guards {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        out.push_str(&head(guard, now));
+        let rows: Vec<Vec<String>> = guard
+            .services
+            .iter()
+            .flat_map(|service| service.instances.iter().map(move |instance| row(service, instance, now)))
+            .collect();
+        let head = ["SERVICE", "STATE", "HEALTH", "PID", "SINCE", "RESTARTS", "CPU", "MEMORY", "WHY"];
+        out.push_str(&report::table(&head, &rows));
+    }
+    out
+}
+
+fn head(guard: &GuardStatus, now: WallTime) -> String {
+    let host = serde_json::to_value(guard.host).ok().and_then(|host| host.as_str().map(str::to_owned));
+    format!(
+        "{}  tutela {}, pid {}, up {}, {}\n",
+        guard.name,
+        guard.version,
+        guard.pid,
+        span(guard.since, now),
+        host.unwrap_or_default()
+    )
+}
+
+fn row(service: &ServiceStatus, instance: &InstanceStatus, now: WallTime) -> Vec<String> {
+    let name = if service.instances.len() == 1 { service.name.clone() } else { instance.id.clone() };
+    let dash = || "-".to_owned();
+    let usage = instance.usage;
+    let mut why = instance.cause.clone();
+    if let Some(text) = &instance.status_text {
+        why.push_str(&format!(" ({text})"));
+    }
+    if let Some(next) = &instance.next {
+        match next.at {
+            Some(at) if at > now => why.push_str(&format!("; {} in {}", next.what, span(now, at))),
+            Some(_) => why.push_str(&format!("; {} now", next.what)),
+            None => why.push_str(&format!("; {}", next.what)),
+        }
+    }
+    for probe in instance.probes.iter().filter(|probe| probe.last_error.is_some()) {
+        if probe.verdict != tutela_schema::api::Verdict::Pass {
+            let error = probe.last_error.as_deref().unwrap_or_default();
+            why.push_str(&format!("; {}: {error}", probe.name));
+        }
+    }
+    vec![
+        name,
+        instance.state.word().to_owned(),
+        instance.health.word().to_owned(),
+        instance.pid.map_or_else(dash, |pid| pid.to_string()),
+        span(instance.since, now),
+        instance.restarts.to_string(),
+        usage.and_then(|usage| usage.cpu_seconds).map_or_else(dash, |cpu| format!("{cpu:.1}s")),
+        usage.and_then(|usage| usage.memory_bytes).map_or_else(dash, size),
+        why,
+    ]
+}
+
+/// How long it is from `from` to `to`, in one unit.
+fn span(from: WallTime, to: WallTime) -> String {
+    let seconds = to.unix_millis().saturating_sub(from.unix_millis()).max(0) / 1000;
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7200 => format!("{}m", seconds / 60),
+        7200..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    let mib = bytes as f64 / (1024.0 * 1024.0);
+    if mib >= 1024.0 { format!("{:.1} GiB", mib / 1024.0) } else { format!("{mib:.1} MiB") }
+}

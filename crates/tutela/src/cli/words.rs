@@ -1,0 +1,219 @@
+//! The words of the command line. Help texts, completions and `docs/reference/cli.md` are made from here.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Keeps programs running as proper services, from one spec file.
+#[derive(Debug, Parser)]
+#[command(name = "tutela", version, about, disable_help_subcommand = true, max_term_width = 100)]
+pub struct Cli {
+    /// What is to be done.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Keep the services of a spec, or one program, in the foreground
+    Run(RunWords),
+    /// Say whether a spec is right, and what it means
+    Check(CheckWords),
+    /// Start services, with what they need
+    Start(TargetWords),
+    /// Stop services, after what needs them
+    Stop(StopWords),
+    /// Stop and start services
+    Restart(TargetWords),
+    /// Read the spec again; what is not different goes on undisturbed
+    Reload(TargetWords),
+    /// Hold every process of a service still
+    Pause(TargetWords),
+    /// Let a paused service go on
+    Resume(TargetWords),
+    /// Show what runs, since when, why, and what comes next
+    Status(StatusWords),
+    /// Show the output of services
+    Logs(LogWords),
+    /// Show what happened
+    Events(EventWords),
+    /// Say what this computer can and cannot do, and what a spec would meet here
+    Doctor(DoctorWords),
+    /// Print the JSON Schema of spec files, for editors
+    Schema,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the generated files of the repository into a folder
+    #[command(hide = true)]
+    Generate {
+        /// The folder.
+        dir: PathBuf,
+    },
+}
+
+/// `tutela run`.
+#[derive(Debug, Args)]
+#[command(override_usage = "tutela run [OPTIONS] SPEC\n       tutela run [OPTIONS] -- PROGRAM [ARGUMENTS]...")]
+pub struct RunWords {
+    /// The spec file
+    #[arg(value_name = "SPEC", required_unless_present = "program", conflicts_with = "program")]
+    pub spec: Option<PathBuf>,
+    /// Overlay the spec by NAME.PROFILE.toml beside it
+    #[arg(long, env = "TUTELA_PROFILE", hide_env_values = true)]
+    pub profile: Option<String>,
+    /// Show nothing of what services write; it is in their log files
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Colours: when standard output is a terminal, always, or never
+    #[arg(long, value_enum, default_value_t = Colour::Auto)]
+    pub color: Colour,
+    /// Walk the process table even where control groups are to be had
+    #[arg(long, hide = true)]
+    pub force_walk: bool,
+    /// Keep this program; no file is needed
+    #[arg(last = true, value_name = "PROGRAM")]
+    pub program: Vec<String>,
+}
+
+/// When there are colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Colour {
+    /// When standard output is a terminal and NO_COLOR is not set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// `tutela check`.
+#[derive(Debug, Args)]
+pub struct CheckWords {
+    /// The spec file
+    pub spec: PathBuf,
+    /// Overlay the spec by NAME.PROFILE.toml beside it
+    #[arg(long, env = "TUTELA_PROFILE", hide_env_values = true)]
+    pub profile: Option<String>,
+    /// Print every value with where it came from; secrets are masked
+    #[arg(long)]
+    pub resolved: bool,
+    /// Print what was found as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Look at the file alone, not at programs, accounts and ports of this computer
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// A command for a guard or one of its services.
+#[derive(Debug, Args)]
+pub struct TargetWords {
+    /// The guard, or one of its services: shop, shop/api, shop/api:0
+    #[arg(value_name = "NAME[/SERVICE]")]
+    pub target: String,
+    /// Do not wait until it is done
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Why, for the event ledger
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Print what came of it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tutela stop`.
+#[derive(Debug, Args)]
+pub struct StopWords {
+    /// The common words.
+    #[command(flatten)]
+    pub common: TargetWords,
+    /// End the guard too
+    #[arg(long)]
+    pub shutdown: bool,
+}
+
+/// `tutela status`.
+#[derive(Debug, Args)]
+pub struct StatusWords {
+    /// The guard, or one of its services; left out: every guard of this computer
+    #[arg(value_name = "NAME[/SERVICE]")]
+    pub target: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Show it again every second
+    #[arg(long, short)]
+    pub watch: bool,
+}
+
+/// `tutela logs`.
+#[derive(Debug, Args)]
+pub struct LogWords {
+    /// The guard, or one of its services: shop, shop/api, shop/api:0
+    #[arg(value_name = "NAME[/SERVICE]")]
+    pub target: String,
+    /// Go on showing lines as they are written
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Only the last so many lines; 100 unless --since is given
+    #[arg(long, short = 'n', value_name = "N")]
+    pub lines: Option<u64>,
+    /// Only lines from then on: 1h, or 2026-11-20T21:38:54Z
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// Only lines until then
+    #[arg(long, value_name = "WHEN")]
+    pub until: Option<String>,
+    /// Only one of the streams
+    #[arg(long, value_enum)]
+    pub stream: Option<StreamWord>,
+    /// Print one JSON record a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum StreamWord {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// `tutela events`.
+#[derive(Debug, Args)]
+pub struct EventWords {
+    /// The guard, or one of its services: shop, shop/api, shop/api:0
+    #[arg(value_name = "NAME[/SERVICE]")]
+    pub target: String,
+    /// Go on showing events as they happen
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Only the last so many; 100 unless --since is given
+    #[arg(long, short = 'n', value_name = "N")]
+    pub lines: Option<u64>,
+    /// Only events from then on: 1h, or 2026-11-20T21:38:54Z
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// Print one JSON record a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tutela doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorWords {
+    /// A spec file to try on this computer
+    pub spec: Option<PathBuf>,
+    /// Overlay the spec by NAME.PROFILE.toml beside it
+    #[arg(long, env = "TUTELA_PROFILE", hide_env_values = true)]
+    pub profile: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,191 @@
+//! Speaks to a guard's control socket. The command line and the tests have no other way in.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Response, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::time::Duration;
+use tutela_os::endpoint::{self, Found};
+use tutela_os::paths::Paths;
+use tutela_schema::api::{ErrorCode, ErrorReply};
+
+/// The longest answer that is read whole: the status of 10,000 instances has about 8 MB.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How long a guard may take to begin an answer to what it should know at once.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why a guard did not do as it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// There is no such guard.
+    #[error("refused: no guard named {name} runs here")]
+    NoGuard {
+        /// Its name.
+        name: String,
+        /// Those that do run.
+        others: Vec<String>,
+    },
+    /// The socket may not be used.
+    #[error("refused: this account may not control the guard {name}")]
+    NotAllowed {
+        /// Its name.
+        name: String,
+    },
+    /// The guard refused or failed.
+    #[error("{}", .0.error.message)]
+    Refused(Box<ErrorReply>),
+    /// It did not answer, or not in a way that can be understood.
+    #[error("failed to speak to the guard {name}: {reason}")]
+    Failed {
+        /// Its name.
+        name: String,
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+impl ClientError {
+    /// The exit code of a command line that met it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            ClientError::NoGuard { .. } => 4,
+            ClientError::NotAllowed { .. } => 5,
+            ClientError::Refused(reply) => reply.error.code.exit_code(),
+            ClientError::Failed { .. } => 1,
+        }
+    }
+
+    /// How to mend it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            ClientError::NoGuard { others, .. } if others.is_empty() => {
+                Some("no guard runs here at all; `tutela run SPEC` starts one".into())
+            }
+            ClientError::NoGuard { others, .. } => Some(format!("there are: {}", others.join(", "))),
+            ClientError::NotAllowed { .. } => Some("run this as the account of the guard, or as root".into()),
+            ClientError::Refused(reply) => reply.error.help.clone(),
+            ClientError::Failed { .. } => None,
+        }
+    }
+}
+
+/// One guard that can be spoken to.
+#[derive(Debug, Clone)]
+pub struct Client {
+    name: String,
+    socket: PathBuf,
+    others: Vec<String>,
+}
+
+impl Client {
+    /// The guard `name`, wherever its socket is.
+    pub fn new(paths: &Paths, name: &str) -> Client {
+        let others = running(paths).into_iter().map(|found| found.name).collect();
+        Client { name: name.to_owned(), socket: paths.socket(name), others }
+    }
+
+    /// The guard's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Asks for something that is answered at once.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let asked = async {
+            let response = self.send(Method::GET, path, Bytes::new()).await?;
+            self.read(response).await
+        };
+        match tokio::time::timeout(ANSWER_LIMIT, asked).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.failed(format!("it did not answer within {ANSWER_LIMIT:?}"))),
+        }
+    }
+
+    /// Asks for something to be done, and waits until it is.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: String) -> Result<T, ClientError> {
+        let response = self.send(Method::POST, path, body.into()).await?;
+        self.read(response).await
+    }
+
+    /// Asks for a stream and hands each piece to `each`, until it ends or `each` says no.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn stream(&self, path: &str, mut each: impl FnMut(&[u8]) -> bool) -> Result<(), ClientError> {
+        let mut response = self.send(Method::GET, path, Bytes::new()).await?;
+        if response.status() != StatusCode::OK {
+            return self.read::<serde_json::Value>(response).await.map(drop);
+        }
+        while let Some(frame) = response.body_mut().frame().await {
+            let frame = frame.map_err(|error| self.failed(error.to_string()))?;
+            if let Some(data) = frame.data_ref()
+                && !each(data)
+            {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, ClientError> {
+        let stream = endpoint::connect(&self.socket).await.map_err(|error| match error.io_kind() {
+            Some(ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+                ClientError::NoGuard { name: self.name.clone(), others: self.others.clone() }
+            }
+            Some(ErrorKind::PermissionDenied) => ClientError::NotAllowed { name: self.name.clone() },
+            _ => self.failed(crate::hands::spawner::chain(&error)),
+        })?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.failed(error.to_string()))?;
+        // Ends with the answer.
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "tutela")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| self.failed(error.to_string()))?;
+        sender.send_request(request).await.map_err(|error| self.failed(error.to_string()))
+    }
+
+    async fn read<T: DeserializeOwned>(&self, response: Response<Incoming>) -> Result<T, ClientError> {
+        let status = response.status();
+        let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let bytes = body.map_err(|error| self.failed(error.to_string()))?.to_bytes();
+        // `/health` answers 503 with the body that was asked for.
+        if status.is_success() || status == StatusCode::SERVICE_UNAVAILABLE {
+            if let Ok(answer) = serde_json::from_slice(&bytes) {
+                return Ok(answer);
+            }
+        }
+        match serde_json::from_slice::<ErrorReply>(&bytes) {
+            Ok(reply) if reply.error.code == ErrorCode::NotAllowed => Err(ClientError::Refused(Box::new(reply))),
+            Ok(reply) => Err(ClientError::Refused(Box::new(reply))),
+            Err(error) => Err(self.failed(format!("it answered {status} with something else: {error}"))),
+        }
+    }
+
+    fn failed(&self, reason: String) -> ClientError {
+        ClientError::Failed { name: self.name.clone(), reason }
+    }
+}
+
+/// The guards whose sockets are answered.
+pub fn running(paths: &Paths) -> Vec<Found> {
+    let mut found = endpoint::list(paths.runtime_dir()).unwrap_or_default();
+    found.retain(|found| found.pid.is_some());
+    found
+}

@@ -1,0 +1,332 @@
+//! Actions become deeds: each is handed to the hand that can do it without making the conductor wait.
+
+use super::errands::Errand;
+use super::{Conductor, Live, chain, os_words};
+use crate::hands::launch::{Job, Order, Output, log_policy};
+use std::sync::Arc;
+use std::time::Duration;
+use tutela_core::guard;
+use tutela_core::names::{InstanceKey, RunId};
+use tutela_core::probe::Outcome;
+use tutela_core::service::{Action, Exit, HookKind, HookOutcome, ProbeSlot, Survivor};
+use tutela_core::spec::{Command, ProbeTarget, ServiceSpec, StopStep};
+use tutela_core::time::Moment;
+use tutela_logs::tap::{Pattern, Taps};
+use tutela_os::clock;
+use tutela_os::process::{Signal, Tree};
+
+/// How long the output of a run is still read once its tree is gone. The pipes are empty by then, but for
+/// what a slow disk holds up.
+const DRAIN: Duration = Duration::from_secs(5);
+
+impl Conductor {
+    /// Carries out every action and publishes every event, until there are none. Actions can bring inputs
+    /// at once (an empty tree), so they come first.
+    pub(super) fn act(&mut self, now: Moment) {
+        loop {
+            while let Some((key, action)) = self.guard.poll_action() {
+                self.touched.insert(key);
+                self.carry_out(now, key, action);
+            }
+            match self.guard.poll_event() {
+                Some(event) => self.publish(now, event),
+                None => return,
+            }
+        }
+    }
+
+    fn carry_out(&mut self, now: Moment, key: InstanceKey, action: Action) {
+        match action {
+            Action::Spawn { run } => self.spawn(now, key, run),
+            Action::Ask { run, step } => self.ask(key, run, step),
+            Action::Sweep { run } => self.sweep(now, key, run),
+            Action::AskTree { run } => self.with_tree(key, run, |tree| tree.signal_all(Signal::TERM)),
+            Action::EndTree { run } => self.end_tree(now, key, run),
+            Action::RunHook { run, kind, index, timeout } => self.run_hook(now, key, run, kind, index, timeout),
+            Action::CancelHook { run } => self.cancel_hook(key, run),
+            Action::Probe { run, slot, attempt, timeout } => self.ask_question(now, key, run, slot, attempt, timeout),
+            Action::Freeze { run } => self.with_tree(key, run, Tree::freeze),
+            Action::Thaw { run } => self.with_tree(key, run, Tree::thaw),
+            Action::ApplyLimits { run } => self.apply_limits(key, run),
+            Action::Release { run } => self.release(key, run),
+        }
+    }
+
+    fn live(&self, key: InstanceKey, run: RunId) -> Option<&Live> {
+        self.live.get(&key).filter(|live| live.run == run)
+    }
+
+    fn spawn(&mut self, now: Moment, key: InstanceKey, run: RunId) {
+        let Some((_, service)) = self.guard.instance(key) else { return };
+        let patterns = self.patterns(key, run, service.spec());
+        let taps = Taps { console: self.console.as_ref().map(|console| console.tap()), patterns };
+        let Some(job) = self.job(key, Order::Main { key, run }, Output::Logged(taps)) else { return };
+        if self.spawner.order(job).is_err() {
+            let reason = "too many programs wait to be started".to_owned();
+            self.guard.handle(now, key, guard::Input::SpawnFailed { run, reason });
+        }
+    }
+
+    /// What waits in the output for lines that probes want to see.
+    fn patterns(&self, key: InstanceKey, run: RunId, spec: &ServiceSpec) -> Vec<Pattern> {
+        let Some((_, service)) = self.guard.instance(key) else { return Vec::new() };
+        if spec.startup.is_none() && spec.ready.is_none() {
+            return Vec::new();
+        }
+        let pattern = |slot: ProbeSlot, text: &str| {
+            // The schema has compiled it once already; one that does not compile is never seen to match.
+            let regex = regex::bytes::Regex::new(text).ok()?;
+            let matches = self.matches.clone();
+            Some(Pattern::new(
+                move |line| regex.is_match(line),
+                move |_, _| matches.put(key, guard::Input::LogMatch { run, slot }),
+            ))
+        };
+        service
+            .probes()
+            .filter_map(|(slot, _, _, probe)| match &probe.spec().target {
+                ProbeTarget::Log(text) => pattern(slot, text),
+                ProbeTarget::Http { .. }
+                | ProbeTarget::Tcp(_)
+                | ProbeTarget::Exec(_)
+                | ProbeTarget::Grpc { .. }
+                | ProbeTarget::Notify => None,
+            })
+            .collect()
+    }
+
+    fn ask(&mut self, key: InstanceKey, run: RunId, step: StopStep) {
+        match step {
+            StopStep::Signal(name) => match Signal::from_name(&name) {
+                Some(signal) => self.signal(key, run, signal),
+                None => self.trouble(format!("there is no signal {name} on this computer")),
+            },
+            // Outside Windows these are what a program gets for the same wish.
+            StopStep::CtrlC | StopStep::CtrlBreak => self.signal(key, run, Signal::INT),
+            StopStep::CloseWindow => self.signal(key, run, Signal::TERM),
+            StopStep::Command(command) => {
+                let wait = self.guard.instance(key).map_or(Duration::ZERO, |(_, service)| {
+                    let of = |step: &StopStep| matches!(step, StopStep::Command(of) if *of == command);
+                    service.spec().stop.iter().find(|rung| of(&rung.step)).map_or(Duration::ZERO, |rung| rung.wait)
+                });
+                let pid = self.live(key, run).map(|live| live.child.pid().to_string()).unwrap_or_default();
+                self.send_command(key, Errand::StopCommand { key }, wait, command, vec![("TUTELA_PID", pid)]);
+            }
+            StopStep::Kill => self.end_tree(clock::now(), key, run),
+        }
+    }
+
+    fn signal(&mut self, key: InstanceKey, run: RunId, signal: Signal) {
+        let Some(live) = self.live(key, run) else { return };
+        if let Err(error) = live.child.signal(signal) {
+            self.trouble(os_words(&error));
+        }
+    }
+
+    /// Runs another command of the spec on an instance's behalf, into its log.
+    fn send_command(
+        &mut self,
+        key: InstanceKey,
+        errand: Errand,
+        limit: Duration,
+        command: Command,
+        extra_env: Vec<(&'static str, String)>,
+    ) {
+        let Some(job) = self.job(key, Order::Errand { id: 0 }, Output::Logged(Taps::default())) else { return };
+        self.send_errand(errand, limit, |order| Job { order, command: Some(command), extra_env, ..job });
+    }
+
+    fn run_hook(&mut self, now: Moment, key: InstanceKey, run: RunId, kind: HookKind, index: usize, timeout: Duration) {
+        let hook = self.guard.instance(key).and_then(|(_, service)| {
+            let hooks = &service.spec().hooks;
+            let of_kind = match kind {
+                HookKind::BeforeStart => &hooks.before_start,
+                HookKind::AfterReady => &hooks.after_ready,
+                HookKind::BeforeStop => &hooks.before_stop,
+                HookKind::AfterExit => &hooks.after_exit,
+            };
+            Some((of_kind.get(index)?.command.clone(), hook_env(service, kind)))
+        });
+        match hook {
+            Some((command, env)) => self.send_command(key, Errand::Hook { key, run }, timeout, command, env),
+            // A reload took it away between the decision and the deed.
+            None => self.guard.handle(now, key, guard::Input::HookDone { run, outcome: HookOutcome::Success }),
+        }
+    }
+
+    fn ask_question(
+        &mut self,
+        now: Moment,
+        key: InstanceKey,
+        run: RunId,
+        slot: ProbeSlot,
+        attempt: u64,
+        timeout: Duration,
+    ) {
+        let Some((id, service)) = self.guard.instance(key) else { return };
+        let Some((_, _, _, probe)) = service.probes().find(|(its, _, _, _)| *its == slot) else { return };
+        if let ProbeTarget::Exec(command) = &probe.spec().target {
+            let command = command.clone();
+            let errand = Errand::Probe { key, run, slot, attempt, asked: now };
+            let Some(job) = self.job(key, Order::Errand { id: 0 }, Output::Dropped) else { return };
+            self.send_errand(errand, timeout, |order| Job { order, command: Some(command), ..job });
+            return;
+        }
+        let target = probe.spec().target.clone();
+        let index = id.index;
+        if let Err(reason) = self.questions.ask((key, run, slot, attempt), &target, index, timeout) {
+            let (outcome, took) = (Outcome::Failed(reason), Duration::ZERO);
+            self.guard.handle(now, key, guard::Input::Answer { run, slot, attempt, outcome, took });
+        }
+    }
+
+    // ---- trees ----
+
+    /// Does something to a run's tree: at once where that is a write to a control group, off this thread
+    /// where the process table has to be walked.
+    fn with_tree(
+        &mut self,
+        key: InstanceKey,
+        run: RunId,
+        deed: impl FnOnce(&Tree) -> Result<(), tutela_os::Error> + Send + 'static,
+    ) {
+        let Some(live) = self.live(key, run) else { return };
+        let tree = live.child.tree().clone();
+        if self.walked {
+            let inbox = self.inbox.clone();
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = deed(&tree) {
+                    let _ = inbox.send_blocking(super::Input::Trouble(chain(&error)));
+                }
+            });
+        } else if let Err(error) = deed(&tree) {
+            self.trouble(os_words(&error));
+        }
+    }
+
+    /// Looks whether anything of the tree is left; if so, says who, and goes on looking until nobody is.
+    fn sweep(&mut self, now: Moment, key: InstanceKey, run: RunId) {
+        let Some(live) = self.live.get_mut(&key).filter(|live| live.run == run) else {
+            // Never started, or released already.
+            return self.guard.handle(now, key, guard::Input::TreeEmpty { run });
+        };
+        let tree = live.child.tree().clone();
+        if !self.walked && tree.is_empty().unwrap_or(false) {
+            return self.guard.handle(now, key, guard::Input::TreeEmpty { run });
+        }
+        if std::mem::replace(&mut live.watched, true) {
+            return;
+        }
+        let inbox = self.inbox.clone();
+        // Ends when the tree is empty, which the machine sees to.
+        tokio::spawn(async move {
+            let looked = tree.clone();
+            let left = tokio::task::spawn_blocking(move || survivors(&looked)).await.unwrap_or_default();
+            if !left.is_empty() {
+                let input = guard::Input::TreeLeft { run, left };
+                let _ = inbox.send(super::Input::Instance { key, input }).await;
+                while let Err(error) = tree.emptied().await {
+                    let _ = inbox.send(super::Input::Trouble(chain(&error))).await;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+            let input = guard::Input::TreeEmpty { run };
+            let _ = inbox.send(super::Input::Instance { key, input }).await;
+        });
+    }
+
+    fn end_tree(&mut self, now: Moment, key: InstanceKey, run: RunId) {
+        let Some(live) = self.live(key, run) else { return };
+        let tree = live.child.tree().clone();
+        if self.walked {
+            let inbox = self.inbox.clone();
+            tokio::task::spawn_blocking(move || {
+                let killed = guard::Input::TreeKilled { run, survivors: survivors(&tree) };
+                let _ = inbox.send_blocking(super::Input::Instance { key, input: killed });
+                if let Err(error) = tree.kill() {
+                    let _ = inbox.send_blocking(super::Input::Trouble(chain(&error)));
+                }
+            });
+            return;
+        }
+        let survivors = survivors(&tree);
+        if let Err(error) = tree.kill() {
+            self.trouble(os_words(&error));
+        }
+        self.guard.handle(now, key, guard::Input::TreeKilled { run, survivors });
+    }
+
+    fn apply_limits(&mut self, key: InstanceKey, run: RunId) {
+        let Some(live) = self.live(key, run) else { return };
+        let Some((_, service)) = self.guard.instance(key) else { return };
+        match live.child.tree().set_limits(&service.spec().limits) {
+            Ok(missing) => missing.iter().for_each(|missing| self.say_unsupported(key, missing)),
+            Err(error) => self.trouble(os_words(&error)),
+        }
+    }
+
+    fn release(&mut self, key: InstanceKey, run: RunId) {
+        if self.live(key, run).is_none() {
+            return;
+        }
+        let Some(live) = self.live.remove(&key) else { return };
+        if let Some(capture) = live.capture {
+            // Dropping the answer changes nothing: the pump reads what is left and closes the pipes.
+            if let Err(refusal) = capture.finish(DRAIN) {
+                self.trouble(refusal.to_string());
+            }
+        }
+    }
+
+    /// An instance is gone for good: so are its container, its counters and its questions.
+    pub(super) fn forget(&mut self, key: InstanceKey, label: &str, tree: Option<Tree>) {
+        self.questions.forget(key);
+        self.shadows.remove(&key);
+        // The pump refuses only when it ends, and then it forgets everything.
+        let _ = self.pump.forget(label);
+        if let Some(tree) = tree {
+            let _ = tree.remove();
+        }
+    }
+
+    /// Tells the pump and the question desk what a reload changed.
+    pub(super) fn spread_spec(&mut self) {
+        self.questions.forget_all();
+        let policies: Vec<(String, Arc<tutela_logs::Policy>)> = self
+            .guard
+            .instances()
+            .map(|(_, id, service)| {
+                let policy = log_policy(service.spec(), &self.surroundings.log_dir);
+                (format!("{}-{}", id.service, id.index), Arc::new(policy))
+            })
+            .collect();
+        for (label, policy) in policies {
+            if let Err(refusal) = self.pump.set_policy(&label, policy) {
+                return self.trouble(refusal.to_string());
+            }
+        }
+    }
+}
+
+fn survivors(tree: &Tree) -> Vec<Survivor> {
+    let members = tree.members().unwrap_or_default();
+    members.into_iter().map(|member| Survivor { pid: member.pid, name: member.name }).collect()
+}
+
+/// What a hook is told beside the program's own environment.
+fn hook_env(service: &tutela_core::service::Service, kind: HookKind) -> Vec<(&'static str, String)> {
+    let mut env = vec![("TUTELA_HOOK", kind.word().to_owned())];
+    if let Some(pid) = service.pid() {
+        env.push(("TUTELA_PID", pid.to_string()));
+    }
+    env.push(("TUTELA_RESTARTS", service.history().restarts.to_string()));
+    if let (HookKind::AfterExit, Some((exit, _))) = (kind, service.last_exit()) {
+        env.push(("TUTELA_EXIT", exit.to_string()));
+        match exit {
+            Exit::Code(code) => env.push(("TUTELA_EXIT_CODE", code.to_string())),
+            Exit::Signal { name, .. } => env.push(("TUTELA_EXIT_SIGNAL", name.clone())),
+            Exit::NotStarted(_) | Exit::Unknown => {}
+        }
+    }
+    env
+}

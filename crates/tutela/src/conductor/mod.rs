@@ -1,0 +1,502 @@
+//! The conductor: the one task that owns the machine and is the only writer of state.
+//!
+//! ```text
+//!   ends of programs ─┐
+//!   signals ──────────┤                    ┌─> hands (spawner, pump, probes, trees)
+//!   deadlines ────────┼─> guard machine ───┤
+//!   notify socket ────┤   (tutela-core)    └─> events (ledger, console, subscribers, alerts)
+//!   inbox ────────────┘
+//! ```
+//!
+//! One turn: wait for any of the five, stamp it with a moment, feed the machine, carry out its actions,
+//! publish its events, arm the alarm for its next deadline. No turn waits for anything: starts, probes,
+//! walks over the process table, files and peers are the hands' business.
+//!
+//! Ends of programs come before everything else, so that a flood of requests cannot delay a restart; the
+//! inbox is emptied in portions, so that a flood of ends cannot delay an answer.
+
+mod act;
+mod alerts;
+mod errands;
+mod input;
+mod publish;
+mod requests;
+mod view;
+
+pub use errands::ErrandEnd;
+pub use input::{AlertNews, Ended, Inbox, Input, InstanceRef, Matches, Request, StatusAnswer};
+pub use publish::{FEED_EVENTS_MAX, Feed};
+pub use view::{Identity, wall_now};
+
+use crate::hands::console::Console;
+use crate::hands::launch::{Order, Surroundings};
+use crate::hands::ledger::Ledger;
+use crate::hands::questions::QuestionDesk;
+use crate::hands::spawner::{Spawner, Started, chain};
+use publish::Shadow;
+use requests::Ticket;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tutela_core::guard::{self, Command, Guard};
+use tutela_core::names::{InstanceKey, RunId};
+use tutela_core::service::Exit as CoreExit;
+use tutela_core::time::Moment;
+use tutela_logs::{CaptureHandle, PumpHandle};
+use tutela_os::clock::{self, Alarm};
+use tutela_os::notify::{Host, Inbox as NotifyInbox};
+use tutela_os::process::{Child, ChildSignal, ChildToken, ContainerKind, Exit, Nursery, Signal};
+use tutela_os::signals::Signals;
+
+/// Inputs that one turn takes before it looks at the ends of programs again.
+const INPUTS_A_TURN: usize = 256;
+
+/// A growth of the suspended time below this is the reading's own noise.
+const SUSPENDED_NOISE: Duration = Duration::from_millis(100);
+
+/// Ends that came before their start was told. As many as there are spawner threads at the most, and a
+/// reserve for those whose news wait in the inbox.
+const EARLY_MAX: usize = 20_000;
+
+/// Everything that the conductor needs and somebody else has made.
+pub struct Parts {
+    /// The machine, with what an earlier guard left.
+    pub guard: Guard,
+    /// Where programs are started and reaped.
+    pub nursery: Arc<Nursery>,
+    /// What becomes ready when a program ended.
+    pub child_signal: ChildSignal,
+    /// What is asked of the guard itself.
+    pub signals: Signals,
+    /// Where programs speak, on hosts that have it.
+    pub notify: Option<NotifyInbox>,
+    /// The service manager that started the guard.
+    pub host: Option<Host>,
+    /// Starts programs.
+    pub spawner: Spawner,
+    /// Keeps their output.
+    pub pump: PumpHandle,
+    /// Asks questions.
+    pub questions: QuestionDesk,
+    /// Keeps what outlives the guard.
+    pub ledger: Arc<Ledger>,
+    /// Shows what happens.
+    pub console: Option<Console>,
+    /// Everybody who follows the events.
+    pub feed: Feed,
+    /// The way in.
+    pub inbox: Inbox,
+    /// Its other end.
+    pub inputs: mpsc::Receiver<Input>,
+    /// Lines that matched.
+    pub matches: Arc<Matches>,
+    /// What is the same for every program.
+    pub surroundings: Arc<Surroundings>,
+    /// Who this guard is.
+    pub identity: Identity,
+    /// The number of the next event.
+    pub next_seq: u64,
+    /// Instances that an operator stopped under an earlier guard.
+    pub kept_down: std::collections::BTreeSet<tutela_core::names::InstanceId>,
+    /// Alerts that an earlier guard had not delivered.
+    pub alerts: Vec<(String, Vec<u8>)>,
+    /// What came up while the parts were made.
+    pub troubles: Vec<String>,
+    /// Reads the spec again, for a reload by signal.
+    pub reload: Box<dyn Fn() + Send>,
+    /// Whether signals that mean nothing to the guard are passed on to the programs.
+    pub forward_signals: bool,
+    /// Whether the guard ends when nothing is left that could run by itself.
+    pub end_when_done: bool,
+}
+
+/// How a guard ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was asked to, and stopped everything.
+    Asked,
+    /// Everything was done; whether all of it well.
+    AllDone {
+        /// Whether no service failed.
+        well: bool,
+    },
+}
+
+/// See the module's text.
+pub struct Conductor {
+    guard: Guard,
+    nursery: Arc<Nursery>,
+    host: Option<Host>,
+    spawner: Spawner,
+    pump: PumpHandle,
+    questions: QuestionDesk,
+    ledger: Arc<Ledger>,
+    console: Option<Console>,
+    feed: Feed,
+    inbox: Inbox,
+    matches: Arc<Matches>,
+    surroundings: Arc<Surroundings>,
+    identity: Identity,
+    next_seq: u64,
+    reload: Box<dyn Fn() + Send>,
+    forward_signals: bool,
+    end_when_done: bool,
+    /// Trees cost a walk over the process table, so they are looked at off this thread.
+    walked: bool,
+    live: HashMap<InstanceKey, Live>,
+    owners: HashMap<ChildToken, Owner>,
+    early: HashMap<ChildToken, Exit>,
+    errands: HashMap<u64, errands::Out>,
+    next_errand: u64,
+    tickets: Vec<Ticket>,
+    alerts: alerts::Desk,
+    shadows: HashMap<InstanceKey, Shadow>,
+    touched: HashSet<InstanceKey>,
+    suspended: Duration,
+    told_ready: bool,
+    interrupts: u32,
+}
+
+/// A program that was started and is not released yet.
+struct Live {
+    run: RunId,
+    child: Child,
+    capture: Option<CaptureHandle>,
+    /// Somebody waits for its tree to be empty already.
+    watched: bool,
+}
+
+enum Owner {
+    Main { key: InstanceKey, run: RunId },
+    Errand(oneshot::Sender<Exit>),
+}
+
+/// What a turn waited for.
+enum Woken {
+    Children,
+    Input(Option<Input>),
+    Alarm,
+    Signal(Signal),
+    Notice(tutela_os::notify::Message),
+    Matches(Vec<(InstanceKey, guard::Input)>),
+    HostWatchdog,
+    Nothing,
+}
+
+/// Runs a guard until it has ended. Everything is stopped then; the caller closes ledger, pump and console.
+///
+/// # Errors
+/// The OS gave no alarm; nothing was started.
+pub async fn run(parts: Parts) -> Result<(Outcome, Option<Console>), tutela_os::Error> {
+    let Parts { mut child_signal, mut signals, notify, mut inputs, kept_down, mut troubles, .. } = parts;
+    let mut alarm = Alarm::new()?;
+    let walked = matches!(parts.nursery.container(), ContainerKind::Walk { .. });
+    let watchdog = parts.host.as_ref().and_then(Host::watchdog).map(|interval| interval / 2);
+    let mut conductor = Conductor {
+        guard: parts.guard,
+        nursery: parts.nursery,
+        host: parts.host,
+        spawner: parts.spawner,
+        pump: parts.pump,
+        questions: parts.questions,
+        ledger: parts.ledger,
+        console: parts.console,
+        feed: parts.feed,
+        inbox: parts.inbox,
+        matches: parts.matches,
+        surroundings: parts.surroundings,
+        identity: parts.identity,
+        next_seq: parts.next_seq,
+        reload: parts.reload,
+        forward_signals: parts.forward_signals,
+        end_when_done: parts.end_when_done,
+        walked,
+        live: HashMap::new(),
+        owners: HashMap::new(),
+        early: HashMap::new(),
+        errands: HashMap::new(),
+        next_errand: 0,
+        tickets: Vec::new(),
+        alerts: alerts::Desk::restore(parts.alerts, &mut troubles),
+        shadows: HashMap::new(),
+        touched: HashSet::new(),
+        suspended: clock::suspended_total(),
+        told_ready: false,
+        interrupts: 0,
+    };
+    conductor.begin(kept_down, troubles);
+    let mut host_alive = watchdog.map(tokio::time::interval);
+    loop {
+        conductor.after_turn();
+        if let Some(outcome) = conductor.outcome() {
+            conductor.say_ended();
+            return Ok((outcome, conductor.console));
+        }
+        // An alarm that cannot be armed would leave deadlines unheard; the next input's turn tries again.
+        let _ = alarm.arm(conductor.next_deadline());
+        let notices = async {
+            match &notify {
+                Some(inbox) => inbox.recv().await.map_or(Woken::Nothing, Woken::Notice),
+                None => std::future::pending().await,
+            }
+        };
+        let watchdog = async {
+            match &mut host_alive {
+                Some(interval) => {
+                    interval.tick().await;
+                    Woken::HostWatchdog
+                }
+                None => std::future::pending().await,
+            }
+        };
+        let woken = tokio::select! {
+            biased;
+            _ = child_signal.ready() => Woken::Children,
+            signal = signals.next() => signal.map_or(Woken::Nothing, Woken::Signal),
+            _ = alarm.fired() => Woken::Alarm,
+            notice = notices => notice,
+            woken = watchdog => woken,
+            matches = conductor.matches.take() => Woken::Matches(matches),
+            input = inputs.recv() => Woken::Input(input),
+        };
+        conductor.turn(woken, &mut inputs);
+    }
+}
+
+impl Conductor {
+    fn begin(&mut self, kept_down: std::collections::BTreeSet<tutela_core::names::InstanceId>, troubles: Vec<String>) {
+        let now = clock::now();
+        self.say_started(now);
+        for trouble in troubles {
+            self.trouble(trouble);
+        }
+        self.guard.begin(now, &kept_down);
+    }
+
+    fn turn(&mut self, woken: Woken, inputs: &mut mpsc::Receiver<Input>) {
+        let now = clock::now();
+        self.notice_suspension(now);
+        match woken {
+            Woken::Children => {}
+            Woken::Alarm => {}
+            Woken::Signal(signal) => self.handle_signal(now, signal),
+            Woken::Notice(message) => self.handle_notice(now, &message),
+            Woken::Matches(matches) => {
+                for (key, input) in matches {
+                    self.guard.handle(now, key, input);
+                }
+            }
+            Woken::HostWatchdog => {
+                if let Some(host) = &self.host {
+                    // A host that does not listen will end us for it; there is nothing else to do about it.
+                    let _ = host.alive();
+                }
+            }
+            Woken::Input(Some(input)) => {
+                self.handle_input(now, input);
+                for _ in 1..INPUTS_A_TURN {
+                    let Ok(input) = inputs.try_recv() else { break };
+                    self.handle_input(now, input);
+                }
+            }
+            Woken::Input(None) | Woken::Nothing => {}
+        }
+        self.reap(now);
+        self.guard.handle_timeout(now);
+    }
+
+    /// Collects every program that has ended. Cheap when there is none.
+    fn reap(&mut self, now: Moment) {
+        let nursery = self.nursery.clone();
+        nursery.reap(&mut |reaped| {
+            let Some(token) = reaped.owner else { return };
+            match self.owners.remove(&token) {
+                Some(Owner::Main { key, run }) => self.main_ended(now, key, run, reaped.exit),
+                // Who sent the errand has stopped waiting; its tree is ended by then.
+                Some(Owner::Errand(exit)) => drop(exit.send(reaped.exit)),
+                None if self.early.len() < EARLY_MAX => drop(self.early.insert(token, reaped.exit)),
+                None => {}
+            }
+        });
+    }
+
+    fn main_ended(&mut self, now: Moment, key: InstanceKey, run: RunId, exit: Exit) {
+        let oom = || {
+            self.live
+                .get(&key)
+                .filter(|live| live.run == run)
+                .is_some_and(|live| live.child.tree().oom_killed().unwrap_or(false))
+        };
+        let exit = match exit {
+            Exit::Code(code) => CoreExit::Code(code),
+            Exit::Signal { signal, core_dumped } => CoreExit::Signal {
+                number: signal.number(),
+                name: signal.to_string(),
+                core_dumped,
+                oom: signal == Signal::KILL && oom(),
+            },
+        };
+        self.guard.handle(now, key, guard::Input::Exited { run, exit });
+        // What follows from an end, above all the next start, is not kept waiting for the rest of the turn.
+        self.act(now);
+    }
+
+    fn handle_input(&mut self, now: Moment, input: Input) {
+        match input {
+            Input::Instance { key, input } => self.guard.handle(now, key, input),
+            Input::Started { order: Order::Main { key, run }, result } => self.main_started(now, key, run, *result),
+            Input::Started { order: Order::Errand { id }, result } => self.errand_started(id, *result),
+            Input::ErrandEnded(end) => self.errand_ended(now, end),
+            Input::Request(request) => self.handle_request(now, request),
+            Input::AlertTried { ticket, result } => self.alert_tried(now, ticket, result),
+            Input::Trouble(text) => self.trouble(text),
+        }
+    }
+
+    fn main_started(&mut self, now: Moment, key: InstanceKey, run: RunId, result: Result<Started, String>) {
+        match result {
+            Err(reason) => self.guard.handle(now, key, guard::Input::SpawnFailed { run, reason }),
+            Ok(Started { child, capture }) => {
+                let (pid, token) = (child.pid(), child.token());
+                for missing in child.unenforced() {
+                    self.say_unsupported(key, missing);
+                }
+                self.live.insert(key, Live { run, child, capture, watched: false });
+                self.guard.handle(now, key, guard::Input::Spawned { run, pid });
+                match self.early.remove(&token) {
+                    Some(exit) => self.main_ended(now, key, run, exit),
+                    None => drop(self.owners.insert(token, Owner::Main { key, run })),
+                }
+            }
+        }
+    }
+
+    fn handle_signal(&mut self, now: Moment, signal: Signal) {
+        let by = format!("signal {signal}");
+        match signal {
+            Signal::TERM | Signal::INT | Signal::QUIT => {
+                self.interrupts += 1;
+                let command =
+                    if self.interrupts == 1 && signal != Signal::QUIT { Command::End } else { Command::Hurry };
+                if command == Command::Hurry {
+                    let _ = self.guard.handle_command(now, Command::End, &by);
+                }
+                // Ending is never refused.
+                let _ = self.guard.handle_command(now, command, &by);
+                if let Some(host) = &self.host {
+                    let _ = host.stopping("stopping every service");
+                }
+            }
+            Signal::HUP => (self.reload)(),
+            other if self.forward_signals => {
+                for live in self.live.values() {
+                    // One that has just ended is no error, one that may not be signalled is not ours to mend.
+                    let _ = live.child.signal(other);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn handle_notice(&mut self, now: Moment, message: &tutela_os::notify::Message) {
+        use tutela_core::service::Notice as Core;
+        use tutela_os::notify::Notice;
+        if message.truncated {
+            return;
+        }
+        let Some(token) = self.nursery.owner_of(message.pid) else { return };
+        let Some(Owner::Main { key, run }) = self.owners.get(&token) else { return };
+        let (key, run) = (*key, *run);
+        for notice in tutela_os::notify::parse(&message.text) {
+            let notice = match notice {
+                Notice::Ready => Core::Ready,
+                Notice::Status(text) => Core::Status(text),
+                Notice::Stopping => Core::Stopping,
+                Notice::Reloading => Core::Reloading,
+                Notice::Watchdog => Core::Watchdog,
+                Notice::WatchdogTrigger => Core::WatchdogTrigger,
+                Notice::ExtendTimeout(by) => Core::ExtendTimeout(by),
+                // A barrier is answered by dropping the message, after this loop.
+                Notice::Barrier
+                | Notice::Errno(_)
+                | Notice::MainPid(_)
+                | Notice::WatchdogEvery(_)
+                | Notice::Monotonic(_)
+                | Notice::Other(_) => continue,
+            };
+            self.guard.handle(now, key, guard::Input::Notice { run, notice });
+        }
+    }
+
+    fn notice_suspension(&mut self, now: Moment) {
+        let total = clock::suspended_total();
+        let slept = total.saturating_sub(self.suspended);
+        if slept > SUSPENDED_NOISE {
+            self.suspended = total;
+            self.guard.handle_suspended(now, slept);
+        }
+    }
+
+    fn after_turn(&mut self) {
+        let now = clock::now();
+        self.act(now);
+        self.tend_alerts(now);
+        self.answer_tickets(now);
+        self.save_touched(now);
+        self.tell_host();
+    }
+
+    fn next_deadline(&self) -> Option<Moment> {
+        let tickets = self.tickets.iter().map(Ticket::deadline).min();
+        self.guard.poll_timeout().into_iter().chain(tickets).chain(self.alerts.outbox.poll_timeout()).min()
+    }
+
+    fn tell_host(&mut self) {
+        let Some(host) = &self.host else { return };
+        if !self.told_ready && self.guard.instances().all(|(_, _, service)| service.has_settled()) {
+            self.told_ready = true;
+            let _ = host.ready("keeping every service");
+        }
+        if let (true, Some(deadline)) = (self.guard.is_ending(), self.guard.poll_timeout()) {
+            let _ = host.extend_timeout(deadline + Duration::from_secs(5));
+        }
+    }
+
+    fn outcome(&self) -> Option<Outcome> {
+        use tutela_core::service::StateName;
+        if self.guard.is_finished() && self.errands.is_empty() {
+            return Some(Outcome::Asked);
+        }
+        if !self.end_when_done || !self.errands.is_empty() {
+            return None;
+        }
+        let mut states = self.guard.instances().map(|(_, _, service)| service.state_name()).peekable();
+        states.peek()?;
+        let mut well = true;
+        for state in states {
+            match state {
+                StateName::Done => {}
+                StateName::Failed => well = false,
+                StateName::Stopped
+                | StateName::Waiting
+                | StateName::Starting
+                | StateName::Running
+                | StateName::Stopping
+                | StateName::Backoff
+                | StateName::Cooldown => return None,
+            }
+        }
+        Some(Outcome::AllDone { well })
+    }
+
+    /// Something that an operator should know and that is nobody's fault in particular.
+    fn trouble(&mut self, text: String) {
+        self.say_trouble(clock::now(), &text);
+    }
+}
+
+/// The text of an OS error, for events.
+fn os_words(error: &tutela_os::Error) -> String {
+    chain(error)
+}

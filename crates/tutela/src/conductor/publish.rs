@@ -1,0 +1,380 @@
+//! Events become records: for the ledger, the console, those who follow, and alerts.
+
+use super::view::{Dial, code_and_signal, wall_now};
+use super::{AlertNews, Conductor};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::sync::broadcast;
+use tutela_core::guard::Event;
+use tutela_core::names::{InstanceId, InstanceKey};
+use tutela_core::reload::Change;
+use tutela_core::service::{Event as Fact, Exit, ProbeRole, Service, StateName};
+use tutela_core::spec::Occasion;
+use tutela_core::time::Moment;
+use tutela_os::Unsupported;
+use tutela_schema::api::DiagnosticBody;
+use tutela_schema::events::{EventKind, EventRecord};
+use tutela_schema::saved::{SavedExit, SavedInstance, Wanted};
+use tutela_schema::spec::Diagnostic;
+
+/// Events that a follower may be behind. One that is further behind is told how many it missed, and can
+/// read them from the ledger.
+pub const FEED_EVENTS_MAX: usize = 1024;
+
+/// Everybody who follows the events. Cheap to clone; dropping it ends nobody.
+#[derive(Debug, Clone)]
+pub struct Feed(broadcast::Sender<Arc<EventRecord>>);
+
+impl Feed {
+    /// A feed that nobody follows yet.
+    pub fn new() -> Feed {
+        Feed(broadcast::channel(FEED_EVENTS_MAX).0)
+    }
+
+    /// Follows from here on.
+    pub fn follow(&self) -> broadcast::Receiver<Arc<EventRecord>> {
+        self.0.subscribe()
+    }
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Feed::new()
+    }
+}
+
+/// What was last saved of an instance, in the little that tells whether it changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shadow {
+    restarts: u64,
+    in_a_row: u32,
+    cooldown_until: Option<Moment>,
+    last_exit: Option<Moment>,
+    kept_down: bool,
+}
+
+/// How a line of the console begins to matter: what is said of an event, and whether it is said at all.
+struct Telling {
+    kind: EventKind,
+    message: String,
+    data: Vec<(&'static str, Value)>,
+    shown: bool,
+    occasion: Option<Occasion>,
+}
+
+impl Telling {
+    fn new(kind: EventKind, message: impl Into<String>) -> Self {
+        Telling { kind, message: message.into(), data: Vec::new(), shown: true, occasion: None }
+    }
+
+    fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
+        self.data.push((key, value.into()));
+        self
+    }
+
+    fn quiet(mut self) -> Self {
+        self.shown = false;
+        self
+    }
+
+    fn alerting(mut self, occasion: Occasion) -> Self {
+        self.occasion = Some(occasion);
+        self
+    }
+}
+
+impl Conductor {
+    pub(super) fn publish(&mut self, now: Moment, event: Event) {
+        match event {
+            Event::Instance { key, id, event } => {
+                self.touched.insert(key);
+                if let Some(telling) = self.tell_instance(key, &event) {
+                    self.tell(now, Some(&id), Some(key), telling);
+                }
+            }
+            Event::Commanded { what, by } => {
+                let telling = Telling::new(EventKind::Commanded, format!("{what}, asked by {by}"));
+                self.tell(now, None, None, telling.with("command", what).with("by", by));
+            }
+            Event::Reloaded { changes } => {
+                let telling = tell_reload(&changes);
+                self.tell(now, None, None, telling);
+            }
+            Event::Added { .. } => {}
+            Event::Removed { key, id } => {
+                self.ledger.forget(id.to_string());
+                let tree = self.live.remove(&key).map(|live| live.child.tree().clone());
+                self.forget(key, &format!("{}-{}", id.service, id.index), tree);
+                self.touched.remove(&key);
+            }
+        }
+    }
+
+    fn tell_instance(&self, key: InstanceKey, fact: &Fact) -> Option<Telling> {
+        let service = self.guard.instance(key).map(|(_, service)| service);
+        let dial = Dial::read();
+        Some(match fact {
+            Fact::State { from, to, cause } => tell_state(*from, *to, &cause.to_string(), service, &dial),
+            Fact::Started { pid, .. } => {
+                Telling::new(EventKind::Started, format!("started, pid {pid}")).with("pid", *pid)
+            }
+            Fact::Exited { exit, ran, wanted, .. } => {
+                let (code, signal) = code_and_signal(exit);
+                let ran_ms = u64::try_from(ran.as_millis()).unwrap_or(u64::MAX);
+                let telling = Telling::new(EventKind::Exited, format!("{exit} after {}", Ran(*ran)))
+                    .with("code", code.map_or(Value::Null, Value::from))
+                    .with("signal", signal.map_or(Value::Null, Value::from))
+                    .with("lasted_ms", ran_ms)
+                    .with("wanted", *wanted)
+                    .with("oom", matches!(exit, Exit::Signal { oom: true, .. }));
+                let policy = service.map(|service| service.spec().restart.success_codes.clone()).unwrap_or_default();
+                let good = matches!(exit, Exit::Code(code) if policy.contains(code));
+                if *wanted || good { telling } else { telling.alerting(Occasion::Crashed) }
+            }
+            Fact::Resisted { survivors } => {
+                let names: Vec<String> = survivors.iter().map(ToString::to_string).collect();
+                let list: Vec<Value> = survivors.iter().map(|it| json!({ "pid": it.pid, "name": it.name })).collect();
+                Telling::new(EventKind::Resisted, format!("ended by force: {}", names.join(", ")))
+                    .with("survivors", list)
+                    .alerting(Occasion::Resisted)
+            }
+            Fact::Probe { role, name, passes, reason } => tell_probe(*role, name, *passes, reason),
+            Fact::HookFailed { kind, outcome } => {
+                Telling::new(EventKind::HookRan, format!("its {} hook {outcome}", kind.word()))
+                    .with("hook", kind.word())
+                    .with("error", outcome.to_string())
+            }
+            Fact::Cooldown { restarts, until } => {
+                let until = dial.wall(*until).to_string();
+                Telling::new(
+                    EventKind::Cooldown,
+                    format!("crash loop stopped after {restarts} restarts; waits until {until}"),
+                )
+                .with("restarts", *restarts)
+                .with("until", until)
+                .alerting(Occasion::Cooldown)
+            }
+            Fact::HalfOpenFailed { until } => {
+                let until = dial.wall(*until).to_string();
+                Telling::new(EventKind::HalfOpenFailed, format!("the half-open try failed; waits until {until}"))
+                    .with("until", until)
+                    .alerting(Occasion::HalfOpenFailed)
+            }
+            Fact::Recovered => Telling::new(EventKind::Recovered, "the half-open try held; all is forgiven")
+                .alerting(Occasion::Recovered),
+            Fact::Paused => Telling::new(EventKind::Commanded, "held still"),
+            Fact::Resumed => Telling::new(EventKind::Commanded, "goes on"),
+        })
+    }
+
+    fn tell(&mut self, now: Moment, id: Option<&InstanceId>, key: Option<InstanceKey>, telling: Telling) {
+        let mut record = EventRecord::new(self.next_seq, wall_now(), telling.kind, telling.message);
+        self.next_seq += 1;
+        if let Some(id) = id {
+            record.service = Some(id.service.to_string());
+            record.instance = Some(id.index);
+            record.run = key.and_then(|key| self.guard.instance(key)).map(|(_, service)| service.run().0);
+        }
+        for (name, value) in telling.data {
+            record.data.insert(name.to_owned(), value);
+        }
+        if let (Some(console), true) = (&self.console, telling.shown) {
+            match id {
+                Some(id) => console.say(&format!("{id} {}", record.message)),
+                None => console.say(&record.message),
+            }
+        }
+        let record = Arc::new(record);
+        self.ledger.record(record.clone());
+        // Nobody follows: that is no error.
+        let _ = self.feed.0.send(record.clone());
+        if let Some(occasion) = telling.occasion {
+            self.raise(now, occasion, &record);
+        }
+    }
+
+    /// Writes down what changed of the instances that were touched.
+    pub(super) fn save_touched(&mut self, _now: Moment) {
+        if self.touched.is_empty() {
+            return;
+        }
+        let mut dial = None;
+        for key in std::mem::take(&mut self.touched) {
+            let Some((id, service)) = self.guard.instance(key) else { continue };
+            let shadow = shadow_of(service);
+            if self.shadows.get(&key) == Some(&shadow) {
+                continue;
+            }
+            let unremarkable = shadow.restarts == 0 && shadow.last_exit.is_none() && !shadow.kept_down;
+            if unremarkable && !self.shadows.contains_key(&key) {
+                continue;
+            }
+            let dial = dial.get_or_insert_with(Dial::read);
+            let saved = saved_of(dial, id, service, shadow.kept_down);
+            self.shadows.insert(key, shadow);
+            self.ledger.save(saved);
+        }
+    }
+
+    // ---- facts of the guard's own ----
+
+    pub(super) fn say_started(&mut self, now: Moment) {
+        let identity = self.identity.clone();
+        let count = self.guard.spec().services.len();
+        let message =
+            format!("tutela {} keeps {} ({count} services), pid {}", identity.version, identity.name, identity.pid);
+        let telling = Telling::new(EventKind::GuardStarted, message)
+            .with("version", identity.version)
+            .with("pid", identity.pid)
+            .with("spec", identity.spec);
+        self.tell(now, None, None, telling);
+    }
+
+    pub(super) fn say_ended(&mut self) {
+        self.tell(tutela_os::clock::now(), None, None, Telling::new(EventKind::GuardStopped, "everything is stopped"));
+    }
+
+    pub(super) fn say_trouble(&mut self, now: Moment, text: &str) {
+        self.tell(now, None, None, Telling::new(EventKind::Trouble, text).with("error", text));
+    }
+
+    pub(super) fn say_unsupported(&mut self, key: InstanceKey, missing: &Unsupported) {
+        let Some((id, _)) = self.guard.instance(key) else { return };
+        let id = id.clone();
+        let telling = Telling::new(EventKind::Unsupported, missing.to_string())
+            .with("capability", missing.capability)
+            .with("reason", missing.reason.clone());
+        self.tell(tutela_os::clock::now(), Some(&id), Some(key), telling);
+    }
+
+    pub(super) fn say_alert(&mut self, now: Moment, news: &AlertNews) {
+        let telling = match &news.error {
+            None => Telling::new(
+                EventKind::AlertDelivered,
+                format!("alert {} delivered by {} at try {}", news.id, news.way, news.attempts),
+            )
+            .quiet(),
+            Some(error) => {
+                let then = if news.again { "it is tried again" } else { "it is given up" };
+                let message = format!("alert {} by {} failed: {error}; {then}", news.id, news.way);
+                Telling::new(EventKind::AlertFailed, message).with("error", error.clone())
+            }
+        };
+        let telling =
+            telling.with("alert", news.id.clone()).with("way", news.way.clone()).with("attempts", news.attempts);
+        self.tell(now, None, None, telling);
+    }
+
+    pub(super) fn say_reload_refused(&mut self, now: Moment, diagnostics: &[Diagnostic]) {
+        let bodies: Vec<DiagnosticBody> = diagnostics.iter().map(DiagnosticBody::from).collect();
+        let first = diagnostics.first().map(ToString::to_string).unwrap_or_default();
+        let telling = Telling::new(EventKind::ReloadRefused, format!("reload refused, nothing changed: {first}"))
+            .with("diagnostics", serde_json::to_value(bodies).unwrap_or(Value::Null));
+        self.tell(now, None, None, telling);
+    }
+}
+
+fn tell_state(from: StateName, to: StateName, cause: &str, service: Option<&Service>, dial: &Dial) -> Telling {
+    let at = service.and_then(Service::next).and_then(|next| next.at).map(|at| dial.wall(at).to_string());
+    let message = match (to, &at) {
+        (StateName::Running, _) => "running".to_owned(),
+        (StateName::Backoff, Some(at)) => format!("restarts at {at}: {cause}"),
+        (other, _) => format!("{}: {cause}", other.word()),
+    };
+    // Starts and ends of programs are told by events of their own.
+    let shown = !matches!(to, StateName::Starting | StateName::Stopping);
+    let kind = match to {
+        StateName::Running => EventKind::Ready,
+        StateName::Failed => EventKind::Failed,
+        StateName::Stopped
+        | StateName::Waiting
+        | StateName::Starting
+        | StateName::Stopping
+        | StateName::Backoff
+        | StateName::Cooldown
+        | StateName::Done => EventKind::StateChanged,
+    };
+    let mut telling =
+        Telling::new(kind, message).with("from", from.word()).with("to", to.word()).with("cause", cause.to_owned());
+    telling.shown = shown;
+    if to == StateName::Failed {
+        telling = telling.alerting(Occasion::Failed);
+    }
+    telling
+}
+
+fn tell_probe(role: ProbeRole, name: &str, passes: bool, reason: &str) -> Telling {
+    let kind = if role == ProbeRole::Live && !passes { EventKind::Unhealthy } else { EventKind::ProbeChanged };
+    let what = if role == ProbeRole::Dependency { format!("dependency {name}") } else { format!("{name} probe") };
+    let message = if passes { format!("{what} passes") } else { format!("{what} fails: {reason}") };
+    let telling = Telling::new(kind, message)
+        .with("probe", name.to_owned())
+        .with("role", role.word())
+        .with("verdict", if passes { "pass" } else { "fail" })
+        .with("error", if passes { Value::Null } else { Value::from(reason) });
+    match (role, passes) {
+        (ProbeRole::Dependency, false) => telling.alerting(Occasion::Degraded),
+        (ProbeRole::Live, false) => telling.alerting(Occasion::Unhealthy),
+        (ProbeRole::Startup | ProbeRole::Ready, true) => telling.quiet(),
+        (ProbeRole::Live | ProbeRole::Dependency, true) | (ProbeRole::Startup | ProbeRole::Ready, false) => telling,
+    }
+}
+
+fn tell_reload(changes: &[(tutela_core::names::ServiceName, Change)]) -> Telling {
+    if changes.is_empty() {
+        return Telling::new(EventKind::Reloaded, "reloaded: nothing differs");
+    }
+    let words: Vec<String> = changes.iter().map(|(name, change)| format!("{name} {change}")).collect();
+    let of = |wanted: fn(&Change) -> bool| -> Vec<Value> {
+        changes.iter().filter(|(_, change)| wanted(change)).map(|(name, _)| Value::from(name.to_string())).collect()
+    };
+    Telling::new(EventKind::Reloaded, format!("reloaded: {}", words.join("; ")))
+        .with("added", of(|change| *change == Change::Add))
+        .with("removed", of(|change| *change == Change::Remove))
+        .with("restarted", of(|change| matches!(change, Change::Restart(_))))
+        .with("adjusted", of(|change| matches!(change, Change::Live(_))))
+}
+
+fn shadow_of(service: &Service) -> Shadow {
+    use tutela_core::service::Cause;
+    let history = service.history();
+    let asked_down = matches!(service.cause(), Cause::Asked { .. } | Cause::Because(_)) && !service.is_wanted_up();
+    Shadow {
+        restarts: history.restarts,
+        in_a_row: history.in_a_row,
+        cooldown_until: history.cooldown_until,
+        last_exit: service.last_exit().map(|(_, at)| *at),
+        kept_down: asked_down,
+    }
+}
+
+fn saved_of(dial: &Dial, id: &InstanceId, service: &Service, kept_down: bool) -> SavedInstance {
+    let history = service.history();
+    let mut saved = SavedInstance::new(id.service.as_str(), id.index);
+    saved.restarts = history.restarts;
+    saved.run = service.run().0;
+    saved.window = history.recent.iter().map(|at| dial.wall(*at)).collect();
+    saved.failures = history.in_a_row;
+    saved.cooldown_until = history.cooldown_until.map(|at| dial.wall(at));
+    saved.wanted = kept_down.then_some(Wanted::Down);
+    saved.last_exit = service.last_exit().map(|(exit, at)| {
+        let (code, signal) = code_and_signal(exit);
+        SavedExit { code, signal, at: dial.wall(*at) }
+    });
+    saved
+}
+
+struct Ran(std::time::Duration);
+
+impl std::fmt::Display for Ran {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seconds = self.0.as_secs();
+        match seconds {
+            0..10 => write!(f, "{:.1}s", self.0.as_secs_f64()),
+            10..120 => write!(f, "{seconds}s"),
+            120..7200 => write!(f, "{}m", seconds / 60),
+            7200..172_800 => write!(f, "{}h", seconds / 3600),
+            _ => write!(f, "{}d", seconds / 86_400),
+        }
+    }
+}

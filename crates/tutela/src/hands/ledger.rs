@@ -1,0 +1,538 @@
+//! What outlives the guard: its events, what is known of each instance, alerts that have not arrived.
+//!
+//! One embedded store in one file, written by one thread. Operations are gathered for [`GATHER`] and
+//! committed together, each commit whole or not at all, also when the computer loses power. The conductor
+//! never waits: where the disk is so slow that [`OPERATIONS_MAX`] wait, events are dropped and counted
+//! (states are not: a later state of an instance replaces an earlier one).
+//!
+//! A store that cannot be read is moved aside, never deleted, and the guard begins a new one and says so.
+//! Deliberately absent: what an event means; logs.
+
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use tutela_schema::events::EventRecord;
+use tutela_schema::saved::{self, SavedInstance};
+use tutela_schema::wall::WallTime;
+
+/// How long operations are gathered before a commit. What is younger than this is lost when the computer
+/// loses power; a commit waits for the disk, and a thousand starts are three thousand events.
+const GATHER: Duration = Duration::from_millis(10);
+
+/// Operations of one commit, so that a flood does not make one that takes seconds.
+const COMMIT_OPERATIONS_MAX: usize = 8192;
+
+/// Operations that may wait for the disk: a start of 10,000 instances has three events for each.
+const OPERATIONS_MAX: usize = 65_536;
+
+/// Events that are kept; the oldest go first. About 30 MB.
+const EVENTS_MAX: u64 = 100_000;
+
+/// Old events that one commit removes at the most, so that no commit takes long.
+const PRUNE_MAX: usize = 2 * COMMIT_OPERATIONS_MAX;
+
+/// The store's own buffer. The default of 1 GiB is for databases; this holds some thousand events.
+const CACHE_BYTES: usize = 2 * 1024 * 1024;
+
+const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
+const INSTANCES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("instances");
+const ALERTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("alerts");
+const MARKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("marks");
+
+/// Set while no guard works on the store and the last one ended in order.
+const CLEAN: &str = "ended_in_order";
+
+/// The file's name in the state folder.
+pub const FILE_NAME: &str = "ledger.redb";
+
+/// What an earlier guard left.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// The number of the next event.
+    pub next_seq: u64,
+    /// What it knew of instances.
+    pub instances: Vec<SavedInstance>,
+    /// Alerts that had not arrived, by their number.
+    pub alerts: Vec<(String, Vec<u8>)>,
+    /// Whether it stopped everything before it ended.
+    pub ended_in_order: bool,
+    /// What could not be read, in words.
+    pub troubles: Vec<String>,
+}
+
+/// Which events are asked for.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// The last so many.
+    pub last: Option<u64>,
+    /// From then on.
+    pub since: Option<WallTime>,
+    /// Those with a larger number.
+    pub after: Option<u64>,
+    /// Of this service.
+    pub service: Option<String>,
+    /// Of this copy of it.
+    pub instance: Option<u16>,
+}
+
+impl EventFilter {
+    /// Whether `record` is asked for.
+    pub fn admits(&self, record: &EventRecord) -> bool {
+        self.since.is_none_or(|since| record.at >= since)
+            && self.after.is_none_or(|after| record.seq > after)
+            && self.service.as_ref().is_none_or(|service| record.service.as_ref() == Some(service))
+            && self.instance.is_none_or(|instance| record.instance == Some(instance))
+    }
+}
+
+/// Answers with the events, or why they cannot be read.
+type EventsReply = oneshot::Sender<Result<Vec<EventRecord>, String>>;
+
+enum Operation {
+    Event(Arc<EventRecord>),
+    PutAlert { id: String, bytes: Vec<u8>, stored: oneshot::Sender<()> },
+    DropAlert(String),
+    Read { filter: EventFilter, reply: EventsReply },
+    Sync(oneshot::Sender<()>),
+    End { in_order: bool },
+}
+
+/// The guard's side of the store. Dropping it commits what waits and ends the thread.
+#[derive(Debug)]
+pub struct Ledger {
+    operations: SyncSender<Operation>,
+    /// The newest state of each instance that is not committed yet.
+    states: Arc<Mutex<BTreeMap<String, Option<SavedInstance>>>>,
+    figures: Arc<Figures>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// How the ledger does.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Events that were dropped because the disk was too slow.
+    pub dropped: AtomicU64,
+    /// Commits that failed.
+    pub failed: AtomicU64,
+    /// Commits.
+    pub commits: AtomicU64,
+    /// How long the last commit took, in microseconds.
+    pub last_commit_micros: AtomicU64,
+    /// The last failure, if commits fail; empty when they do not.
+    pub last_error: Mutex<String>,
+}
+
+impl Ledger {
+    /// Opens the store in `dir`, which has to exist, and reads what an earlier guard left.
+    ///
+    /// # Errors
+    /// The folder is not writable, or another process has the store open.
+    pub fn open(dir: &Path) -> Result<(Ledger, Kept), String> {
+        let path = dir.join(FILE_NAME);
+        let mut kept = Kept::default();
+        let database = match open_or_move_aside(&path, &mut kept.troubles) {
+            Ok(database) => database,
+            Err(error) => return Err(format!("failed to open the event ledger {}: {error}", path.display())),
+        };
+        read_kept(&database, &mut kept)
+            .map_err(|error| format!("failed to read the event ledger {}: {error}", path.display()))?;
+        let (operations, inbox) = sync_channel(OPERATIONS_MAX);
+        let states: Arc<Mutex<BTreeMap<String, Option<SavedInstance>>>> = Arc::default();
+        let figures: Arc<Figures> = Arc::default();
+        let writer = Writer { database, inbox, states: states.clone(), figures: figures.clone() };
+        let thread = std::thread::Builder::new()
+            .name("ledger".into())
+            .stack_size(512 * 1024)
+            .spawn(move || writer.work())
+            .map_err(|error| format!("failed to start the ledger's thread: {error}"))?;
+        Ok((Ledger { operations, states, figures, thread: Some(thread) }, kept))
+    }
+
+    /// Writes an event down, soon. Never waits.
+    pub fn record(&self, event: Arc<EventRecord>) {
+        if let Err(TrySendError::Full(_)) = self.operations.try_send(Operation::Event(event)) {
+            self.figures.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes down what is known of an instance, in place of what was, soon. Never waits.
+    pub fn save(&self, saved: SavedInstance) {
+        self.put_state(format!("{}:{}", saved.service, saved.instance), Some(saved));
+    }
+
+    /// Forgets an instance that is gone for good. Never waits.
+    pub fn forget(&self, id: String) {
+        self.put_state(id, None);
+    }
+
+    fn put_state(&self, id: String, state: Option<SavedInstance>) {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = states.is_empty();
+        states.insert(id, state);
+        drop(states);
+        if first {
+            // Only a wake-up: when the queue is full the thread is awake anyway.
+            let (done, _) = oneshot::channel();
+            let _ = self.operations.try_send(Operation::Sync(done));
+        }
+    }
+
+    /// Keeps an alert until it is dropped. The answer comes when it is on the disk.
+    pub fn put_alert(&self, id: String, bytes: Vec<u8>) -> oneshot::Receiver<()> {
+        let (stored, answer) = oneshot::channel();
+        if self.operations.try_send(Operation::PutAlert { id, bytes, stored }).is_err() {
+            self.figures.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        answer
+    }
+
+    /// Forgets an alert that arrived or was given up.
+    pub fn drop_alert(&self, id: String) {
+        if self.operations.try_send(Operation::DropAlert(id)).is_err() {
+            self.figures.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Reads events. The answer may take as long as the disk does.
+    pub fn read(&self, filter: EventFilter) -> oneshot::Receiver<Result<Vec<EventRecord>, String>> {
+        let (reply, answer) = oneshot::channel();
+        if let Err(TrySendError::Full(Operation::Read { reply, .. })) =
+            self.operations.try_send(Operation::Read { filter, reply })
+        {
+            let _ = reply.send(Err("the ledger's disk does not keep up; try again later".into()));
+        }
+        answer
+    }
+
+    /// How the ledger does.
+    pub fn figures(&self) -> Arc<Figures> {
+        self.figures.clone()
+    }
+
+    /// Commits what waits and ends. `in_order`: everything was stopped before.
+    pub fn end(mut self, in_order: bool) {
+        let _ = self.operations.send(Operation::End { in_order });
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Writer {
+    database: Database,
+    inbox: Receiver<Operation>,
+    states: Arc<Mutex<BTreeMap<String, Option<SavedInstance>>>>,
+    figures: Arc<Figures>,
+}
+
+impl Writer {
+    fn work(self) {
+        // A failed commit is tried again with what came meanwhile; the events of it stay in memory.
+        let mut batch = Vec::new();
+        loop {
+            let Ok(first) = self.inbox.recv() else { return };
+            let until = Instant::now() + GATHER;
+            let mut next = Some(first);
+            let mut end = None;
+            while let Some(operation) = next.take() {
+                match operation {
+                    Operation::End { in_order } => {
+                        end = Some(in_order);
+                        break;
+                    }
+                    Operation::Read { filter, reply } => {
+                        self.commit(&mut batch, None);
+                        // Nobody waits for it any more.
+                        let _ = reply.send(read_events(&self.database, &filter).map_err(|error| error.to_string()));
+                    }
+                    other @ (Operation::Event(_)
+                    | Operation::PutAlert { .. }
+                    | Operation::DropAlert(_)
+                    | Operation::Sync(_)) => batch.push(other),
+                }
+                if batch.len() < COMMIT_OPERATIONS_MAX {
+                    let left = until.saturating_duration_since(Instant::now());
+                    next = match self.inbox.recv_timeout(left) {
+                        Ok(operation) => Some(operation),
+                        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+                    };
+                }
+            }
+            self.commit(&mut batch, end);
+            if end.is_some() {
+                return;
+            }
+        }
+    }
+
+    /// Commits the batch and empties it; when that fails, keeps of it what may not be lost.
+    fn commit(&self, batch: &mut Vec<Operation>, end: Option<bool>) {
+        let states = std::mem::take(&mut *self.states.lock().unwrap_or_else(PoisonError::into_inner));
+        let began = Instant::now();
+        match self.try_commit(batch, &states, end) {
+            Ok(()) => {
+                self.figures.commits.fetch_add(1, Ordering::Relaxed);
+                let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+                self.figures.last_commit_micros.store(micros, Ordering::Relaxed);
+                self.figures.last_error.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                for operation in batch.drain(..) {
+                    match operation {
+                        // Whoever waited may have gone.
+                        Operation::PutAlert { stored: done, .. } | Operation::Sync(done) => drop(done.send(())),
+                        Operation::Event(_)
+                        | Operation::DropAlert(_)
+                        | Operation::Read { .. }
+                        | Operation::End { .. } => {}
+                    }
+                }
+            }
+            Err(error) => {
+                self.figures.failed.fetch_add(1, Ordering::Relaxed);
+                *self.figures.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string();
+                let mut newer = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+                for (id, state) in states {
+                    newer.entry(id).or_insert(state);
+                }
+                drop(newer);
+                let events = batch.iter().filter(|operation| matches!(operation, Operation::Event(_))).count();
+                if batch.len() > COMMIT_OPERATIONS_MAX {
+                    self.figures.dropped.fetch_add(events as u64, Ordering::Relaxed);
+                    batch.retain(|operation| !matches!(operation, Operation::Event(_)));
+                }
+            }
+        }
+    }
+
+    fn try_commit(
+        &self,
+        batch: &[Operation],
+        states: &BTreeMap<String, Option<SavedInstance>>,
+        end: Option<bool>,
+    ) -> Result<(), redb::Error> {
+        let nothing = batch.iter().all(|operation| matches!(operation, Operation::Sync(_)));
+        if nothing && states.is_empty() && end.is_none() {
+            return Ok(());
+        }
+        let transaction = self.database.begin_write()?;
+        {
+            let mut events = transaction.open_table(EVENTS)?;
+            let mut alerts = transaction.open_table(ALERTS)?;
+            let mut newest = None;
+            for operation in batch {
+                match operation {
+                    Operation::Event(event) => {
+                        // Strings and numbers only: there is no value that JSON cannot hold.
+                        let bytes = serde_json::to_vec(event.as_ref()).unwrap_or_default();
+                        events.insert(event.seq, bytes.as_slice())?;
+                        newest = Some(event.seq);
+                    }
+                    Operation::PutAlert { id, bytes, .. } => {
+                        alerts.insert(id.as_str(), bytes.as_slice())?;
+                    }
+                    Operation::DropAlert(id) => {
+                        alerts.remove(id.as_str())?;
+                    }
+                    Operation::Read { .. } | Operation::Sync(_) | Operation::End { .. } => {}
+                }
+            }
+            if let Some(newest) = newest {
+                let oldest = newest.saturating_sub(EVENTS_MAX);
+                for _ in 0..PRUNE_MAX {
+                    let expired = events.first()?.is_some_and(|(seq, _)| seq.value() < oldest);
+                    if !expired {
+                        break;
+                    }
+                    events.pop_first()?;
+                }
+            }
+            let mut instances = transaction.open_table(INSTANCES)?;
+            for (id, state) in states {
+                match state {
+                    Some(state) => drop(instances.insert(id.as_str(), saved::encode(state).as_slice())?),
+                    None => drop(instances.remove(id.as_str())?),
+                }
+            }
+            if let Some(in_order) = end {
+                let mut marks = transaction.open_table(MARKS)?;
+                marks.insert(CLEAN, [u8::from(in_order)].as_slice())?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+fn open_or_move_aside(path: &Path, troubles: &mut Vec<String>) -> Result<Database, redb::Error> {
+    let open = || -> Result<Database, redb::Error> {
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
+        let transaction = database.begin_write()?;
+        transaction.open_table(EVENTS)?;
+        transaction.open_table(INSTANCES)?;
+        transaction.open_table(ALERTS)?;
+        transaction.open_table(MARKS)?;
+        transaction.commit()?;
+        Ok(database)
+    };
+    // The store's reader asserts what it reads; a file that breaks its assertions is a damaged file.
+    let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(open));
+    let error = match opened {
+        Ok(Ok(database)) => return Ok(database),
+        Ok(Err(error @ (redb::Error::DatabaseAlreadyOpen | redb::Error::Io(_)))) if path_is_usable(&error) => {
+            return Err(error);
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it is damaged".to_owned(),
+    };
+    let aside = aside_path(path);
+    std::fs::rename(path, &aside).map_err(redb::Error::Io)?;
+    troubles.push(format!(
+        "the event ledger could not be read ({error}); it was kept as {} and a new one was begun",
+        aside.display()
+    ));
+    open()
+}
+
+/// Whether the failure is about the file's place, not its content: then moving it aside helps nobody.
+fn path_is_usable(error: &redb::Error) -> bool {
+    match error {
+        redb::Error::Io(io) => {
+            !matches!(io.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof)
+        }
+        _ => true,
+    }
+}
+
+fn aside_path(path: &Path) -> PathBuf {
+    let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%.6fZ");
+    path.with_file_name(format!("{FILE_NAME}.damaged-{stamp}"))
+}
+
+fn read_kept(database: &Database, kept: &mut Kept) -> Result<(), redb::Error> {
+    {
+        let transaction = database.begin_read()?;
+        let events = transaction.open_table(EVENTS)?;
+        kept.next_seq = events.last()?.map_or(1, |(seq, _)| seq.value() + 1);
+        for entry in transaction.open_table(INSTANCES)?.iter()? {
+            let (id, bytes) = entry?;
+            match saved::decode(bytes.value()) {
+                Ok(saved) => kept.instances.push(saved),
+                Err(error) => kept.troubles.push(format!("what was known of {} is lost: {error}", id.value())),
+            }
+        }
+        for entry in transaction.open_table(ALERTS)?.iter()? {
+            let (id, bytes) = entry?;
+            kept.alerts.push((id.value().to_owned(), bytes.value().to_vec()));
+        }
+        let marks = transaction.open_table(MARKS)?;
+        kept.ended_in_order = marks.get(CLEAN)?.is_some_and(|mark| mark.value() == [1]);
+    }
+    let transaction = database.begin_write()?;
+    transaction.open_table(MARKS)?.insert(CLEAN, [0].as_slice())?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Reads events from the store in `dir` while no guard has it open.
+///
+/// # Errors
+/// There is none, a guard has it open, or it cannot be read.
+pub fn read_offline(dir: &Path, filter: &EventFilter) -> Result<Vec<EventRecord>, String> {
+    let path = dir.join(FILE_NAME);
+    let told = |error: String| format!("failed to read the event ledger {}: {error}", path.display());
+    if !path.exists() {
+        return Err(told("it does not exist".into()));
+    }
+    let database =
+        Database::builder().set_cache_size(CACHE_BYTES).open(&path).map_err(|error| told(error.to_string()))?;
+    read_events(&database, filter).map_err(|error| told(error.to_string()))
+}
+
+fn read_events(database: &Database, filter: &EventFilter) -> Result<Vec<EventRecord>, redb::Error> {
+    let transaction = database.begin_read()?;
+    let table = transaction.open_table(EVENTS)?;
+    let wanted = filter.last.unwrap_or(if filter.since.is_some() || filter.after.is_some() { EVENTS_MAX } else { 100 });
+    let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+    let mut found = Vec::new();
+    for entry in table.range(filter.after.map_or(0, |after| after + 1)..)?.rev() {
+        if found.len() >= wanted {
+            break;
+        }
+        let (_, bytes) = entry?;
+        // A record that cannot be read is of a newer guard; the others are still worth having.
+        let Ok(record) = serde_json::from_slice::<EventRecord>(bytes.value()) else { continue };
+        if filter.since.is_some_and(|since| record.at < since) {
+            break;
+        }
+        if filter.admits(&record) {
+            found.push(record);
+        }
+    }
+    found.reverse();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+    use tutela_schema::events::EventKind;
+
+    fn event(seq: u64) -> Arc<EventRecord> {
+        Arc::new(EventRecord::new(seq, WallTime::from_unix_millis(seq as i64), EventKind::Started, "started"))
+    }
+
+    fn wait<T>(answer: oneshot::Receiver<T>) -> T {
+        answer.blocking_recv().unwrap()
+    }
+
+    #[test]
+    fn what_was_written_is_there_for_the_next_guard() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ledger, kept) = Ledger::open(dir.path()).unwrap();
+        assert_eq!((kept.next_seq, kept.ended_in_order), (1, false));
+        for seq in 1..=10 {
+            ledger.record(event(seq));
+        }
+        let mut saved = SavedInstance::new("api", 0);
+        saved.restarts = 7;
+        ledger.save(saved.clone());
+        wait(ledger.put_alert("a1".into(), b"body".to_vec()));
+        assert_eq!(wait(ledger.read(EventFilter { last: Some(3), ..EventFilter::default() })).unwrap().len(), 3);
+        ledger.end(true);
+        let (ledger, kept) = Ledger::open(dir.path()).unwrap();
+        assert_eq!((kept.next_seq, kept.ended_in_order), (11, true));
+        assert_eq!(kept.instances, [saved]);
+        assert_eq!(kept.alerts, [("a1".to_owned(), b"body".to_vec())]);
+        ledger.drop_alert("a1".into());
+        ledger.forget("api:0".into());
+        ledger.end(false);
+        let (_ledger, kept) = Ledger::open(dir.path()).unwrap();
+        assert!(kept.alerts.is_empty() && kept.instances.is_empty() && !kept.ended_in_order);
+    }
+
+    #[test]
+    fn a_damaged_store_is_moved_aside_and_said_so() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE_NAME), vec![7u8; 8192]).unwrap();
+        let (_ledger, kept) = Ledger::open(dir.path()).unwrap();
+        assert_eq!(kept.troubles.len(), 1, "{:?}", kept.troubles);
+        let names: Vec<String> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        assert!(names.iter().any(|name| name.contains("damaged")), "{names:?}");
+    }
+
+    #[test]
+    fn a_second_process_or_handle_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_ledger, _) = Ledger::open(dir.path()).unwrap();
+        assert!(Ledger::open(dir.path()).is_err());
+    }
+}

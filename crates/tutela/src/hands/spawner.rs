@@ -1,0 +1,178 @@
+//! Starts programs on threads of its own, because `execve` waits for the disk that the program lies on.
+//!
+//! Orders are carried out in their order by one thread. Where that thread hangs, because a program lies on
+//! a dead network share, others take over, up to [`THREADS_MAX`]; so one dead share does not keep the
+//! other services from being started. Threads that are not needed wait without a cost.
+//!
+//! What came of an order is told to the conductor through its inbox. Deliberately absent: retries, and any
+//! knowledge of why something is started.
+
+use super::launch::{Job, Prepared};
+use crate::conductor::{Inbox, Input};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tutela_logs::{CaptureHandle, PumpHandle};
+use tutela_os::process::{Child, Nursery};
+
+/// Threads at the most. Each stands for a program that hangs in its start; more of them at a time mean that
+/// the whole disk hangs, and then more threads would not help.
+const THREADS_MAX: usize = 8;
+
+/// An order that has waited this long behind a start means that the start hangs: it takes 0.1 ms otherwise.
+const HANGS_AFTER: Duration = Duration::from_millis(250);
+
+/// Orders that may wait. Every instance has at most one start and one errand of each probe under way;
+/// the schema allows 10,000 instances.
+const ORDERS_MAX: usize = 65_536;
+
+/// A program that was started.
+pub struct Started {
+    /// The program.
+    pub child: Child,
+    /// Its output on the way to the log, where it is captured.
+    pub capture: Option<CaptureHandle>,
+}
+
+impl std::fmt::Debug for Started {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Started").field("child", &self.child).finish_non_exhaustive()
+    }
+}
+
+/// The conductor's side. Dropping it ends the threads once their orders are carried out.
+#[derive(Debug)]
+pub struct Spawner {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+    nursery: Arc<Nursery>,
+    pump: PumpHandle,
+    inbox: Inbox,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    orders: VecDeque<(Job, Instant)>,
+    idle: usize,
+    threads: usize,
+    closed: bool,
+}
+
+impl Spawner {
+    /// A spawner with one thread.
+    ///
+    /// # Errors
+    /// The system has no thread to give.
+    pub fn start(nursery: Arc<Nursery>, pump: PumpHandle, inbox: Inbox) -> std::io::Result<Spawner> {
+        let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new(), nursery, pump, inbox });
+        let spawner = Spawner { shared };
+        spawner.add_thread(&mut spawner.shared.lock())?;
+        Ok(spawner)
+    }
+
+    /// Orders a start. Never waits. What came of it arrives as [`Input::Started`].
+    ///
+    /// # Errors
+    /// The job, when [`ORDERS_MAX`] wait already.
+    pub fn order(&self, job: Job) -> Result<(), Box<Job>> {
+        let mut queue = self.shared.lock();
+        if queue.orders.len() >= ORDERS_MAX {
+            return Err(Box::new(job));
+        }
+        queue.orders.push_back((job, Instant::now()));
+        let hangs = queue.orders.front().is_some_and(|(_, since)| since.elapsed() > HANGS_AFTER);
+        if queue.idle == 0 && hangs && queue.threads < THREADS_MAX {
+            // That the system has no thread to give leaves the order waiting, which it would do anyway.
+            let _ = self.add_thread(&mut queue);
+        }
+        drop(queue);
+        self.shared.filled.notify_one();
+        Ok(())
+    }
+
+    fn add_thread(&self, queue: &mut Queue) -> std::io::Result<()> {
+        let shared = self.shared.clone();
+        std::thread::Builder::new().name("spawner".into()).stack_size(256 * 1024).spawn(move || shared.work())?;
+        queue.threads += 1;
+        Ok(())
+    }
+}
+
+impl Drop for Spawner {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.filled.notify_all();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        while let Some(job) = self.next() {
+            let (order, prepared) = job.prepare();
+            let result = prepared.and_then(|prepared| self.start(prepared));
+            if self.inbox.send_blocking(Input::Started { order, result: Box::new(result) }).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut queue = self.lock();
+        queue.idle += 1;
+        loop {
+            if let Some((job, _)) = queue.orders.pop_front() {
+                queue.idle -= 1;
+                return Some(job);
+            }
+            if queue.closed {
+                queue.idle -= 1;
+                return None;
+            }
+            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn start(&self, prepared: Prepared) -> Result<Started, String> {
+        let Prepared { request, output } = prepared;
+        let child = self.nursery.spawn(&request).map_err(|error| chain(&error))?;
+        // The request holds the write ends of the pipes; with them open no reader would ever see the end.
+        drop(request);
+        let capture = match output {
+            None => None,
+            Some(output) => match self.pump.attach(&output.label, output.policy, output.sources, output.taps) {
+                Ok(capture) => Some(capture),
+                Err(refusal) => {
+                    let _ = self.inbox.send_blocking(Input::Trouble(refusal.to_string()));
+                    None
+                }
+            },
+        };
+        Ok(Started { child, capture })
+    }
+}
+
+/// An error with its sources, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,352 @@
+//! What can be known to fail before anything is started: programs, folders, accounts, ports, rights.
+//!
+//! Called by `run`, `check`, `doctor` and a reload. It changes nothing. A finding that would make a start
+//! fail for certain is an error; one that may mend itself until then is a warning.
+
+use object::{Architecture, FileKind, Object};
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use tutela_core::spec::{Command, GuardSpec, Launch, ProbeTarget, ServiceSpec, StartMode};
+use tutela_os::process::find_program;
+use tutela_os::{Os, accounts};
+use tutela_schema::spec::{Code, Diagnostic, Loaded};
+
+/// The start of a file that says what it is. Longer than any header that is looked at.
+const HEADER_BYTES: usize = 4096;
+
+/// Whether ports that the services are to answer at should be free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ports {
+    /// Nothing of the spec runs yet.
+    Free,
+    /// The services may run already.
+    Ours,
+}
+
+/// Looks at everything that the spec names. `loaded` knows where each thing is written.
+pub fn check(spec: &GuardSpec, loaded: Option<&Loaded>, ports: Ports) -> Vec<Diagnostic> {
+    let mut checker = Checker { loaded, service: String::new(), out: Vec::new(), programs: BTreeMap::new() };
+    for service in spec.services.values() {
+        if service.start == StartMode::Disabled {
+            continue;
+        }
+        checker.service = service.name.to_string();
+        checker.launch(service);
+        checker.account(&service.launch);
+        checker.other_commands(service);
+        if ports == Ports::Free {
+            checker.ports(service);
+        }
+    }
+    for alert in spec.alerts.values() {
+        if let tutela_core::spec::AlertWay::Command(command) = &alert.way {
+            let path = std::env::var_os("PATH");
+            let folder = loaded.map(|loaded| loaded.folder.clone()).unwrap_or_default();
+            checker.service = String::new();
+            let first = command.words.first().map(|word| word.render(0)).unwrap_or_default();
+            checker.program(
+                &first,
+                path.as_deref(),
+                &folder,
+                &["alerts", alert.name.as_str(), "command"],
+                "its command",
+            );
+        }
+    }
+    checker.out
+}
+
+struct Checker<'a> {
+    loaded: Option<&'a Loaded>,
+    service: String,
+    out: Vec<Diagnostic>,
+    /// What was found out about a program already: a thousand services may run the same one.
+    programs: BTreeMap<PathBuf, Option<(Code, String, String)>>,
+}
+
+impl Checker<'_> {
+    fn error(&mut self, code: Code, keys: &[&str], message: String, help: impl Into<String>) {
+        let origin = self.loaded.and_then(|loaded| loaded.origin_of(&self.service, keys));
+        self.out.push(Diagnostic::error(code, origin, message).help(help));
+    }
+
+    fn warning(&mut self, code: Code, keys: &[&str], message: String, help: impl Into<String>) {
+        let origin = self.loaded.and_then(|loaded| loaded.origin_of(&self.service, keys));
+        self.out.push(Diagnostic::warning(code, origin, message).help(help));
+    }
+
+    fn launch(&mut self, service: &ServiceSpec) {
+        let launch = &service.launch;
+        match std::fs::metadata(&launch.cwd) {
+            Ok(folder) if folder.is_dir() => {}
+            Ok(_) => {
+                let message = format!("the working folder {} is a file", launch.cwd.display());
+                return self.error(Code::FolderMissing, &["cwd"], message, "name a folder");
+            }
+            Err(error) => {
+                let message = format!("the working folder {} cannot be entered: {error}", launch.cwd.display());
+                return self.error(Code::FolderMissing, &["cwd"], message, "make it, or name another one");
+            }
+        }
+        self.command(launch, &launch.command, &["command"], "its program");
+    }
+
+    fn command(&mut self, launch: &Launch, command: &Command, keys: &[&str], what: &str) {
+        let path = launch.env.get("PATH").map(|path| OsString::from(path.render(0)));
+        let first = command.words.first().map(|word| word.render(0)).unwrap_or_default();
+        self.program(&first, path.as_deref(), &launch.cwd, keys, what);
+    }
+
+    fn program(&mut self, name: &str, path: Option<&OsStr>, cwd: &Path, keys: &[&str], what: &str) {
+        let found = match find_program(OsStr::new(name), path, cwd) {
+            Ok(found) => found,
+            Err(error) => {
+                let plain = Path::new(name);
+                let there = plain.components().count() > 1 && cwd.join(plain).exists();
+                let code = if there { Code::ProgramNotExecutable } else { Code::ProgramMissing };
+                let help = if there {
+                    format!("make it executable: chmod +x {name}")
+                } else if plain.components().count() > 1 {
+                    "relative paths start at the spec's folder; is it built and installed?".to_owned()
+                } else {
+                    "install it, add its folder to PATH, or write its path".to_owned()
+                };
+                return self.error(code, keys, format!("{what} cannot be run: {error}"), help);
+            }
+        };
+        let absolute = if found.is_absolute() { found } else { cwd.join(found) };
+        let verdict = self.programs.entry(absolute.clone()).or_insert_with(|| inspect(&absolute)).clone();
+        if let Some((code, message, help)) = verdict {
+            self.error(code, keys, format!("{what} cannot be run: {message}"), help);
+        }
+    }
+
+    fn other_commands(&mut self, service: &ServiceSpec) {
+        let launch = &service.launch;
+        let hooks = &service.hooks;
+        for (key, list) in [
+            ("before_start", &hooks.before_start),
+            ("after_ready", &hooks.after_ready),
+            ("before_stop", &hooks.before_stop),
+            ("after_exit", &hooks.after_exit),
+        ] {
+            for hook in list {
+                self.command(launch, &hook.command, &["hooks", key], &format!("its {key} hook"));
+            }
+        }
+        for rung in &service.stop {
+            if let tutela_core::spec::StopStep::Command(command) = &rung.step {
+                self.command(launch, command, &["stop", "ladder"], "its stop command");
+            }
+        }
+        let probes = [("startup", &service.startup), ("ready", &service.ready), ("live", &service.live)];
+        for (key, probe) in probes {
+            if let Some(ProbeTarget::Exec(command)) = probe.as_ref().map(|probe| &probe.target) {
+                self.command(launch, command, &[key, "exec"], &format!("its {key} probe"));
+            }
+        }
+        for check in &service.dependencies {
+            if let ProbeTarget::Exec(command) = &check.probe.target {
+                self.command(launch, command, &["dependencies"], &format!("its dependency check {}", check.name));
+            }
+        }
+    }
+
+    fn account(&mut self, launch: &Launch) {
+        let resolved = match (&launch.user, &launch.group) {
+            (None, None) => return,
+            (Some(user), group) => accounts::resolve(user, group.as_deref()),
+            (None, Some(group)) => accounts::resolve_group(group),
+        };
+        let key = if launch.user.is_some() { "user" } else { "group" };
+        match resolved {
+            Err(error) => {
+                let message = crate::hands::spawner::chain(&error);
+                self.error(Code::AccountUnknown, &[key], message, "create it, or name another one");
+            }
+            Ok(identity) => {
+                let same = accounts::current().is_ok_and(|own| own.uid == identity.uid && own.gid == identity.gid);
+                if !same && !accounts::is_privileged() {
+                    let message = format!("only an administrator can run a program as {}", identity.name);
+                    self.error(Code::NoRight, &[key], message, "run the guard as root, or leave this key out");
+                }
+            }
+        }
+    }
+
+    /// The ports that the service's own probes ask at have to be free: otherwise they would ask somebody else.
+    fn ports(&mut self, service: &ServiceSpec) {
+        let probes = [("startup", &service.startup), ("ready", &service.ready), ("live", &service.live)];
+        let mut seen = Vec::new();
+        for (key, probe) in probes {
+            let Some(probe) = probe else { continue };
+            for index in 0..service.instances {
+                let Some((text, kind)) = local_address(&probe.target, index) else { continue };
+                let Some(address) = loopback(&text) else { continue };
+                if seen.contains(&address) {
+                    continue;
+                }
+                seen.push(address);
+                if let Err(error) = TcpListener::bind(address) {
+                    if error.kind() == std::io::ErrorKind::AddrInUse {
+                        let message =
+                            format!("the port {} that its {key} probe asks at is in use already", address.port());
+                        self.error(Code::PortInUse, &[key, kind], message, "stop what uses it, or take another port");
+                    } else {
+                        let message = format!("whether port {} is free cannot be found out: {error}", address.port());
+                        self.warning(Code::Suspicious, &[key, kind], message, "nothing, if the program may use it");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn local_address(target: &ProbeTarget, index: u16) -> Option<(String, &'static str)> {
+    match target {
+        ProbeTarget::Http { url, .. } => Some((authority(&url.render(index))?, "http")),
+        ProbeTarget::Tcp(address) => Some((address.render(index), "tcp")),
+        ProbeTarget::Grpc { address, .. } => {
+            let text = address.render(index);
+            Some((authority(&text).unwrap_or(text), "grpc"))
+        }
+        ProbeTarget::Exec(_) | ProbeTarget::Log(_) | ProbeTarget::Notify => None,
+    }
+}
+
+/// `host:port` of a URL, with the port of its scheme where it names none.
+fn authority(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    Some(match (has_port, scheme) {
+        (true, _) => authority.to_owned(),
+        (false, "https") => format!("{authority}:443"),
+        (false, _) => format!("{authority}:80"),
+    })
+}
+
+/// The address, if it is of this computer alone. Names other than `localhost` are not looked up: a preflight
+/// must not wait for a name server.
+fn loopback(text: &str) -> Option<SocketAddr> {
+    let text = text.replacen("localhost", "127.0.0.1", 1);
+    let literal = text.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, '.' | ':' | '[' | ']'));
+    let mut found = literal.then(|| text.to_socket_addrs().ok()).flatten()?;
+    found.find(|address| address.ip().is_loopback() && address.port() != 0)
+}
+
+/// What is wrong with a program's file; `None`: nothing that can be seen.
+fn inspect(path: &Path) -> Option<(Code, String, String)> {
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    let file = std::fs::File::open(path).ok()?;
+    // A program that may be run and not read is a program.
+    file.take(HEADER_BYTES as u64).read_to_end(&mut header).ok()?;
+    let shown = path.display();
+    if let Some(line) = header.strip_prefix(b"#!") {
+        return script(path, line);
+    }
+    let kind = match FileKind::parse(header.as_slice()) {
+        Ok(kind) => kind,
+        Err(_) if header.is_empty() => {
+            let message = format!("{shown} is empty");
+            return Some((Code::ProgramNotExecutable, message, "build or install it again".into()));
+        }
+        Err(_) => {
+            let message = format!("{shown} is neither a program nor a script with a first line #!");
+            return Some((
+                Code::ProgramNotExecutable,
+                message,
+                "write the interpreter before it, such as sh FILE".into(),
+            ));
+        }
+    };
+    let native = match Os::CURRENT {
+        Os::Linux => matches!(kind, FileKind::Elf32 | FileKind::Elf64),
+        Os::Windows => matches!(kind, FileKind::Pe32 | FileKind::Pe64),
+        Os::MacOs => matches!(kind, FileKind::MachO64 | FileKind::MachOFat32 | FileKind::MachOFat64),
+    };
+    if !native {
+        let message = format!("{shown} is a program for another operating system ({kind:?})");
+        return Some((Code::ProgramArchitecture, message, format!("build it for {}", Os::CURRENT.name())));
+    }
+    let machine = elf_machine(&header)?;
+    let fits = match tutela_os::usage::host_machine() {
+        "x86_64" => matches!(machine, Architecture::X86_64 | Architecture::I386),
+        "aarch64" => matches!(machine, Architecture::Aarch64 | Architecture::Arm),
+        _ => true,
+    };
+    if fits {
+        return None;
+    }
+    let host = tutela_os::usage::host_machine();
+    let message = format!("{shown} is built for {machine:?}, this computer is {host}");
+    Some((Code::ProgramArchitecture, message, format!("build or install it for {host}")))
+}
+
+/// The machine of an ELF file by its header, which is all that was read of it.
+fn elf_machine(header: &[u8]) -> Option<Architecture> {
+    let big_endian = header.get(5) == Some(&2);
+    let bytes: [u8; 2] = header.get(18..20)?.try_into().ok()?;
+    let number = if big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) };
+    if header.get(..4) != Some(b"\x7fELF") {
+        return object::File::parse(header).ok().map(|file| file.architecture());
+    }
+    Some(match object::elf::Machine(number) {
+        object::elf::EM_X86_64 => Architecture::X86_64,
+        object::elf::EM_386 => Architecture::I386,
+        object::elf::EM_AARCH64 => Architecture::Aarch64,
+        object::elf::EM_ARM => Architecture::Arm,
+        object::elf::EM_RISCV => Architecture::Riscv64,
+        object::elf::EM_S390 => Architecture::S390x,
+        object::elf::EM_PPC64 => Architecture::PowerPc64,
+        object::elf::EM_LOONGARCH => Architecture::LoongArch64,
+        object::elf::EM_MIPS => Architecture::Mips,
+        _ => Architecture::Unknown,
+    })
+}
+
+/// A script is as good as its interpreter.
+fn script(path: &Path, line: &[u8]) -> Option<(Code, String, String)> {
+    let line = String::from_utf8_lossy(line.split(|byte| *byte == b'\n').next().unwrap_or_default()).into_owned();
+    let shown = path.display();
+    if line.ends_with('\r') {
+        let message =
+            format!("the first line of {shown} ends with a carriage return, so its interpreter has a wrong name");
+        return Some((Code::ProgramNotExecutable, message, "save it with unix line ends".into()));
+    }
+    let interpreter = line.split_whitespace().next().unwrap_or_default().to_owned();
+    if interpreter.is_empty() || Path::new(&interpreter).exists() {
+        return None;
+    }
+    let message = format!("the interpreter {interpreter} that {shown} names does not exist");
+    Some((Code::ProgramMissing, message, "install it, or name another one in the first line".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+
+    #[test]
+    fn the_address_behind_a_probe_is_found_only_where_it_is_of_this_computer() {
+        assert_eq!(authority("http://127.0.0.1:81/x").as_deref(), Some("127.0.0.1:81"));
+        assert_eq!(authority("https://user@localhost/x").as_deref(), Some("localhost:443"));
+        assert_eq!(loopback("localhost:81"), Some("127.0.0.1:81".parse().unwrap()));
+        assert_eq!(loopback("[::1]:81"), Some("[::1]:81".parse().unwrap()));
+        assert_eq!(loopback("10.0.0.1:81"), None);
+        assert_eq!(loopback("db:5432"), None);
+    }
+
+    #[test]
+    fn a_file_says_for_what_it_was_built() {
+        let mut elf = vec![0u8; 64];
+        elf[..4].copy_from_slice(b"\x7fELF");
+        elf[5] = 1;
+        elf[18] = 183;
+        assert_eq!(elf_machine(&elf), Some(Architecture::Aarch64));
+    }
+}

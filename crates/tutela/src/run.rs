@@ -1,0 +1,438 @@
+//! Brings a guard up: every part in its order, each refusal before anything is started; and down again.
+
+use crate::api::{self, Context, Reload};
+use crate::conductor::{self, Feed, Identity, Inbox, Matches, Outcome, Parts, wall_now};
+use crate::hands::console::{Console, Look};
+use crate::hands::launch::Surroundings;
+use crate::hands::ledger::{Kept, Ledger};
+use crate::hands::probes::TlsContexts;
+use crate::hands::questions::QuestionDesk;
+use crate::hands::spawner::{Spawner, chain};
+use crate::preflight;
+use std::collections::BTreeSet;
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use tutela_core::guard::Guard;
+use tutela_core::names::{InstanceId, Name};
+use tutela_core::service::{Exit, History};
+use tutela_core::spec::GuardSpec;
+use tutela_logs::PumpHandle;
+use tutela_logs::pump::{PumpEvent, WriterEvent};
+use tutela_os::endpoint::{BindError, Listener};
+use tutela_os::notify::{Host, Inbox as NotifyInbox};
+use tutela_os::paths::Paths;
+use tutela_os::process::{Nursery, NurseryOptions};
+use tutela_os::signals::Signals;
+use tutela_os::{accounts, capabilities, clock, files, limits, memory, notify, usage};
+use tutela_schema::api::CapabilityStatus;
+use tutela_schema::saved::{SavedInstance, Wanted};
+use tutela_schema::spec::{Diagnostic, Severity, Sources};
+
+/// How long the pump may read on once everything is stopped.
+const PUMP_END: Duration = Duration::from_secs(5);
+
+/// Threads for work that blocks: followers of logs have one each, walked trees and usage the others.
+const BLOCKING_THREADS_MAX: usize = 64;
+
+/// What a guard keeps.
+pub enum What {
+    /// The services of a spec file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The profile.
+        profile: Option<String>,
+    },
+    /// One program.
+    Program(Vec<String>),
+}
+
+/// How a guard is to run.
+pub struct Options {
+    /// What it keeps.
+    pub what: What,
+    /// Whether the output of services is shown.
+    pub show_output: bool,
+    /// With colours.
+    pub colour: bool,
+    /// Where everything lives.
+    pub paths: Paths,
+    /// Walk the process table even where control groups are to be had.
+    pub force_walk: bool,
+}
+
+/// Why a guard did not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The spec, or what it needs, is not right.
+    #[error("the spec was refused")]
+    Spec(Vec<Diagnostic>),
+    /// It did not work.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<tutela_os::Error> for Failure {
+    fn from(error: tutela_os::Error) -> Self {
+        Failure::Failed(chain(&error))
+    }
+}
+
+/// Runs a guard until it ends.
+///
+/// # Errors
+/// It did not come up; nothing was started.
+pub fn run(options: Options) -> Result<Outcome, Failure> {
+    memory::bound_arenas();
+    let (spec, warnings, folder, words) = load(&options.what)?;
+    let name = spec.name.to_string();
+    let paths = &options.paths;
+    let (state_dir, log_dir) = (paths.state_dir(&name), paths.log_dir(&name));
+    // Not enough files for many services is found out, and told, where it happens.
+    let _ = limits::raise_open_files();
+    files::make_private_dir(&state_dir)?;
+
+    let conductor = runtime()?;
+    let hands = runtime()?;
+    let _inside = conductor.enter();
+    let listener = bind(&hands, paths, &name)?;
+    let signals = Signals::open()?;
+    let nursery_options =
+        NurseryOptions { force_walk: options.force_walk, scope: paths.runtime_dir().display().to_string() };
+    let nursery = Arc::new(Nursery::open(&name, &nursery_options)?);
+    let mut troubles = end_leftovers(&nursery)?;
+    let (ledger, kept) = Ledger::open(&state_dir).map_err(Failure::Failed)?;
+    let ledger = Arc::new(ledger);
+    troubles.extend(kept.troubles.iter().cloned());
+    troubles.extend(warnings.iter().map(ToString::to_string));
+
+    let (inbox, inputs) = Inbox::new();
+    let pump = start_pump(&inbox)?;
+    let notify = match NotifyInbox::bind(&paths.notify_socket(&name)) {
+        Ok(inbox) => Some(inbox),
+        Err(error) => {
+            troubles.push(chain(&error));
+            None
+        }
+    };
+    let surroundings = Arc::new(Surroundings {
+        guard: name.clone(),
+        notify_address: notify.as_ref().map(NotifyInbox::address),
+        log_dir: log_dir.clone(),
+        state_dir: state_dir.clone(),
+        folder,
+    });
+    let console = start_console(&options, &spec)?;
+    let identity = identity(&name, words, &nursery);
+    let context = Arc::new(Context {
+        inbox: inbox.clone(),
+        feed: Feed::new(),
+        ledger: ledger.clone(),
+        identity: identity.clone(),
+        reload: reloader(&options.what),
+        log_dir,
+        state_dir,
+        profile: match &options.what {
+            What::File { profile, .. } => profile.clone(),
+            What::Program(_) => None,
+        },
+        description: spec.description.clone(),
+    });
+    let tls = Arc::new(TlsContexts::new());
+    let (guard, kept_down) = restored(spec, &kept);
+    let spawner = Spawner::start(nursery.clone(), pump.clone(), inbox.clone())
+        .map_err(|error| Failure::Failed(format!("failed to start the spawner's thread: {error}")))?;
+    let parts = Parts {
+        guard,
+        child_signal: nursery.child_signal()?,
+        nursery,
+        signals,
+        notify,
+        host: Host::discover(|key| std::env::var_os(key)),
+        spawner,
+        pump: pump.clone(),
+        questions: QuestionDesk::new(hands.handle().clone(), tls, inbox.clone()),
+        ledger: ledger.clone(),
+        console,
+        feed: context.feed.clone(),
+        inbox,
+        inputs,
+        matches: Matches::new(),
+        surroundings,
+        identity,
+        next_seq: kept.next_seq,
+        kept_down,
+        alerts: kept.alerts,
+        troubles,
+        reload: hup_reload(&hands, &context),
+        forward_signals: matches!(options.what, What::Program(_)) || std::process::id() == 1,
+        end_when_done: notify::host_name() != "systemd",
+    };
+    let stop_hands = serve(hands, listener, context)?;
+    let ended = conductor.block_on(conductor::run(parts));
+    drop(stop_hands);
+    let (outcome, console) = ended?;
+    wind_down(&conductor, &pump, ledger, console);
+    Ok(outcome)
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_keep_alive(Duration::from_secs(2))
+        .build()
+        .map_err(|error| Failure::Failed(format!("failed to start an event loop: {error}")))
+}
+
+/// Reads and checks what is to be kept: the spec, its warnings, its folder, and what it is in words.
+fn load(what: &What) -> Result<(GuardSpec, Vec<Diagnostic>, PathBuf, String), Failure> {
+    match what {
+        What::File { path, profile } => {
+            let (spec, warnings, folder) = read_and_check(path, profile.clone()).map_err(Failure::Spec)?;
+            let shown = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            Ok((spec, warnings, folder, shown.display().to_string()))
+        }
+        What::Program(words) => {
+            let cwd = std::env::current_dir()
+                .map_err(|error| Failure::Failed(format!("failed to find the working folder: {error}")))?;
+            let (env, _) = tutela_schema::spec::process_env();
+            let spec = tutela_schema::spec::run_spec(words.clone(), &cwd, &env, tutela_schema::spec::Os::here())
+                .map_err(|refused| Failure::Spec(refused.diagnostics))?;
+            let found = preflight::check(&spec, None, preflight::Ports::Free);
+            if found.iter().any(|it| it.severity == Severity::Error) {
+                return Err(Failure::Spec(found));
+            }
+            Ok((spec, found, cwd, words.join(" ")))
+        }
+    }
+}
+
+/// Reads a spec and looks whether this computer has what it needs.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn read_and_check(
+    path: &std::path::Path,
+    profile: Option<String>,
+) -> Result<(GuardSpec, Vec<Diagnostic>, PathBuf), Vec<Diagnostic>> {
+    checked(path, profile, preflight::Ports::Free)
+}
+
+fn checked(
+    path: &std::path::Path,
+    profile: Option<String>,
+    ports: preflight::Ports,
+) -> Result<(GuardSpec, Vec<Diagnostic>, PathBuf), Vec<Diagnostic>> {
+    let sources = Sources::of_process(path, profile).map_err(|error| {
+        let message = format!("the working folder is gone: {error}");
+        vec![Diagnostic::error(tutela_schema::spec::Code::FileUnreadable, None, message)]
+    })?;
+    let loaded = tutela_schema::spec::read(&sources).map_err(|refused| refused.diagnostics)?;
+    let mut found = preflight::check(&loaded.spec, Some(&loaded), ports);
+    if found.iter().any(|it| it.severity == Severity::Error) {
+        found.extend(loaded.warnings);
+        return Err(found);
+    }
+    let mut warnings = loaded.warnings;
+    warnings.extend(found);
+    Ok((loaded.spec, warnings, loaded.folder))
+}
+
+fn bind(hands: &Runtime, paths: &Paths, name: &str) -> Result<Listener, Failure> {
+    let _inside = hands.enter();
+    Listener::bind(&paths.socket(name)).map_err(|error| match error {
+        BindError::InUse { pid, .. } => {
+            let who = pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
+            Failure::Failed(format!(
+                "refused: a guard with the name {name} runs already as {who}; stop it with `tutela stop {name} --shutdown`, or give this one another name"
+            ))
+        }
+        BindError::Failed(error) => Failure::Failed(chain(&error)),
+    })
+}
+
+/// Ends what a guard that crashed left running: a start beside it would be a second living tree.
+fn end_leftovers(nursery: &Nursery) -> Result<Vec<String>, Failure> {
+    let mut troubles = Vec::new();
+    for leftover in nursery.leftovers()? {
+        nursery.end_leftover(&leftover)?;
+        if !leftover.pids.is_empty() {
+            let pids: Vec<String> = leftover.pids.iter().map(ToString::to_string).collect();
+            troubles.push(format!(
+                "the guard before this one (pid {}) ended without stopping {}; its processes were ended: {}",
+                leftover.guard_pid,
+                leftover.label,
+                pids.join(", ")
+            ));
+        }
+    }
+    Ok(troubles)
+}
+
+fn start_pump(inbox: &Inbox) -> Result<PumpHandle, Failure> {
+    let inbox = inbox.clone();
+    PumpHandle::start(move |event| {
+        let text = match event {
+            PumpEvent::Writer { label, event: WriterEvent::Failing { error } } => {
+                format!("output of {label} is being dropped: {error}")
+            }
+            PumpEvent::Writer { label, event: WriterEvent::Recovered { dropped_bytes, dropped_lines } } => {
+                format!("output of {label} is kept again; {dropped_bytes} bytes in {dropped_lines} lines are missing")
+            }
+            PumpEvent::Stream { label, error, .. } => format!("output of {label}: {error}"),
+        };
+        // A full inbox drops the remark; the counters of the capture have the fact.
+        let _ = inbox.try_send(conductor::Input::Trouble(text));
+    })
+    .map_err(|error| Failure::Failed(format!("failed to start the log thread: {error}")))
+}
+
+fn start_console(options: &Options, spec: &GuardSpec) -> Result<Option<Console>, Failure> {
+    if !options.show_output {
+        return Ok(None);
+    }
+    let longest = spec.services.keys().map(|name| name.as_str().len() + 2).max().unwrap_or(0);
+    let look = Look { colour: options.colour, width: longest.clamp("tutela".len(), 24) };
+    Console::start(look)
+        .map(Some)
+        .map_err(|error| Failure::Failed(format!("failed to start the console's thread: {error}")))
+}
+
+fn identity(name: &str, spec: String, nursery: &Nursery) -> Identity {
+    let report = capabilities::report(Some(nursery)).into_iter();
+    Identity {
+        name: name.to_owned(),
+        version: env!("CARGO_PKG_VERSION"),
+        computer: usage::host_name(),
+        account: accounts::current().map(|account| account.name).unwrap_or_default(),
+        pid: std::process::id(),
+        since: wall_now(),
+        host: match notify::host_name() {
+            "systemd" => tutela_schema::api::Host::Systemd,
+            "scm" => tutela_schema::api::Host::Scm,
+            "launchd" => tutela_schema::api::Host::Launchd,
+            "init" => tutela_schema::api::Host::Init,
+            _ => tutela_schema::api::Host::Foreground,
+        },
+        capabilities: report
+            .map(|it| CapabilityStatus { name: it.name.to_owned(), holds: it.holds, detail: it.detail })
+            .collect(),
+        spec,
+    }
+}
+
+fn reloader(what: &What) -> Option<Box<Reload>> {
+    let What::File { path, profile } = what else { return None };
+    let (path, profile) = (std::path::absolute(path).unwrap_or_else(|_| path.clone()), profile.clone());
+    Some(Box::new(move || {
+        // Ports of services that run are in use by them, so a reload does not look at ports.
+        checked(&path, profile.clone(), preflight::Ports::Ours).map(|(spec, warnings, _)| (spec, warnings))
+    }))
+}
+
+fn hup_reload(hands: &Runtime, context: &Arc<Context>) -> Box<dyn Fn() + Send> {
+    let (hands, context) = (hands.handle().clone(), context.clone());
+    Box::new(move || {
+        let context = context.clone();
+        hands.spawn(async move {
+            // What came of it is an event either way; a refusal changes nothing.
+            let _ = api::reload_now(&context, false, "signal SIGHUP".into()).await;
+        });
+    })
+}
+
+/// Serves on a thread of its own until the answer is dropped.
+fn serve(hands: Runtime, listener: Listener, context: Arc<Context>) -> Result<oneshot::Sender<()>, Failure> {
+    let (stop, stopped) = oneshot::channel::<()>();
+    std::thread::Builder::new()
+        .name("hands".into())
+        .spawn(move || {
+            hands.block_on(async move {
+                tokio::select! {
+                    () = api::serve(listener, context) => {}
+                    _ = stopped => {}
+                }
+            });
+            hands.shutdown_timeout(Duration::from_millis(200));
+        })
+        .map_err(|error| Failure::Failed(format!("failed to start the hands' thread: {error}")))?;
+    Ok(stop)
+}
+
+fn wind_down(conductor: &Runtime, pump: &PumpHandle, ledger: Arc<Ledger>, console: Option<Console>) {
+    if let Ok(ended) = pump.stop(PUMP_END) {
+        conductor.block_on(async { tokio::time::timeout(PUMP_END * 2, ended).await.unwrap_or(()) });
+    }
+    // The hands may hold the ledger for some milliseconds more; then its last commit is made without the
+    // mark, and the next guard only assumes less.
+    let until = std::time::Instant::now() + Duration::from_secs(1);
+    let mut ledger = ledger;
+    loop {
+        match Arc::try_unwrap(ledger) {
+            Ok(ledger) => {
+                ledger.end(true);
+                break;
+            }
+            Err(shared) if std::time::Instant::now() < until => {
+                ledger = shared;
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Err(_) => break,
+        }
+    }
+    if let Some(console) = console {
+        console.end();
+    }
+}
+
+/// A machine with what an earlier guard knew, and the instances that an operator had stopped under it. One
+/// that ended in order has stopped everything, so what was asked of it is over with it.
+fn restored(spec: GuardSpec, kept: &Kept) -> (Guard, BTreeSet<InstanceId>) {
+    let mut guard = Guard::new(clock::now(), spec, seed());
+    let mut kept_down = BTreeSet::new();
+    for saved in &kept.instances {
+        let Ok(service) = Name::new(&saved.service) else { continue };
+        let id = InstanceId { service, index: saved.instance };
+        let (history, last_exit) = history_of(saved);
+        guard.restore(&id, history, last_exit);
+        if saved.wanted == Some(Wanted::Down) && !kept.ended_in_order {
+            kept_down.insert(id);
+        }
+    }
+    (guard, kept_down)
+}
+
+fn history_of(saved: &SavedInstance) -> (History, Option<(Exit, tutela_core::time::Moment)>) {
+    let moment = |at: tutela_schema::wall::WallTime| clock::moment_of(SystemTime::from(at.0));
+    let history = History {
+        restarts: saved.restarts,
+        in_a_row: saved.failures,
+        recent: saved.window.iter().map(|at| moment(*at)).collect::<VecDeque<_>>(),
+        cooldown_until: saved.cooldown_until.map(moment),
+        half_open: false,
+    };
+    let last_exit = saved.last_exit.as_ref().map(|exit| {
+        let how = match (exit.code, &exit.signal) {
+            (Some(code), _) => Exit::Code(code),
+            (None, Some(name)) => {
+                let signal = tutela_os::process::Signal::from_name(name);
+                let number = signal.map_or(0, tutela_os::process::Signal::number);
+                Exit::Signal { number, name: format!("SIG{name}"), core_dumped: false, oom: false }
+            }
+            (None, None) => Exit::Unknown,
+        };
+        (how, moment(exit.at))
+    });
+    (history, last_exit)
+}
+
+/// Something that differs from guard to guard, to spread restarts by.
+fn seed() -> u64 {
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
