@@ -10,15 +10,8 @@ use crate::reload::{self, Change};
 use crate::service::Cause;
 use crate::spec::{GuardSpec, ServiceSpec, StartMode};
 use crate::time::Moment;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// Instances whose program has to be started anew for their spec.
-#[derive(Debug, Default)]
-struct Replaced {
-    /// By whether they were at rest when they got it: those need no end before their start.
-    at_rest: BTreeMap<InstanceKey, bool>,
-}
 
 impl Guard {
     pub(super) fn reload(&mut self, now: Moment, spec: GuardSpec) -> Result<Vec<InstanceKey>, Refusal> {
@@ -42,8 +35,9 @@ impl Guard {
         Ok(touched)
     }
 
-    fn hand_over_specs(&mut self, now: Moment, changes: &[(ServiceName, Change)]) -> Replaced {
-        let mut replaced = Replaced::default();
+    /// Answers whose program has to be started anew for its spec.
+    fn hand_over_specs(&mut self, now: Moment, changes: &[(ServiceName, Change)]) -> BTreeSet<InstanceKey> {
+        let mut replaced = BTreeSet::new();
         for (name, _) in changes {
             let Some(new) = self.spec.services.get(name).cloned().map(Arc::new) else { continue };
             for key in self.keys_of(name).to_vec() {
@@ -52,12 +46,13 @@ impl Guard {
                 // and another one brings back has missed what was between.
                 match reload::compare(slot.service.newest_spec(), &new) {
                     Some(Change::Restart(_)) => {
-                        replaced.at_rest.insert(key, slot.service.is_at_rest());
+                        replaced.insert(key);
                         slot.service.handle_replacement(new.clone());
                     }
                     Some(Change::Live(_)) => slot.service.handle_spec(now, new.clone()),
                     Some(Change::Add | Change::Remove) | None => {}
                 }
+                self.publish(key);
             }
         }
         replaced
@@ -118,10 +113,11 @@ impl Guard {
         now: Moment,
         changes: &[(ServiceName, Change)],
         old: &GuardSpec,
-        replaced: &Replaced,
+        replaced: &BTreeSet<InstanceKey>,
     ) -> Vec<InstanceKey> {
         let mut touched = Vec::new();
         let mut begin: Vec<(InstanceKey, Cause)> = Vec::new();
+        let mut anew: Vec<(InstanceKey, Cause)> = Vec::new();
         let mut need: BTreeSet<ServiceName> = BTreeSet::new();
         for (name, change) in changes {
             let Some(new) = self.spec.services.get(name).cloned().map(Arc::new) else { continue };
@@ -132,6 +128,8 @@ impl Guard {
                 touched.push(key);
                 if awake || others_up {
                     begin.push((key, Cause::Reloaded("instances".to_owned())));
+                } else {
+                    self.join_group(key, name);
                 }
             }
             for key in self.kept_keys_of(name) {
@@ -143,19 +141,19 @@ impl Guard {
                 need.insert(name.clone());
             }
             if let Change::Restart(keys) = change {
-                self.begin_anew(now, name, replaced, &Cause::Reloaded(keys.join(", ")));
+                for key in self.kept_keys_of(name) {
+                    if replaced.contains(&key) && self.is_wanted_up(key) {
+                        anew.push((key, Cause::Reloaded(keys.join(", "))));
+                    }
+                }
             }
         }
         need.extend(begin.iter().filter_map(|(key, _)| self.slots.get(key)).map(|slot| slot.id.service.clone()));
         for name in need {
             self.pull_needs(now, &BTreeSet::from([name.clone()]), &Cause::Because(name));
         }
-        for (key, cause) in begin {
-            if replaced.at_rest.get(&key) == Some(&false) {
-                self.restart_one(now, key, cause);
-            } else {
-                self.start_one(now, key, cause);
-            }
+        for (key, cause) in begin.into_iter().chain(anew) {
+            self.start_one(now, key, cause);
         }
         touched
     }
@@ -170,6 +168,16 @@ impl Guard {
             (None | Some(StartMode::Manual | StartMode::Disabled), StartMode::Auto) => true,
             (Some(StartMode::Auto | StartMode::Delayed), StartMode::Delayed) => false,
             (Some(StartMode::Auto), StartMode::Auto) => false,
+        }
+    }
+
+    /// An instance that comes while its service is restarted together with everything starts with it.
+    fn join_group(&mut self, key: InstanceKey, service: &ServiceName) {
+        let others = self.kept_keys_of(service);
+        if let Some(group) = &mut self.restarting
+            && others.iter().any(|other| group.keys.contains(other))
+        {
+            group.keys.insert(key);
         }
     }
 
@@ -198,16 +206,5 @@ impl Guard {
             }
         }
         fresh
-    }
-
-    fn begin_anew(&mut self, now: Moment, name: &ServiceName, replaced: &Replaced, cause: &Cause) {
-        for key in self.kept_keys_of(name) {
-            let Some(was_at_rest) = replaced.at_rest.get(&key).filter(|_| self.is_wanted_up(key)) else { continue };
-            if *was_at_rest {
-                self.start_one(now, key, cause.clone());
-            } else {
-                self.restart_one(now, key, cause.clone());
-            }
-        }
     }
 }

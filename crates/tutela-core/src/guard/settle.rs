@@ -21,7 +21,8 @@ impl Guard {
         }
     }
 
-    fn settle_one(&mut self, now: Moment, key: InstanceKey, open: &mut Vec<InstanceKey>) {
+    /// Hands on what an instance wants done and told, and takes its deadline.
+    pub(super) fn publish(&mut self, key: InstanceKey) {
         let Some(slot) = self.slots.get_mut(&key) else { return };
         while let Some(action) = slot.service.poll_action() {
             self.actions.push_back((key, action));
@@ -38,6 +39,11 @@ impl Guard {
                 self.deadlines.insert((at, key));
             }
         }
+    }
+
+    fn settle_one(&mut self, now: Moment, key: InstanceKey, open: &mut Vec<InstanceKey>) {
+        self.publish(key);
+        let Some(slot) = self.slots.get_mut(&key) else { return };
         let standing = Standing { serves: slot.service.serves(), wanted_up: slot.service.is_wanted_up() };
         let standing_changed = std::mem::replace(&mut slot.standing, standing) != standing;
         let at_rest = slot.service.is_at_rest();

@@ -159,6 +159,10 @@ impl Service {
             },
             State::Backoff { .. } | State::Cooldown { .. } if fresh => self.try_start(now, cause),
             State::Stopping(ending) => ending.want(After::Restart(cause)),
+            // It was left alone with the former spec because it was to stop.
+            State::Starting(_) | State::Running { .. } if self.next_spec.is_some() => {
+                self.begin_ending(now, After::Restart(cause.clone()), cause);
+            }
             State::Waiting
             | State::Starting(_)
             | State::Running { .. }

@@ -138,6 +138,17 @@ fn more_instances_start_and_fewer_stop() {
 }
 
 #[test]
+fn an_instance_that_comes_during_a_restart_of_everything_starts_with_the_others() {
+    let mut s = Scenario::running(spec("api:"));
+    s.slow(&["api"]);
+    s.command(Command::Restart(Target::All)).expect("accepted");
+    s.change(|spec| edit(spec, "api").instances = 2);
+    s.does("ask api");
+    s.ends("api", 0);
+    s.does("spawn api, spawn api:1");
+}
+
+#[test]
 fn an_instance_that_comes_back_while_it_still_ends_has_no_second_tree() {
     let mut s = Scenario::running(spec("api:"));
     s.change(|spec| edit(spec, "api").instances = 2);

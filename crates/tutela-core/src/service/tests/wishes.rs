@@ -186,6 +186,17 @@ fn a_replacement_is_in_force_from_the_next_start_on() {
 }
 
 #[test]
+fn a_start_that_takes_back_a_stop_brings_the_replacement_that_came_meanwhile() {
+    let mut s = Scenario::running(spec());
+    s.service.handle_stop_later();
+    s.service.handle_replacement(other());
+    s.start();
+    s.ends(0);
+    s.does(&[term(1), sweep(1), release(1), spawn(2)]);
+    assert_eq!(s.service.spec().launch.command, command("./api2"));
+}
+
+#[test]
 fn a_replacement_is_in_force_at_once_at_rest() {
     let mut s = Scenario::running(spec());
     s.ends(1);
