@@ -81,11 +81,11 @@ pub(super) async fn ask(question: &HttpQuestion, by: Instant, tls: &TlsContexts,
         None => {
             // The module's head says why. A system that cannot do it gets an ordinary close.
             let _ = stream.set_zero_linger();
-            exchange(question, stream, stage).await
+            exchange(question, stream, stage, Parting::Reset).await
         }
         Some(name) => {
             let stream = secure(stream, name, tls.http(question.tls_verify), stage).await?;
-            exchange(question, stream, stage).await
+            exchange(question, stream, stage, Parting::InOrder).await
         }
     }
 }
@@ -94,11 +94,12 @@ async fn exchange(
     question: &HttpQuestion,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     stage: &Stage,
+    parting: Parting,
 ) -> Result<(), Trouble> {
     stage.reach(Stage::WAITING);
     let mut builder = http1::Builder::new();
     builder.max_buf_size(HEAD_BYTES_MAX);
-    let (mut sender, connection) =
+    let (mut sender, mut connection) =
         builder.handshake(TokioIo::new(stream)).await.map_err(|error| Trouble::Failed(broken(&error)))?;
     let mut request = Request::new(Empty::<Bytes>::new());
     *request.uri_mut() = question.url.path.clone();
@@ -108,7 +109,19 @@ async fn exchange(
         stage.reach(Stage::READING);
         judge(question.status, response).await
     };
-    drive(connection, talking).await
+    match parting {
+        Parting::InOrder => drive(connection, talking).await,
+        Parting::Reset => drive(poll_fn(|cx| connection.poll_without_shutdown(cx)), talking).await,
+    }
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy)]
+enum Parting {
+    /// With a goodbye, as far as the time allows it.
+    InOrder,
+    /// By closing it, which resets it; a goodbye before that would be one more packet each way.
+    Reset,
 }
 
 /// Reads the reply through and looks at its status.
