@@ -132,17 +132,18 @@ fn a_program_gets_three_streams_and_nothing_else_of_the_guards() {
 #[test]
 fn the_output_of_a_program_comes_through_a_pipe_and_ends_with_it() {
     let ward = started();
-    let text = block_on(async {
+    let (text, child) = block_on(async {
         let (mut read, write) = tutela_os::pipe::output_pipe(Some(1 << 16)).unwrap();
         let mut request = shell("pipe", "echo out; echo err >&2");
         request.stdout = Stdio::Handle(write.clone());
         request.stderr = Stdio::Handle(write);
-        ward.nursery.spawn(&request).unwrap();
+        let child = ward.nursery.spawn(&request).unwrap();
         drop(request);
         let mut text = String::new();
         read.read_to_string(&mut text).await.unwrap();
-        text
+        (text, child)
     });
+    ward.end_of(&child);
     assert_eq!(text, "out\nerr\n");
 }
 

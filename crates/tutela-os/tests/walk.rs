@@ -30,6 +30,7 @@ tree_tests!(FORCE_WALK =>
     a_program_starts_again_after_its_tree_was_killed,
     two_runs_of_one_tree_are_never_mixed,
     starts_and_ends_race_without_losing_one,
+    starts_of_one_tree_at_the_same_time_do_not_disturb_each_other,
     a_failed_start_is_told_to_nobody_else,
     waiting_for_an_empty_tree_returns_at_once,
 );

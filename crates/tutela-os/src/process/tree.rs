@@ -141,7 +141,7 @@ impl Tree {
     }
 
     /// Waits until no member runs. Within a tokio runtime with IO and time enabled. May be dropped and
-    /// called again. A walked tree is looked at every 20 ms.
+    /// called again. A walked tree is looked at every 20 ms; the kernel reports a control group within 10 ms.
     ///
     /// # Errors
     /// As [`Tree::members`].

@@ -202,6 +202,20 @@ pub fn starts_and_ends_race_without_losing_one(ward: &Hold) {
     assert!(tokens.iter().all(|token| ward.times_told(*token) == 1));
 }
 
+pub fn starts_of_one_tree_at_the_same_time_do_not_disturb_each_other(ward: &Hold) {
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..25 {
+                    let script = ward.script("together", "exec sleep 1000");
+                    assert_eq!(script.child.tree().members().unwrap().len(), 1);
+                    ward.end(&script.child);
+                }
+            });
+        }
+    });
+}
+
 pub fn a_failed_start_is_told_to_nobody_else(ward: &Hold) {
     let mut request = shell("failing", "");
     request.program = "/no/such/program".into();

@@ -1,6 +1,7 @@
 //! Control groups, version 2: one for the nursery, one in it per tree.
 //!
-//! A tree keeps its group from start to start, because making one costs more than a start. Processes are
+//! A tree keeps its group from start to start, because making one costs as much as a start; one that was
+//! ended as a whole is replaced. Processes are
 //! put in while they are made and never moved, because moving takes a lock of the whole host. What a group
 //! counts (processor time, kills for lack of memory) is taken as a difference to the count at the start.
 
@@ -10,12 +11,12 @@ use super::place::{CONTROLLERS, Place};
 use crate::process::ContainerKind;
 use crate::{Error, Unsupported};
 use rustix::fs::{Mode, OFlags};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tutela_core::spec::Limits;
 
@@ -36,7 +37,8 @@ pub(crate) struct Root {
     /// The group that we were in before we moved into our leaf; `None`: we did not move.
     moved_from: Option<PathBuf>,
     controllers: Vec<&'static str>,
-    groups: Arc<Mutex<HashMap<String, Arc<Group>>>>,
+    state: Arc<Mutex<State>>,
+    folders: Arc<Mutex<Folders>>,
 }
 
 impl Root {
@@ -50,7 +52,8 @@ impl Root {
             drop(std::fs::remove_dir(&path));
             return Err("this kernel cannot end a control group at once (Linux 5.14 and later can)".into());
         }
-        let mut root = Root { path, moved_from: None, controllers: Vec::new(), groups: Arc::default() };
+        let mut root =
+            Root { path, moved_from: None, controllers: Vec::new(), state: Arc::default(), folders: Arc::default() };
         root.enable_controllers(&place.0);
         Ok(root)
     }
@@ -108,32 +111,43 @@ impl Root {
         self.path.parent().unwrap_or(&self.path)
     }
 
-    /// The group for the next run of the tree `label`: the one it had if nobody is left in it, else
-    /// another, so that two runs are never mixed.
-    pub(crate) fn group_for(&self, label: &str) -> Result<Arc<Group>, Error> {
-        let known = self.lock().get(label).cloned();
-        match known {
-            Some(group) if group.is_empty()? => return Ok(group),
-            Some(_) | None => {}
-        }
+    /// The group for the next run of the tree `label`: the one it had if nobody is left in it and it was never
+    /// ended as a whole, else another, so that two runs are never mixed. It is the caller's until the answer
+    /// is dropped, which is when its process has been made.
+    pub(crate) fn group_for(&self, label: &str) -> Result<Starting, Error> {
+        // Held over the look and the making: two starts of one label never get one group.
+        let mut state = lock(&self.state);
+        let known = state.groups.get(label).filter(|group| !state.starting.contains(&group.path)).cloned();
+        let group = match known {
+            Some(group) if !group.killed.load(Ordering::Acquire) && group.is_empty()? => group,
+            Some(_) | None => {
+                let path = self.make_folder(label)?;
+                let group = Arc::new(Group::open(path, label, &self.controllers, &self.state, &self.folders)?);
+                state.groups.insert(label.to_owned(), Arc::clone(&group));
+                group
+            }
+        };
+        state.starting.insert(group.path.clone());
+        Ok(Starting { group, state: Arc::clone(&self.state) })
+    }
+
+    fn make_folder(&self, label: &str) -> Result<PathBuf, Error> {
         let mut attempt = 0_u32;
-        let path = loop {
+        loop {
             let name = if attempt == 0 { label.to_owned() } else { format!("{label}~{attempt}") };
             let path = self.path.join(name);
             match std::fs::create_dir(&path) {
-                Ok(()) => break path,
-                // That of a former run: gone when nobody is left in it, else another name is taken.
+                Ok(()) => return Ok(path),
+                // That of a former run: removed when nobody is left in it and nobody asks about it any more,
+                // else another name is taken.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    if std::fs::remove_dir(&path).is_err() {
+                    if lock(&self.folders).held.contains(&path) || std::fs::remove_dir(&path).is_err() {
                         attempt += 1;
                     }
                 }
                 Err(error) => return Err(Error::io(format!("make the control group {}", path.display()), error)),
             }
-        };
-        let group = Arc::new(Group::open(path, label, &self.controllers, &self.groups)?);
-        self.lock().insert(label.to_owned(), Arc::clone(&group));
-        Ok(group)
+        }
     }
 
     /// The number of the last run in the group at the path `seen`, as the process table shows it.
@@ -141,13 +155,47 @@ impl Root {
         let mut below = Path::new(seen).iter().skip_while(|part| Some(*part) != self.path.file_name());
         below.next()?;
         let folder = below.next()?;
-        let groups = self.lock();
-        let group = groups.values().find(|group| group.path.file_name() == Some(folder))?;
+        let state = lock(&self.state);
+        let group = state.groups.values().find(|group| group.path.file_name() == Some(folder))?;
         Some(group.token.load(Ordering::Acquire)).filter(|token| *token != 0)
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Group>>> {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+/// The groups by label, and those that a process is being made into, which only look empty.
+#[derive(Debug, Default)]
+struct State {
+    groups: HashMap<String, Arc<Group>>,
+    starting: HashSet<PathBuf>,
+}
+
+/// The folders of groups that somebody holds a value of, so that a name is not given to two at a time.
+#[derive(Debug, Default)]
+struct Folders {
+    held: HashSet<PathBuf>,
+    /// Whether the nursery is gone, and its own folder goes with the last group.
+    closed: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A group that is about to get its first process.
+#[derive(Debug)]
+pub(crate) struct Starting {
+    group: Arc<Group>,
+    state: Arc<Mutex<State>>,
+}
+
+impl Starting {
+    pub(crate) fn group(&self) -> &Arc<Group> {
+        &self.group
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        lock(&self.state).starting.remove(&self.group.path);
     }
 }
 
@@ -158,6 +206,7 @@ impl Drop for Root {
             // Refused while controllers are on for that group's children: then the leaf stays too.
             drop(std::fs::write(before.join("cgroup.procs"), "0"));
         }
+        lock(&self.folders).closed = true;
         remove_empty(&self.path);
     }
 }
@@ -206,9 +255,13 @@ pub(crate) struct Group {
     controllers: Vec<&'static str>,
     /// The last run that was started in it; 0: none.
     token: AtomicU64,
+    /// Whether it was ended as a whole. Linux 6.18 was seen to kill every process that is made directly into
+    /// such a group from then on, so it is not used again.
+    killed: AtomicBool,
     /// What was set last: files are written only when something changes.
     limits: Mutex<Limits>,
-    siblings: std::sync::Weak<Mutex<HashMap<String, Arc<Group>>>>,
+    siblings: Weak<Mutex<State>>,
+    folders: Arc<Mutex<Folders>>,
 }
 
 /// One run of a tree in its group, with the counts at its start.
@@ -258,18 +311,22 @@ impl Group {
         path: PathBuf,
         label: &str,
         controllers: &[&'static str],
-        siblings: &Arc<Mutex<HashMap<String, Arc<Group>>>>,
+        siblings: &Arc<Mutex<State>>,
+        folders: &Arc<Mutex<Folders>>,
     ) -> Result<Group, Error> {
         let folder = rustix::fs::open(&path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| Error::io(format!("open the control group {}", path.display()), errno))?;
+        lock(folders).held.insert(path.clone());
         Ok(Group {
             path,
             label: label.to_owned(),
             folder,
             controllers: controllers.to_vec(),
             token: AtomicU64::new(0),
+            killed: AtomicBool::new(false),
             limits: Mutex::new(Limits::default()),
             siblings: Arc::downgrade(siblings),
+            folders: Arc::clone(folders),
         })
     }
 
@@ -344,6 +401,10 @@ impl Group {
     }
 
     pub(crate) fn kill(&self) -> Result<(), Error> {
+        if self.is_empty()? {
+            return Ok(());
+        }
+        self.killed.store(true, Ordering::Release);
         match self.write("cgroup.kill", "1") {
             Err(error) if is_removed(&error) => Ok(()),
             done => done,
@@ -427,21 +488,33 @@ impl Group {
     }
 
     pub(crate) async fn emptied(&self) -> Result<(), Error> {
+        /// The kernel reports changes by itself, though up to 10 ms late; but none is worth hanging a stop
+        /// on, and a look at this interval costs nothing.
+        const LOOK_EVERY: Duration = Duration::from_millis(250);
         let failed = |source: io::Error| Error::io(format!("watch {}", self.path.display()), source);
         if self.is_empty()? {
             return Ok(());
         }
-        let events = self.open_file("cgroup.events", OFlags::RDONLY).map_err(failed)?;
+        let events = match self.open_file("cgroup.events", OFlags::RDONLY) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT)) => return Ok(()),
+            events => events.map_err(failed)?,
+        };
         let events = Watched::changes(events)?;
         loop {
             // The kernel reports changes since the last read of this very descriptor.
             let mut text = [0_u8; 256];
-            let length = rustix::io::pread(events.fd(), &mut text, 0).map_err(|errno| failed(errno.into()))?;
+            let length = match rustix::io::pread(events.fd(), &mut text, 0) {
+                // Removed, which only an empty one can be.
+                Err(rustix::io::Errno::NODEV) => return Ok(()),
+                length => length.map_err(|errno| failed(errno.into()))?,
+            };
             let seen = text.get(..length).unwrap_or_default();
             if seen.windows(11).all(|window| window != b"populated 1") {
                 return Ok(());
             }
-            events.changed().await.map_err(failed)?;
+            if let Ok(changed) = tokio::time::timeout(LOOK_EVERY, events.changed()).await {
+                changed.map_err(failed)?;
+            }
         }
     }
 
@@ -450,9 +523,21 @@ impl Group {
             return Err(Error::Refused(format!("{} still has processes in it", self.path.display())));
         }
         if let Some(siblings) = self.siblings.upgrade() {
-            let mut siblings = siblings.lock().unwrap_or_else(PoisonError::into_inner);
-            siblings.retain(|_, other| !std::ptr::eq(Arc::as_ptr(other), self));
+            lock(&siblings).groups.retain(|_, other| !std::ptr::eq(Arc::as_ptr(other), self));
         }
         Ok(())
+    }
+}
+
+/// The folder goes with the last value, unless a process is in it; then it goes with the nursery, or with
+/// the next start that wants its name.
+impl Drop for Group {
+    fn drop(&mut self) {
+        let mut folders = lock(&self.folders);
+        drop(std::fs::remove_dir(&self.path));
+        folders.held.remove(&self.path);
+        if let (true, Some(nursery)) = (folders.closed, self.path.parent()) {
+            drop(std::fs::remove_dir(nursery));
+        }
     }
 }

@@ -136,10 +136,11 @@ impl Launcher {
         };
         match &self.container {
             Container::Groups(root) => {
-                let group = root.group_for(&request.tree).map_err(failed)?;
-                let unenforced = group.set_limits(&request.limits).map_err(failed)?;
+                let starting = root.group_for(&request.tree).map_err(failed)?;
+                let unenforced = starting.group().set_limits(&request.limits).map_err(failed)?;
+                let run = group::Run::begin(Arc::clone(starting.group()), token);
                 let outer_mark = self.outer_mark.clone();
-                Ok(Nest::Group { run: group::Run::begin(group, token), outer_mark, unenforced })
+                Ok(Nest::Group { run, _starting: starting, outer_mark, unenforced })
             }
             Container::Walk { table, reason } => {
                 let mark = table.mark(&leftovers::mark_tail(&self.tag, &request.tree, token));
@@ -280,7 +281,7 @@ fn through_the_library(plan: &mut Plan, seat: &Seat, group: Option<&group::Group
 
 /// The place that a start is made into.
 enum Nest {
-    Group { run: group::Run, outer_mark: Option<Arc<str>>, unenforced: Vec<Unsupported> },
+    Group { run: group::Run, _starting: group::Starting, outer_mark: Option<Arc<str>>, unenforced: Vec<Unsupported> },
     Walk { table: Arc<walk::Table>, mark: Arc<str>, reason: String },
 }
 
