@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tutela_os::endpoint::{self, Found};
 use tutela_os::paths::Paths;
-use tutela_schema::api::{ErrorCode, ErrorReply};
+use tutela_schema::api::ErrorReply;
 
 /// The longest answer that is read whole: the status of 10,000 instances has about 8 MB.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -126,7 +126,8 @@ impl Client {
     pub async fn stream(&self, path: &str, mut each: impl FnMut(&[u8]) -> bool) -> Result<(), ClientError> {
         let mut response = self.send(Method::GET, path, Bytes::new()).await?;
         if response.status() != StatusCode::OK {
-            return self.read::<serde_json::Value>(response).await.map(drop);
+            // Whatever is said in place of a stream, it is not the stream.
+            return Err(self.refusal(response).await);
         }
         while let Some(frame) = response.body_mut().frame().await {
             let frame = frame.map_err(|error| self.failed(error.to_string()))?;
@@ -171,10 +172,21 @@ impl Client {
                 return Ok(answer);
             }
         }
-        match serde_json::from_slice::<ErrorReply>(&bytes) {
-            Ok(reply) if reply.error.code == ErrorCode::NotAllowed => Err(ClientError::Refused(Box::new(reply))),
-            Ok(reply) => Err(ClientError::Refused(Box::new(reply))),
-            Err(error) => Err(self.failed(format!("it answered {status} with something else: {error}"))),
+        Err(self.refusal_of(status, &bytes))
+    }
+
+    async fn refusal(&self, response: Response<Incoming>) -> ClientError {
+        let status = response.status();
+        match http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await {
+            Ok(body) => self.refusal_of(status, &body.to_bytes()),
+            Err(error) => self.failed(error.to_string()),
+        }
+    }
+
+    fn refusal_of(&self, status: StatusCode, bytes: &[u8]) -> ClientError {
+        match serde_json::from_slice::<ErrorReply>(bytes) {
+            Ok(reply) => ClientError::Refused(Box::new(reply)),
+            Err(error) => self.failed(format!("it answered {status} with something else: {error}")),
         }
     }
 

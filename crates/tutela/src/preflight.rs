@@ -9,7 +9,9 @@ use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use tutela_core::names::Name;
 use tutela_core::spec::{Command, GuardSpec, Launch, ProbeTarget, ServiceSpec, StartMode};
+use tutela_os::paths::Paths;
 use tutela_os::process::find_program;
 use tutela_os::{Os, accounts};
 use tutela_schema::spec::{Code, Diagnostic, Loaded};
@@ -22,17 +24,22 @@ const HEADER_BYTES: usize = 4096;
 pub enum Ports {
     /// Nothing of the spec runs yet.
     Free,
-    /// The services may run already.
+    /// The services may run already, and then they are what uses the ports.
     Ours,
+}
+
+impl Ports {
+    /// What to expect for the guard `name`: if it runs, its services do.
+    pub fn expected(paths: &Paths, name: &Name) -> Ports {
+        let runs = crate::client::running(paths).iter().any(|guard| guard.name == name.as_str());
+        if runs { Ports::Ours } else { Ports::Free }
+    }
 }
 
 /// Looks at everything that the spec names. `loaded` knows where each thing is written.
 pub fn check(spec: &GuardSpec, loaded: Option<&Loaded>, ports: Ports) -> Vec<Diagnostic> {
-    let mut checker = Checker { loaded, service: String::new(), out: Vec::new(), programs: BTreeMap::new() };
-    for service in spec.services.values() {
-        if service.start == StartMode::Disabled {
-            continue;
-        }
+    let mut checker = Checker::new(loaded);
+    for service in enabled(spec) {
         checker.service = service.name.to_string();
         checker.launch(service);
         checker.account(&service.launch);
@@ -59,6 +66,20 @@ pub fn check(spec: &GuardSpec, loaded: Option<&Loaded>, ports: Ports) -> Vec<Dia
     checker.out
 }
 
+/// Looks at the ports alone, which [`check`] leaves out for [`Ports::Ours`].
+pub fn ports(spec: &GuardSpec, loaded: Option<&Loaded>) -> Vec<Diagnostic> {
+    let mut checker = Checker::new(loaded);
+    for service in enabled(spec) {
+        checker.service = service.name.to_string();
+        checker.ports(service);
+    }
+    checker.out
+}
+
+fn enabled(spec: &GuardSpec) -> impl Iterator<Item = &ServiceSpec> {
+    spec.services.values().filter(|service| service.start != StartMode::Disabled)
+}
+
 struct Checker<'a> {
     loaded: Option<&'a Loaded>,
     service: String,
@@ -67,7 +88,11 @@ struct Checker<'a> {
     programs: BTreeMap<PathBuf, Option<(Code, String, String)>>,
 }
 
-impl Checker<'_> {
+impl<'a> Checker<'a> {
+    fn new(loaded: Option<&'a Loaded>) -> Self {
+        Checker { loaded, service: String::new(), out: Vec::new(), programs: BTreeMap::new() }
+    }
+
     fn error(&mut self, code: Code, keys: &[&str], message: String, help: impl Into<String>) {
         let origin = self.loaded.and_then(|loaded| loaded.origin_of(&self.service, keys));
         self.out.push(Diagnostic::error(code, origin, message).help(help));

@@ -8,7 +8,7 @@ use crate::hands::ledger::{Kept, Ledger};
 use crate::hands::probes::TlsContexts;
 use crate::hands::questions::QuestionDesk;
 use crate::hands::spawner::{Spawner, chain};
-use crate::preflight;
+use crate::preflight::{self, Ports};
 use std::collections::BTreeSet;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tutela_core::guard::Guard;
-use tutela_core::names::{InstanceId, Name};
+use tutela_core::names::{InstanceId, Name, RunId};
 use tutela_core::service::{Exit, History};
 use tutela_core::spec::GuardSpec;
 use tutela_logs::PumpHandle;
@@ -31,7 +31,7 @@ use tutela_os::signals::Signals;
 use tutela_os::{accounts, capabilities, clock, files, limits, memory, notify, usage};
 use tutela_schema::api::CapabilityStatus;
 use tutela_schema::saved::{SavedInstance, Wanted};
-use tutela_schema::spec::{Diagnostic, Severity, Sources};
+use tutela_schema::spec::{Diagnostic, Loaded, Severity, Sources};
 
 /// How long the pump may read on once everything is stopped.
 const PUMP_END: Duration = Duration::from_secs(5);
@@ -89,7 +89,7 @@ impl From<tutela_os::Error> for Failure {
 /// It did not come up; nothing was started.
 pub fn run(options: Options) -> Result<Outcome, Failure> {
     memory::bound_arenas();
-    let (spec, warnings, folder, words) = load(&options.what)?;
+    let Plan { spec, loaded, mut warnings, folder, words } = load(&options.what)?;
     let name = spec.name.to_string();
     let paths = &options.paths;
     let (state_dir, log_dir) = (paths.state_dir(&name), paths.log_dir(&name));
@@ -100,12 +100,15 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let conductor = runtime()?;
     let hands = runtime()?;
     let _inside = conductor.enter();
-    let listener = bind(&hands, paths, &name)?;
+    let listener = Arc::new(bind(&hands, paths, &name)?);
     let signals = Signals::open()?;
     let nursery_options =
         NurseryOptions { force_walk: options.force_walk, scope: paths.runtime_dir().display().to_string() };
     let nursery = Arc::new(Nursery::open(&name, &nursery_options)?);
     let mut troubles = end_leftovers(&nursery)?;
+    // Not before: until here they may have been in use by a guard of this name, or by what one left running.
+    warnings.extend(sorted_out(preflight::ports(&spec, loaded.as_ref())).map_err(Failure::Spec)?);
+    drop(loaded);
     let (ledger, kept) = Ledger::open(&state_dir).map_err(Failure::Failed)?;
     let ledger = Arc::new(ledger);
     troubles.extend(kept.troubles.iter().cloned());
@@ -173,11 +176,13 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         forward_signals: matches!(options.what, What::Program(_)) || std::process::id() == 1,
         end_when_done: notify::host_name() != "systemd",
     };
-    let stop_hands = serve(hands, listener, context)?;
+    let stop_hands = serve(hands, listener.clone(), context)?;
     let ended = conductor.block_on(conductor::run(parts));
     drop(stop_hands);
     let (outcome, console) = ended?;
     wind_down(&conductor, &pump, ledger, console);
+    // Last: the next guard of this name may come as soon as it is gone, and opens the ledger then.
+    drop(listener);
     Ok(outcome)
 }
 
@@ -190,58 +195,60 @@ fn runtime() -> Result<Runtime, Failure> {
         .map_err(|error| Failure::Failed(format!("failed to start an event loop: {error}")))
 }
 
-/// Reads and checks what is to be kept: the spec, its warnings, its folder, and what it is in words.
-fn load(what: &What) -> Result<(GuardSpec, Vec<Diagnostic>, PathBuf, String), Failure> {
+/// What is to be kept, checked but for its ports.
+struct Plan {
+    spec: GuardSpec,
+    /// Where everything is written; a single program is written nowhere.
+    loaded: Option<Loaded>,
+    warnings: Vec<Diagnostic>,
+    folder: PathBuf,
+    /// What it is, for people.
+    words: String,
+}
+
+fn load(what: &What) -> Result<Plan, Failure> {
     match what {
         What::File { path, profile } => {
-            let (spec, warnings, folder) = read_and_check(path, profile.clone()).map_err(Failure::Spec)?;
-            let shown = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            Ok((spec, warnings, folder, shown.display().to_string()))
+            let (loaded, warnings) = read_and_check(path, profile.clone(), |_| Ports::Ours).map_err(Failure::Spec)?;
+            let words = std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string();
+            let (spec, folder) = (loaded.spec.clone(), loaded.folder.clone());
+            Ok(Plan { spec, loaded: Some(loaded), warnings, folder, words })
         }
         What::Program(words) => {
-            let cwd = std::env::current_dir()
+            let folder = std::env::current_dir()
                 .map_err(|error| Failure::Failed(format!("failed to find the working folder: {error}")))?;
             let (env, _) = tutela_schema::spec::process_env();
-            let spec = tutela_schema::spec::run_spec(words.clone(), &cwd, &env, tutela_schema::spec::Os::here())
+            let spec = tutela_schema::spec::run_spec(words.clone(), &folder, &env, tutela_schema::spec::Os::here())
                 .map_err(|refused| Failure::Spec(refused.diagnostics))?;
-            let found = preflight::check(&spec, None, preflight::Ports::Free);
-            if found.iter().any(|it| it.severity == Severity::Error) {
-                return Err(Failure::Spec(found));
-            }
-            Ok((spec, found, cwd, words.join(" ")))
+            let warnings = sorted_out(preflight::check(&spec, None, Ports::Ours)).map_err(Failure::Spec)?;
+            Ok(Plan { spec, loaded: None, warnings, folder, words: words.join(" ") })
         }
     }
 }
 
-/// Reads a spec and looks whether this computer has what it needs.
+/// Findings, as an error when one of them is.
+fn sorted_out(found: Vec<Diagnostic>) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
+    if found.iter().any(|it| it.severity == Severity::Error) { Err(found) } else { Ok(found) }
+}
+
+/// Reads a spec and looks whether this computer has what it needs. Whether that goes for its ports is asked
+/// of `ports`, with the guard's name. Answers with what was read and all warnings.
 ///
 /// # Errors
 /// Everything that is wrong with it.
 pub fn read_and_check(
     path: &std::path::Path,
     profile: Option<String>,
-) -> Result<(GuardSpec, Vec<Diagnostic>, PathBuf), Vec<Diagnostic>> {
-    checked(path, profile, preflight::Ports::Free)
-}
-
-fn checked(
-    path: &std::path::Path,
-    profile: Option<String>,
-    ports: preflight::Ports,
-) -> Result<(GuardSpec, Vec<Diagnostic>, PathBuf), Vec<Diagnostic>> {
+    ports: impl FnOnce(&Name) -> Ports,
+) -> Result<(Loaded, Vec<Diagnostic>), Vec<Diagnostic>> {
     let sources = Sources::of_process(path, profile).map_err(|error| {
         let message = format!("the working folder is gone: {error}");
         vec![Diagnostic::error(tutela_schema::spec::Code::FileUnreadable, None, message)]
     })?;
     let loaded = tutela_schema::spec::read(&sources).map_err(|refused| refused.diagnostics)?;
-    let mut found = preflight::check(&loaded.spec, Some(&loaded), ports);
-    if found.iter().any(|it| it.severity == Severity::Error) {
-        found.extend(loaded.warnings);
-        return Err(found);
-    }
-    let mut warnings = loaded.warnings;
-    warnings.extend(found);
-    Ok((loaded.spec, warnings, loaded.folder))
+    let mut found = loaded.warnings.clone();
+    found.extend(preflight::check(&loaded.spec, Some(&loaded), ports(&loaded.spec.name)));
+    Ok((loaded, sorted_out(found)?))
 }
 
 fn bind(hands: &Runtime, paths: &Paths, name: &str) -> Result<Listener, Failure> {
@@ -332,7 +339,7 @@ fn reloader(what: &What) -> Option<Box<Reload>> {
     let (path, profile) = (std::path::absolute(path).unwrap_or_else(|_| path.clone()), profile.clone());
     Some(Box::new(move || {
         // Ports of services that run are in use by them, so a reload does not look at ports.
-        checked(&path, profile.clone(), preflight::Ports::Ours).map(|(spec, warnings, _)| (spec, warnings))
+        read_and_check(&path, profile.clone(), |_| Ports::Ours).map(|(loaded, warnings)| (loaded.spec, warnings))
     }))
 }
 
@@ -348,17 +355,12 @@ fn hup_reload(hands: &Runtime, context: &Arc<Context>) -> Box<dyn Fn() + Send> {
 }
 
 /// Serves on a thread of its own until the answer is dropped.
-fn serve(hands: Runtime, listener: Listener, context: Arc<Context>) -> Result<oneshot::Sender<()>, Failure> {
+fn serve(hands: Runtime, listener: Arc<Listener>, context: Arc<Context>) -> Result<oneshot::Sender<()>, Failure> {
     let (stop, stopped) = oneshot::channel::<()>();
     std::thread::Builder::new()
         .name("hands".into())
         .spawn(move || {
-            hands.block_on(async move {
-                tokio::select! {
-                    () = api::serve(listener, context) => {}
-                    _ = stopped => {}
-                }
-            });
+            hands.block_on(api::serve(&listener, context, stopped));
             hands.shutdown_timeout(Duration::from_millis(200));
         })
         .map_err(|error| Failure::Failed(format!("failed to start the hands' thread: {error}")))?;
@@ -400,7 +402,9 @@ fn restored(spec: GuardSpec, kept: &Kept) -> (Guard, BTreeSet<InstanceId>) {
         let Ok(service) = Name::new(&saved.service) else { continue };
         let id = InstanceId { service, index: saved.instance };
         let (history, last_exit) = history_of(saved);
-        guard.restore(&id, history, last_exit);
+        // The start after the last end that was written down may have been made and not been written.
+        let run = RunId(saved.run + u64::from(!kept.ended_in_order));
+        guard.restore(&id, run, history, last_exit);
         if saved.wanted == Some(Wanted::Down) && !kept.ended_in_order {
             kept_down.insert(id);
         }

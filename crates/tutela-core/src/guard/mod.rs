@@ -240,9 +240,9 @@ impl Guard {
 
     /// Takes back what an earlier guard knew of an instance. To be called before [`Guard::begin`]. An
     /// instance that is not in the spec any more is ignored.
-    pub fn restore(&mut self, id: &InstanceId, history: History, last_exit: Option<(Exit, Moment)>) {
+    pub fn restore(&mut self, id: &InstanceId, run: RunId, history: History, last_exit: Option<(Exit, Moment)>) {
         if let Some(slot) = self.key(id).and_then(|key| self.slots.get_mut(&key)) {
-            slot.service.restore(history, last_exit);
+            slot.service.restore(run, history, last_exit);
         }
     }
 

@@ -136,7 +136,8 @@ impl Service {
     }
 
     /// Takes back what an earlier guard knew. To be called before anything else.
-    pub fn restore(&mut self, history: History, last_exit: Option<(Exit, Moment)>) {
+    pub fn restore(&mut self, run: RunId, history: History, last_exit: Option<(Exit, Moment)>) {
+        self.run = run;
         self.history = history;
         self.last_exit = last_exit;
     }

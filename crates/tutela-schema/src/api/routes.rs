@@ -248,12 +248,20 @@ pub const ROUTES: &[Route] = &[
         "/metrics",
         "Figures for Prometheus",
         None,
-        &[Response {
-            status: 200,
-            description: "the figures",
-            content_type: "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            schema: None,
-        }]
+        &[
+            Response {
+                status: 200,
+                description: "the figures",
+                content_type: "text/plain; version=0.0.4; charset=utf-8",
+                schema: None,
+            },
+            Response {
+                status: 200,
+                description: "the figures, for those whose Accept header names this type",
+                content_type: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                schema: None,
+            },
+        ]
     ),
 ];
 

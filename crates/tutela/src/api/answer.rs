@@ -59,14 +59,6 @@ impl Pieces {
         self.0.send(piece.into()).await.map_err(|_| ())
     }
 
-    /// The same from a thread that may wait.
-    ///
-    /// # Errors
-    /// The client is gone.
-    pub fn send_blocking(&self, piece: impl Into<Bytes>) -> Result<(), ()> {
-        self.0.blocking_send(piece.into()).map_err(|_| ())
-    }
-
     /// Waits until the client is gone.
     pub async fn closed(&self) {
         self.0.closed().await;

@@ -14,7 +14,7 @@ use tutela_schema::events::EventRecord;
 use tutela_schema::wall::WallTime;
 
 /// How often a quiet stream says that it lives, so that proxies and clients do not give it up.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub(super) async fn events(context: &Arc<Context>, query: &str, headers: &HeaderMap) -> Result<Answer, ErrorReply> {
     let query: EventQuery = query_of(query)?;

@@ -1,7 +1,7 @@
 //! `/v1/logs/{service}`: output from the files, one JSON record a line.
 
-use super::answer::{Answer, stream};
-use super::events::since_of;
+use super::answer::{Answer, Pieces, stream};
+use super::events::{KEEP_ALIVE, since_of};
 use super::serve::{Context, ask, query_of, target_of};
 use crate::conductor::Request as Ask;
 use crate::logs_view::{places_of, record_of};
@@ -46,40 +46,84 @@ pub(super) async fn logs(context: &Arc<Context>, service: &str, query: &str) -> 
     };
     let (pieces, answer) = stream("application/x-ndjson");
     let (follow, places) = (query.follow, places_of(&dir, &instances));
-    let mut reader = LogReader::open(&places, wanted)
+    let reader = LogReader::open(&places, wanted)
         .map_err(|error| ErrorReply::new(ErrorCode::Failed, format!("failed to read the logs: {error}"), None))?;
-    // Reading files blocks, so it has a thread; it ends with the client or the last line.
-    tokio::task::spawn_blocking(move || {
-        let mut piece = Vec::with_capacity(PIECE_BYTES);
-        loop {
-            let next = if follow { reader.next_now() } else { reader.next().transpose() };
-            match next {
-                Ok(Some(entry)) => {
-                    // Strings and numbers only: there is no value that JSON cannot hold.
-                    piece.extend_from_slice(&serde_json::to_vec(&record_of(&entry)).unwrap_or_default());
-                    piece.push(b'\n');
-                    if piece.len() >= PIECE_BYTES && pieces.send_blocking(std::mem::take(&mut piece)).is_err() {
+    tokio::spawn(send(reader, pieces, follow));
+    Ok(answer)
+}
+
+/// Sends what the reader has, and, to who follows, what comes. Reading files blocks, so each portion is read
+/// on a thread for that; none is held while the client is slow or nothing comes, because a guard of a hundred
+/// services may be followed in all of them and has fewer threads.
+async fn send(mut reader: LogReader, pieces: Pieces, follow: bool) {
+    let mut told = tokio::time::Instant::now();
+    loop {
+        let Ok((back, portion)) = tokio::task::spawn_blocking(move || {
+            let portion = read(&mut reader, follow);
+            (reader, portion)
+        })
+        .await
+        else {
+            return;
+        };
+        reader = back;
+        if !portion.lines.is_empty() {
+            told = tokio::time::Instant::now();
+            if pieces.send(portion.lines).await.is_err() {
+                return;
+            }
+        }
+        match portion.then {
+            Then::More => {}
+            Then::End => return,
+            Then::Wait => {
+                tokio::select! {
+                    () = pieces.closed() => return,
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                }
+                // An empty line is no record; it shows that the stream lives.
+                if told.elapsed() >= KEEP_ALIVE {
+                    told = tokio::time::Instant::now();
+                    if pieces.send("\n").await.is_err() {
                         return;
                     }
-                }
-                Ok(None) if follow => {
-                    // An empty line is no record; it finds out whether the client is still there.
-                    if piece.is_empty() {
-                        piece.push(b'\n');
-                    }
-                    if pieces.send_blocking(std::mem::take(&mut piece)).is_err() {
-                        return;
-                    }
-                    std::thread::sleep(LOOK_EVERY);
-                }
-                Ok(None) | Err(_) => {
-                    let _ = pieces.send_blocking(piece);
-                    return;
                 }
             }
         }
-    });
-    Ok(answer)
+    }
+}
+
+/// What was read at once.
+struct Portion {
+    lines: Vec<u8>,
+    then: Then,
+}
+
+/// What is to be done once a portion is sent.
+enum Then {
+    More,
+    Wait,
+    End,
+}
+
+fn read(reader: &mut LogReader, follow: bool) -> Portion {
+    let mut lines = Vec::new();
+    let then = loop {
+        let next = if follow { reader.next_now() } else { reader.next().transpose() };
+        match next {
+            Ok(Some(entry)) => {
+                // Strings and numbers only: there is no value that JSON cannot hold.
+                lines.extend_from_slice(&serde_json::to_vec(&record_of(&entry)).unwrap_or_default());
+                lines.push(b'\n');
+                if lines.len() >= PIECE_BYTES {
+                    break Then::More;
+                }
+            }
+            Ok(None) if follow => break Then::Wait,
+            Ok(None) | Err(_) => break Then::End,
+        }
+    };
+    Portion { lines, then }
 }
 
 /// The same time in the words of the log files.

@@ -1,16 +1,19 @@
-//! `/metrics`: figures for Prometheus, in OpenMetrics text.
+//! `/metrics`: figures for Prometheus, in OpenMetrics text for those who ask for it, and in the older text
+//! format for everybody else.
 //!
 //! Made anew for each request from one status; nothing is kept between two. The names are documented in
 //! `docs/reference/metrics.md`.
 
 use super::answer::Answer;
 use super::serve::{Context, ended, status_of, text};
+use hyper::{HeaderMap, header};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text::encode};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Registry, Unit};
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use tutela_core::guard::Target;
 use tutela_schema::api::{ErrorReply, GuardStatus, Health, InstanceStatus, State, Verdict};
@@ -25,7 +28,10 @@ struct Snapshot {
     commits_failed: u64,
 }
 
-pub(super) async fn metrics(context: &Context) -> Result<Answer, ErrorReply> {
+/// What a scraper that reads OpenMetrics has in its `Accept` header.
+const OPEN_METRICS: &str = "application/openmetrics-text";
+
+pub(super) async fn metrics(context: &Context, headers: &HeaderMap) -> Result<Answer, ErrorReply> {
     let status = status_of(context, Target::All, true).await?.status;
     let figures = context.ledger.figures();
     let snapshot = Snapshot {
@@ -39,7 +45,35 @@ pub(super) async fn metrics(context: &Context) -> Result<Answer, ErrorReply> {
     registry.register_collector(Box::new(snapshot));
     let mut body = String::new();
     encode(&mut body, &registry).map_err(|_| ended())?;
-    Ok(text("application/openmetrics-text; version=1.0.0; charset=utf-8", body))
+    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    if accepts.into_iter().any(|accept| accept.contains(OPEN_METRICS)) {
+        return Ok(text("application/openmetrics-text; version=1.0.0; charset=utf-8", body));
+    }
+    Ok(text("text/plain; version=0.0.4; charset=utf-8", plain(&body)))
+}
+
+/// The same figures in the older text format: there a counter is described under the name that its samples
+/// have, a unit is not told apart from the name, and nothing marks the end.
+fn plain(open: &str) -> String {
+    let counters: HashSet<&str> =
+        open.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
+    let mut out = String::with_capacity(open.len());
+    for line in open.lines() {
+        let (keyword, rest) = match line.strip_prefix("# ").and_then(|line| line.split_once(' ')) {
+            Some((keyword @ ("HELP" | "TYPE"), rest)) => (keyword, rest),
+            Some(("UNIT", _)) => continue,
+            _ if line == "# EOF" => continue,
+            _ => {
+                out.push_str(line);
+                out.push('\n');
+                continue;
+            }
+        };
+        let (name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        let suffix = if counters.contains(name) { "_total" } else { "" };
+        out.push_str(&format!("# {keyword} {name}{suffix} {rest}\n"));
+    }
+    out
 }
 
 type Labels<'a> = Vec<(&'static str, &'a str)>;
@@ -202,4 +236,20 @@ fn family(
         metric(*value).encode(family.encode_family(labels)?)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_format_describes_a_counter_under_the_name_of_its_samples() {
+        let open = "# HELP a_seconds Time.\n# TYPE a_seconds counter\n# UNIT a_seconds seconds\na_seconds_total{g=\"# EOF\"} 1.5\n\
+                    # HELP b Things of b.\n# TYPE b gauge\nb{g=\"x\"} 2\n# EOF\n";
+        assert_eq!(
+            plain(open),
+            "# HELP a_seconds_total Time.\n# TYPE a_seconds_total counter\na_seconds_total{g=\"# EOF\"} 1.5\n\
+             # HELP b Things of b.\n# TYPE b gauge\nb{g=\"x\"} 2\n"
+        );
+    }
 }

@@ -15,7 +15,7 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tutela_core::guard::{Command, Target};
 use tutela_core::names::{InstanceId, Name};
 use tutela_core::spec::GuardSpec;
@@ -28,6 +28,10 @@ use tutela_schema::spec::Diagnostic;
 /// Connections at a time. A fleet agent, a scraper and some operators are a dozen; a thousand idle ones are
 /// somebody's mistake that must hurt nobody. Above this, new ones are closed at once.
 const CONNECTIONS_MAX: usize = 2048;
+
+/// Of those, connections of accounts that may not control the guard. They are let in only to be told so; a
+/// stranger that holds all of these keeps out other strangers, never the guard's own account.
+const STRANGERS_MAX: usize = 16;
 
 /// The time for the head of a request, which is also how long a connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -43,6 +47,10 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// How long the accept loop rests when the OS has no more descriptors to give.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// How long answers may still be on their way when the guard ends. What is under way then is the answer to
+/// the shutdown itself, which is there already; a stream that somebody follows is cut off.
+const LAST_ANSWERS: Duration = Duration::from_millis(250);
 
 /// What a reload by the API reads.
 pub type Reload = dyn Fn() -> Result<(GuardSpec, Vec<Diagnostic>), Vec<Diagnostic>> + Send + Sync;
@@ -69,11 +77,17 @@ pub struct Context {
     pub description: String,
 }
 
-/// Serves until the runtime ends.
-pub async fn serve(listener: Listener, context: Arc<Context>) {
+/// Serves until `stopped`, and then until the answers that are on their way have been sent.
+pub async fn serve(listener: &Listener, context: Arc<Context>, mut stopped: oneshot::Receiver<()>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
+    let (end, ending) = watch::channel(());
     loop {
-        let (stream, peer) = match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = &mut stopped => break,
+        };
+        let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Mostly no descriptors left; those that are in use come back.
@@ -82,19 +96,24 @@ pub async fn serve(listener: Listener, context: Arc<Context>) {
                 continue;
             }
         };
+        let room = if peer.may_control() { &room } else { &strangers };
         let Ok(place) = room.clone().try_acquire_owned() else {
             drop(stream);
             continue;
         };
-        let context = context.clone();
+        let (context, ending) = (context.clone(), ending.clone());
         tokio::spawn(async move {
-            connection(stream, peer, context).await;
+            connection(stream, peer, context, ending).await;
             drop(place);
         });
     }
+    drop(ending);
+    // Every connection may have gone already.
+    let _ = end.send(());
+    let _ = tokio::time::timeout(LAST_ANSWERS, end.closed()).await;
 }
 
-async fn connection(stream: Stream, peer: Peer, context: Arc<Context>) {
+async fn connection(stream: Stream, peer: Peer, context: Arc<Context>, mut ending: watch::Receiver<()>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let context = context.clone();
         async move {
@@ -103,13 +122,18 @@ async fn connection(stream: Stream, peer: Peer, context: Arc<Context>) {
             Ok::<_, Infallible>(if head { answer.map(|_| http_body_util::Empty::new().boxed_unsync()) } else { answer })
         }
     });
-    // How a connection ends is the client's business: a broken one has nobody to be told.
-    let _ = http1::Builder::new()
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    // How a connection ends is the client's business: a broken one has nobody to be told.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = ending.changed() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
 }
 
 async fn respond(request: Request<Incoming>, peer: Peer, context: &Arc<Context>) -> Answer {
@@ -126,13 +150,14 @@ async fn respond(request: Request<Incoming>, peer: Peer, context: &Arc<Context>)
         Err(none) => return refusal(&none.reply(parts.method.as_str(), path)),
     };
     let query = parts.uri.query().unwrap_or_default();
-    let by = who_asks(&peer);
+    // Asked only for what is written down: the answer may come from a directory service.
+    let by = || who_asks(&peer);
     let outcome = match (found.route.id, found.service.as_deref()) {
         (RouteId::Status, _) => status(context, query).await,
         (RouteId::Service, service) => service_status(context, service).await,
-        (RouteId::ServiceCommand(verb), service) => command(context, verb, service, query, body, by).await,
-        (RouteId::GuardCommand(Verb::Reload), _) => reload(context, query, body, by).await,
-        (RouteId::GuardCommand(verb), _) => command(context, verb, None, query, body, by).await,
+        (RouteId::ServiceCommand(verb), service) => command(context, verb, service, query, body, by()).await,
+        (RouteId::GuardCommand(Verb::Reload), _) => reload(context, query, body, by()).await,
+        (RouteId::GuardCommand(verb), _) => command(context, verb, None, query, body, by()).await,
         (RouteId::Logs, service) => logs::logs(context, service.unwrap_or_default(), query).await,
         (RouteId::Events, _) => events::events(context, query, &parts.headers).await,
         (RouteId::Info, _) => info(context).await,
@@ -140,7 +165,7 @@ async fn respond(request: Request<Incoming>, peer: Peer, context: &Arc<Context>)
         (RouteId::Health, _) => health::health(context).await,
         (RouteId::Live, _) => health::live(context).await,
         (RouteId::Ready, _) => health::ready(context).await,
-        (RouteId::Metrics, _) => metrics::metrics(context).await,
+        (RouteId::Metrics, _) => metrics::metrics(context, &parts.headers).await,
     };
     outcome.unwrap_or_else(|reply| refusal(&reply))
 }

@@ -4,10 +4,11 @@ use super::words::CheckWords;
 use super::{Code, DONE, FAILED, WRONG, report};
 use crate::preflight::{self, Ports};
 use tutela_core::order;
+use tutela_os::paths::Paths;
 use tutela_schema::api::DiagnosticBody;
 use tutela_schema::spec::{Diagnostic, Loaded, Severity, Sources};
 
-pub fn check(words: &CheckWords) -> Code {
+pub fn check(words: &CheckWords, paths: &Paths) -> Code {
     let sources = match Sources::of_process(&words.spec, words.profile.clone()) {
         Ok(sources) => sources,
         Err(error) => {
@@ -23,7 +24,8 @@ pub fn check(words: &CheckWords) -> Code {
         Err(refused) => (None, refused.diagnostics),
     };
     if let (Some(loaded), false) = (&loaded, words.offline) {
-        found.extend(preflight::check(&loaded.spec, Some(loaded), Ports::Free));
+        let ports = Ports::expected(paths, &loaded.spec.name);
+        found.extend(preflight::check(&loaded.spec, Some(loaded), ports));
     }
     let wrong = found.iter().any(|it| it.severity == Severity::Error);
     let read = if words.json { print_json(&found) } else { true };

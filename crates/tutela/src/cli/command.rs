@@ -2,12 +2,20 @@
 
 use super::words::{StopWords, TargetWords};
 use super::{Code, DONE, FAILED, UNKNOWN, WRONG, block_on, report};
-use crate::client::Client;
+use crate::client::{Client, running};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::time::Duration;
 use tutela_core::names::Name;
+use tutela_os::endpoint::Found;
 use tutela_os::paths::Paths;
 use tutela_schema::api::{CommandReply, CommandRequest, Outcome, ReloadReply, Route, RouteId, Verb};
+
+/// How long a guard may take to end once everything is stopped: its logs and its ledger have 5 s and 1 s.
+const GONE_LIMIT: Duration = Duration::from_secs(15);
+
+/// How often that is looked at.
+const GONE_LOOK: Duration = Duration::from_millis(5);
 
 /// A guard and perhaps one of its services.
 pub struct Target {
@@ -62,7 +70,24 @@ pub fn stop(words: &StopWords, paths: &Paths) -> Code {
         report::error("refused: --shutdown ends a guard, not a service", Some("leave the service out"));
         return WRONG;
     }
-    command(if words.shutdown { Verb::Shutdown } else { Verb::Stop }, &words.common, paths)
+    if !words.shutdown {
+        return command(Verb::Stop, &words.common, paths);
+    }
+    let who = running(paths).into_iter().find(|found| found.name == words.common.target);
+    let code = command(Verb::Shutdown, &words.common, paths);
+    if let (DONE, false, Some(who)) = (code, words.common.no_wait, who) {
+        wait_until_gone(&who, paths);
+    }
+    code
+}
+
+/// The guard answers while it still has its ledger to close. Whoever starts the next one right after this
+/// command must not be refused because of this one.
+fn wait_until_gone(guard: &Found, paths: &Paths) {
+    let until = std::time::Instant::now() + GONE_LIMIT;
+    while running(paths).contains(guard) && std::time::Instant::now() < until {
+        std::thread::sleep(GONE_LOOK);
+    }
 }
 
 pub fn reload(words: &TargetWords, paths: &Paths) -> Code {

@@ -3,7 +3,9 @@
 use super::words::DoctorWords;
 use super::{Code, DONE, FAILED, WRONG, report};
 use crate::client::running;
+use crate::preflight::Ports;
 use serde_json::json;
+use tutela_core::names::Name;
 use tutela_os::paths::Paths;
 use tutela_os::{capabilities, usage};
 use tutela_schema::api::DiagnosticBody;
@@ -13,10 +15,11 @@ pub fn doctor(words: &DoctorWords, paths: &Paths) -> Code {
     let report = capabilities::report(None);
     let found = match &words.spec {
         None => Vec::new(),
-        Some(path) => match crate::run::read_and_check(path, words.profile.clone()) {
-            Ok((_, warnings, _)) => warnings,
-            Err(found) => found,
-        },
+        Some(path) => {
+            let ports = |name: &Name| Ports::expected(paths, name);
+            crate::run::read_and_check(path, words.profile.clone(), ports)
+                .map_or_else(|found| found, |(_, found)| found)
+        }
     };
     let wrong = found.iter().any(|it| it.severity == Severity::Error);
     if words.json {

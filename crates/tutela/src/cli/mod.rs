@@ -49,7 +49,7 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command, paths: &Paths) -> Code {
     match command {
         Command::Run(words) => run::run(words, paths),
-        Command::Check(words) => check::check(&words),
+        Command::Check(words) => check::check(&words, paths),
         Command::Start(words) => command::command(tutela_schema::api::Verb::Start, &words, paths),
         Command::Stop(words) => command::stop(&words, paths),
         Command::Restart(words) => command::command(tutela_schema::api::Verb::Restart, &words, paths),

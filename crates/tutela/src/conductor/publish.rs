@@ -49,6 +49,7 @@ pub(super) struct Shadow {
     restarts: u64,
     in_a_row: u32,
     cooldown_until: Option<Moment>,
+    half_open: bool,
     last_exit: Option<Moment>,
     kept_down: bool,
 }
@@ -343,6 +344,7 @@ fn shadow_of(service: &Service) -> Shadow {
         restarts: history.restarts,
         in_a_row: history.in_a_row,
         cooldown_until: history.cooldown_until,
+        half_open: history.half_open,
         last_exit: service.last_exit().map(|(_, at)| *at),
         kept_down: asked_down,
     }
@@ -355,7 +357,10 @@ fn saved_of(dial: &Dial, id: &InstanceId, service: &Service, kept_down: bool) ->
     saved.run = service.run().0;
     saved.window = history.recent.iter().map(|at| dial.wall(*at)).collect();
     saved.failures = history.in_a_row;
-    saved.cooldown_until = history.cooldown_until.map(|at| dial.wall(at));
+    // A guard that ends during the single try leaves a cool-down that has run out, so the next one's first
+    // start is that single try.
+    let half_open = history.half_open.then_some(dial.now);
+    saved.cooldown_until = history.cooldown_until.or(half_open).map(|at| dial.wall(at));
     saved.wanted = kept_down.then_some(Wanted::Down);
     saved.last_exit = service.last_exit().map(|(exit, at)| {
         let (code, signal) = code_and_signal(exit);

@@ -39,7 +39,7 @@ pub struct Identity {
 /// One pair of clock readings, by which moments become times of day.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Dial {
-    now: Moment,
+    pub now: Moment,
     wall: WallTime,
 }
 

@@ -228,13 +228,14 @@ fn a_chain_of_a_thousand_starts_and_stops_in_order() {
 fn what_an_earlier_guard_knew_comes_back_and_what_is_not_in_the_spec_is_ignored() {
     let mut s = Scenario::of(spec("api:"));
     let history = History { restarts: 5, cooldown_until: Some(s.now + secs(60)), ..History::default() };
-    s.guard.restore(&id("api"), history.clone(), None);
-    s.guard.restore(&id("gone"), history, None);
+    s.guard.restore(&id("api"), RunId(6), history.clone(), None);
+    s.guard.restore(&id("gone"), RunId(1), history, None);
     s.begin();
     s.does("");
     s.is("api", StateName::Cooldown);
     s.advance(secs(60));
     s.does("spawn api");
+    assert_eq!(s.guard.instance(s.guard.key(&id("api")).expect("there")).expect("there").1.run(), RunId(7));
 }
 
 #[test]

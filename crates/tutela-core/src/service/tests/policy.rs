@@ -357,7 +357,7 @@ fn the_end_of_the_guard_forgives_nothing() {
 fn restored(now: Moment, history: History) -> Scenario {
     let mut s = Scenario::of(looping());
     s.now = now;
-    s.service.restore(history, Some((Exit::Code(1), now)));
+    s.service.restore(RunId(0), history, Some((Exit::Code(1), now)));
     s.start_by_guard();
     s
 }
