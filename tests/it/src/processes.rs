@@ -1,0 +1,120 @@
+//! Processes as the kernel shows them: who lives, who is whose, who uses what; and signals.
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Sends a signal, named without `SIG`. Whoever has ended needs none.
+///
+/// # Panics
+/// There is no such signal, or no such process could ever be.
+pub fn kill(pid: u32, signal: &str) {
+    let signal = match signal {
+        "TERM" => Signal::TERM,
+        "INT" => Signal::INT,
+        "QUIT" => Signal::QUIT,
+        "KILL" => Signal::KILL,
+        "STOP" => Signal::STOP,
+        "CONT" => Signal::CONT,
+        "HUP" => Signal::HUP,
+        "USR1" => Signal::USR1,
+        "USR2" => Signal::USR2,
+        "SEGV" => Signal::SEGV,
+        other => panic!("no signal {other}"),
+    };
+    let _ = kill_process(as_pid(pid), signal);
+}
+
+fn as_pid(pid: u32) -> Pid {
+    Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
+}
+
+/// A process that is watched for its end.
+#[derive(Debug)]
+pub struct Watched(OwnedFd);
+
+impl Watched {
+    /// Watches a process.
+    ///
+    /// # Panics
+    /// There is none of this number.
+    pub fn open(pid: u32) -> Watched {
+        Watched(pidfd_open(as_pid(pid), PidfdFlags::empty()).unwrap())
+    }
+
+    /// Waits until the kernel says that it has ended; when that was.
+    ///
+    /// # Panics
+    /// It did not within `bound`.
+    pub fn ended(&self, bound: Duration) -> Instant {
+        let until = Instant::now() + bound;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let timeout = Timespec { tv_sec: left.as_secs().try_into().unwrap(), tv_nsec: left.subsec_nanos().into() };
+            let mut watched = [PollFd::new(&self.0, PollFlags::IN)];
+            match poll(&mut watched, Some(&timeout)) {
+                Ok(0) => panic!("the process did not end within {bound:?}"),
+                Ok(_) => return Instant::now(),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => panic!("poll: {error}"),
+            }
+        }
+    }
+}
+
+/// Whether a process is there and has not ended.
+pub fn lives(pid: u32) -> bool {
+    state(pid).is_some_and(|state| state != 'Z' && state != 'X')
+}
+
+/// The letter by which the kernel names a process's state: `R`, `S`, `T`, `Z`, …; `None`: there is none.
+pub fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// A field of `/proc/PID/status`.
+pub fn status_field(pid: u32, field: &str) -> Option<String> {
+    field_of(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?, field)
+}
+
+/// A field of a text like `/proc/PID/status`.
+pub fn field_of(status: &str, field: &str) -> Option<String> {
+    status.lines().find_map(|line| Some(line.strip_prefix(field)?.strip_prefix(':')?.trim().to_owned()))
+}
+
+/// Memory that a process has in use, in bytes.
+pub fn memory(pid: u32) -> u64 {
+    let text = status_field(pid, "VmRSS").unwrap_or_default();
+    text.split_ascii_whitespace().next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+/// Living processes that a guard of this name started, by their environment.
+pub fn of_guard(name: &str) -> Vec<u32> {
+    let wanted = format!("TUTELA_GUARD={name}");
+    all().into_iter().filter(|pid| has_variable(*pid, wanted.as_bytes()) && lives(*pid)).collect()
+}
+
+/// Every process number.
+pub fn all() -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").unwrap();
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn has_variable(pid: u32, wanted: &[u8]) -> bool {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|variable| variable == wanted)
+}
+
+/// Sets a file's mode.
+pub fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// A port that nobody listens on at this moment.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
