@@ -4,11 +4,12 @@
 //! So the text of a spec that goes into a program's start is kept as a template until then.
 
 use std::fmt;
+use std::sync::Arc;
 
-/// Text in which the instance's number may stand any number of times.
+/// Text in which the instance's number may stand any number of times. Clones share it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Template {
-    pieces: Vec<Piece>,
+    pieces: Arc<[Piece]>,
 }
 
 /// A part of a [`Template`].
@@ -23,18 +24,18 @@ pub enum Piece {
 impl Template {
     /// A template without a hole.
     pub fn fixed(text: impl Into<String>) -> Self {
-        Template { pieces: vec![Piece::Text(text.into())] }
+        Template { pieces: Arc::new([Piece::Text(text.into())]) }
     }
 
     /// A template of these pieces.
     pub fn from_pieces(pieces: Vec<Piece>) -> Self {
-        Template { pieces }
+        Template { pieces: pieces.into() }
     }
 
     /// The text for instance `index`.
     pub fn render(&self, index: u16) -> String {
         let mut out = String::new();
-        for piece in &self.pieces {
+        for piece in &*self.pieces {
             match piece {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Instance => out.push_str(&index.to_string()),
@@ -63,7 +64,7 @@ impl From<&str> for Template {
 /// As it is written in a spec: `worker-${instance}`.
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for piece in &self.pieces {
+        for piece in &*self.pieces {
             match piece {
                 Piece::Text(text) => f.write_str(text)?,
                 Piece::Instance => f.write_str("${instance}")?,

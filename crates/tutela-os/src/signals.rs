@@ -30,3 +30,16 @@ impl Signals {
         self.0.next().await
     }
 }
+
+/// While it lives, threads that the current one starts are never interrupted by ended children or by the
+/// guard's signals: the thread that waits for them is woken at once, instead of by way of another one.
+/// Dropping it gives the current thread its own readiness back; threads that were started keep theirs.
+///
+/// It changes how soon something is heard, not whether, so where an OS has no signals there is nothing to do.
+#[derive(Debug)]
+pub struct Calm(#[allow(dead_code, reason = "what matters is its drop")] platform::signals::Calm);
+
+/// Begins a [`Calm`].
+pub fn calm() -> Calm {
+    Calm(platform::signals::Calm::begin())
+}

@@ -77,7 +77,7 @@ pub fn ports(spec: &GuardSpec, loaded: Option<&Loaded>) -> Vec<Diagnostic> {
 }
 
 fn enabled(spec: &GuardSpec) -> impl Iterator<Item = &ServiceSpec> {
-    spec.services.values().filter(|service| service.start != StartMode::Disabled)
+    spec.services.values().map(AsRef::as_ref).filter(|service| service.start != StartMode::Disabled)
 }
 
 struct Checker<'a> {
@@ -219,7 +219,13 @@ impl<'a> Checker<'a> {
                     if error.kind() == std::io::ErrorKind::AddrInUse {
                         let message =
                             format!("the port {} that its {key} probe asks at is in use already", address.port());
-                        self.error(Code::PortInUse, &[key, kind], message, "stop what uses it, or take another port");
+                        if is_told(service, index, address.port()) {
+                            let help = "stop what uses it, or take another port";
+                            self.error(Code::PortInUse, &[key, kind], message, help);
+                        } else {
+                            let help = "nothing, if the probe is to ask somebody else than this service";
+                            self.warning(Code::PortInUse, &[key, kind], message, help);
+                        }
                     } else {
                         let message = format!("whether port {} is free cannot be found out: {error}", address.port());
                         self.warning(Code::Suspicious, &[key, kind], message, "nothing, if the program may use it");
@@ -228,6 +234,19 @@ impl<'a> Checker<'a> {
             }
         }
     }
+}
+
+/// Whether a service is told the port, in its command or its environment: then it is its own, and a start on a
+/// port that somebody else has must fail. A probe may also ask a port that the service says nothing of.
+fn is_told(service: &ServiceSpec, index: u16, port: u16) -> bool {
+    let port = port.to_string();
+    let names = |text: &str| text.split(|c: char| !c.is_ascii_digit()).any(|number| number == port);
+    let launch = &service.launch;
+    launch.command.render(index).iter().any(|word| names(word))
+        || launch
+            .env
+            .iter()
+            .any(|(name, value)| name.to_ascii_uppercase().contains("PORT") && names(&value.render(index)))
 }
 
 fn local_address(target: &ProbeTarget, index: u16) -> Option<(String, &'static str)> {

@@ -115,6 +115,8 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     troubles.extend(warnings.iter().map(ToString::to_string));
 
     let (inbox, inputs) = Inbox::new();
+    // Ends of programs wake the conductor's thread and none of those that are started from here on.
+    let calm = tutela_os::signals::calm();
     let pump = start_pump(&inbox)?;
     let notify = match NotifyInbox::bind(&paths.notify_socket(&name)) {
         Ok(inbox) => Some(inbox),
@@ -177,6 +179,9 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         end_when_done: notify::host_name() != "systemd",
     };
     let stop_hands = serve(hands, listener.clone(), context)?;
+    drop(calm);
+    // Reading a large spec takes more memory than keeping it.
+    memory::release_unused();
     let ended = conductor.block_on(conductor::run(parts));
     drop(stop_hands);
     let (outcome, console) = ended?;

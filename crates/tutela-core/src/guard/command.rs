@@ -119,7 +119,7 @@ impl Guard {
         }
     }
 
-    fn is_disabled(&self, service: &ServiceName) -> bool {
+    pub(super) fn is_disabled(&self, service: &ServiceName) -> bool {
         self.spec.services.get(service).is_none_or(|spec| spec.start == StartMode::Disabled)
     }
 
@@ -200,12 +200,12 @@ impl Guard {
         let mut keys = self.targets(target)?;
         self.keep_down(&keys);
         match target {
-            Target::All => {
-                for key in &keys {
-                    self.stop_in_order(now, *key, cause.clone());
-                }
+            Target::All => self.stop_in_order(now, keys.iter().map(|key| (*key, cause.clone())).collect()),
+            Target::Service(name) => {
+                let stops = self.stops_of(name, &cause);
+                keys = stops.iter().map(|(key, _)| *key).collect();
+                self.stop_in_order(now, stops);
             }
-            Target::Service(name) => keys.extend(self.stop_service(now, name, cause)),
             Target::Instance(_) => {
                 for key in &keys {
                     self.stop_one(now, *key, cause.clone());
@@ -215,35 +215,48 @@ impl Guard {
         Ok(keys)
     }
 
-    /// Stops a service, and first what needs it, which cannot do without it. Answers who else had to stop.
-    pub(super) fn stop_service(&mut self, now: Moment, name: &ServiceName, cause: Cause) -> Vec<InstanceKey> {
-        let mut also = Vec::new();
+    /// Who has to stop with a service: it, and what needs it, which cannot do without it.
+    pub(super) fn stops_of(&mut self, name: &ServiceName, cause: &Cause) -> Vec<(InstanceKey, Cause)> {
+        let mut stops = Vec::new();
         for dependent in order::dependents_of(&self.needs, &BTreeSet::from([name.clone()])) {
             if dependent == *name {
                 continue;
             }
             let keys = self.keys_of(&dependent).to_vec();
             self.keep_down(&keys);
-            for key in keys.into_iter().filter(|key| self.is_wanted_up(*key)).collect::<Vec<_>>() {
-                self.stop_in_order(now, key, Cause::Because(name.clone()));
-                also.push(key);
-            }
+            let up = keys.into_iter().filter(|key| self.is_wanted_up(*key));
+            stops.extend(up.map(|key| (key, Cause::Because(name.clone()))));
         }
-        for key in self.keys_of(name).to_vec() {
-            self.stop_in_order(now, key, cause.clone());
-        }
-        also
+        let keys = self.keys_of(name).to_vec();
+        self.keep_down(&keys);
+        stops.extend(keys.into_iter().map(|key| (key, cause.clone())));
+        stops
     }
 
-    /// Stops an instance, at once or when nothing that needs it lives any more.
-    pub(super) fn stop_in_order(&mut self, now: Moment, key: InstanceKey, cause: Cause) {
-        if !self.stop_has_to_wait(key) {
-            return self.stop_one(now, key, cause);
+    /// Stops instances, each at once or when nothing that needs it lives any more.
+    pub(super) fn stop_in_order(&mut self, now: Moment, stops: Vec<(InstanceKey, Cause)>) {
+        let at_rest =
+            |(key, _): &(InstanceKey, Cause)| self.slots.get(key).is_some_and(|slot| slot.service.is_at_rest());
+        let (waiting, living): (Vec<_>, Vec<_>) = stops.into_iter().partition(at_rest);
+        // Waits between runs end first and together, so that the stop of one cannot turn the wait of another one
+        // into a start.
+        let keys: Vec<InstanceKey> = waiting.iter().map(|(key, _)| *key).collect();
+        for (key, cause) in waiting {
+            if let Some(slot) = self.slots.get_mut(&key) {
+                slot.pending_stop = None;
+                slot.service.handle_stop(now, cause);
+            }
+            self.publish(key);
         }
-        if let Some(slot) = self.slots.get_mut(&key) {
-            slot.pending_stop = Some(cause);
-            slot.service.handle_stop_later();
-            self.settle(now, key);
+        self.settle_all(now, keys);
+        for (key, cause) in living {
+            if !self.stop_has_to_wait(key) {
+                self.stop_one(now, key, cause);
+            } else if let Some(slot) = self.slots.get_mut(&key) {
+                slot.pending_stop = Some(cause);
+                slot.service.handle_stop_later();
+                self.settle(now, key);
+            }
         }
     }
 
@@ -276,6 +289,8 @@ impl Guard {
         if self.is_disabled(&service) {
             return Err(Refusal::Disabled(service));
         }
+        // Together: the first one that left could let the others start, only to be restarted.
+        self.leave_group(&keys);
         if keys.iter().any(|key| !self.is_wanted_up(*key)) {
             self.pull_needs(now, &BTreeSet::from([service.clone()]), &Cause::Because(service));
         }
@@ -290,9 +305,7 @@ impl Guard {
         // Those of a restart under way are not wanted up at the moment; they still are to come back.
         group.extend(self.restarting.take().map(|former| former.keys).unwrap_or_default());
         self.restarting = Some(Restarting { keys: group.clone(), cause: cause.clone() });
-        for key in &group {
-            self.stop_in_order(now, *key, cause.clone());
-        }
+        self.stop_in_order(now, group.iter().map(|key| (*key, cause.clone())).collect());
         group.into_iter().collect()
     }
 
@@ -327,14 +340,7 @@ impl Guard {
         self.restarting = None;
         self.delayed = None;
         let keys: Vec<InstanceKey> = self.slots.keys().copied().collect();
-        // Waits between runs end first, so that none of them turns into a start while others stop.
-        for rest in [true, false] {
-            for key in &keys {
-                if self.slots.get(key).is_some_and(|slot| slot.service.is_at_rest() == rest) {
-                    self.stop_in_order(now, *key, Cause::GuardEnding);
-                }
-            }
-        }
+        self.stop_in_order(now, keys.iter().map(|key| (*key, Cause::GuardEnding)).collect());
         keys
     }
 

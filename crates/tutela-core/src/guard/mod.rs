@@ -229,7 +229,7 @@ impl Guard {
             spec: Arc::new(spec),
         };
         guard.index_needs();
-        let services: Vec<Arc<ServiceSpec>> = guard.spec.services.values().cloned().map(Arc::new).collect();
+        let services: Vec<Arc<ServiceSpec>> = guard.spec.services.values().cloned().collect();
         for service in services {
             for index in 0..service.instances {
                 guard.add(now, service.clone(), index);

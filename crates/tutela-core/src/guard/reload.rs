@@ -1,11 +1,12 @@
 //! Another spec while the guard runs: what it means for each instance, in an order in which nothing is started
 //! that is about to stop, and nothing is started twice.
 //!
-//! First every instance gets its spec, then what has to go goes, then everybody learns what it needs, then what
-//! is to begin (or begin anew) does.
+//! First every instance gets its spec, then what has to go goes, then what is to begin (or begin anew) does,
+//! needs first, then everybody learns what it needs.
 
 use super::{Event, Guard, Refusal};
 use crate::names::{InstanceId, InstanceKey, ServiceName};
+use crate::order;
 use crate::reload::{self, Change};
 use crate::service::Cause;
 use crate::spec::{GuardSpec, ServiceSpec, StartMode};
@@ -24,11 +25,11 @@ impl Guard {
         }
         let replaced = self.hand_over_specs(now, &changes);
         touched.extend(self.take_down(now, &changes, &old));
+        touched.extend(self.bring_up(now, &changes, &old, &replaced));
         for key in self.slots.keys().copied().collect::<Vec<_>>() {
             self.refresh_needs(now, key);
             self.settle(now, key);
         }
-        touched.extend(self.bring_up(now, &changes, &old, &replaced));
         self.events.push_back(Event::Reloaded { changes });
         touched.sort();
         touched.dedup();
@@ -39,7 +40,7 @@ impl Guard {
     fn hand_over_specs(&mut self, now: Moment, changes: &[(ServiceName, Change)]) -> BTreeSet<InstanceKey> {
         let mut replaced = BTreeSet::new();
         for (name, _) in changes {
-            let Some(new) = self.spec.services.get(name).cloned().map(Arc::new) else { continue };
+            let Some(new) = self.spec.services.get(name).cloned() else { continue };
             for key in self.keys_of(name).to_vec() {
                 let Some(slot) = self.slots.get_mut(&key) else { continue };
                 // Compared with what this instance has, not with the former spec: one that a reload took away
@@ -60,49 +61,35 @@ impl Guard {
 
     /// Stops what is no longer in the spec, or disabled by it. Answers whom else that concerns.
     fn take_down(&mut self, now: Moment, changes: &[(ServiceName, Change)], old: &GuardSpec) -> Vec<InstanceKey> {
-        let mut removed = Vec::new();
+        let gone = Cause::Reloaded("removed".to_owned());
+        let mut stops = Vec::new();
         let mut surplus = Vec::new();
-        let mut disabled = Vec::new();
         for (name, _) in changes {
             let instances = self.spec.services.get(name).map(|new| new.instances);
-            for key in self.keys_of(name) {
-                let index = self.slots.get(key).map_or(0, |slot| slot.id.index);
-                match instances {
-                    None => removed.push(*key),
-                    Some(instances) if index >= instances => surplus.push(*key),
-                    Some(_) => {}
+            for key in self.keys_of(name).to_vec() {
+                let Some(slot) = self.slots.get_mut(&key) else { continue };
+                if instances.is_some_and(|instances| slot.id.index < instances) {
+                    continue;
                 }
-            }
-            let is_off = |spec: &GuardSpec| spec.services.get(name).map(|it| it.start == StartMode::Disabled);
-            if is_off(&self.spec) == Some(true) && is_off(old) == Some(false) {
-                disabled.push(name.clone());
-            }
-        }
-        for key in removed.iter().chain(&surplus) {
-            if let Some(slot) = self.slots.get_mut(key) {
                 slot.retired = true;
+                self.keep_down(&[key]);
+                // One instance less concerns nobody else, a service less may have to wait for others.
+                if instances.is_some() { &mut surplus } else { &mut stops }.push((key, gone.clone()));
             }
         }
-        self.keep_down(&removed);
-        self.keep_down(&surplus);
-        let gone = Cause::Reloaded("removed".to_owned());
-        // What is at rest first: else the news of another one's stop could start it.
-        for key in removed.iter().chain(&surplus) {
-            if self.slots.get(key).is_some_and(|slot| slot.service.is_at_rest()) {
-                self.stop_one(now, *key, gone.clone());
+        for (name, _) in changes {
+            let is_on = |spec: &GuardSpec| spec.services.get(name).map(|it| it.start != StartMode::Disabled);
+            if is_on(old) == Some(true) && is_on(&self.spec) == Some(false) {
+                stops.extend(self.stops_of(name, &Cause::Disabled));
             }
         }
-        let mut also = Vec::new();
-        for name in disabled {
-            let keys = self.keys_of(&name).to_vec();
-            self.keep_down(&keys);
-            also.extend(self.stop_service(now, &name, Cause::Disabled));
-        }
-        for key in surplus {
-            self.stop_one(now, key, gone.clone());
-        }
-        for key in removed {
-            self.stop_in_order(now, key, gone.clone());
+        let also = stops.iter().map(|(key, _)| *key).collect();
+        let at_rest = |(key, _): &(InstanceKey, Cause)| self.slots.get(key).is_some_and(|it| it.service.is_at_rest());
+        let (waiting, living): (Vec<_>, Vec<_>) = surplus.into_iter().partition(at_rest);
+        stops.extend(waiting);
+        self.stop_in_order(now, stops);
+        for (key, cause) in living {
+            self.stop_one(now, key, cause);
         }
         also
     }
@@ -120,8 +107,8 @@ impl Guard {
         let mut anew: Vec<(InstanceKey, Cause)> = Vec::new();
         let mut need: BTreeSet<ServiceName> = BTreeSet::new();
         for (name, change) in changes {
-            let Some(new) = self.spec.services.get(name).cloned().map(Arc::new) else { continue };
-            let was = old.services.get(name);
+            let Some(new) = self.spec.services.get(name).cloned() else { continue };
+            let was = old.services.get(name).map(Arc::as_ref);
             let awake = self.awakened(&new, was);
             let others_up = self.kept_keys_of(name).into_iter().any(|key| self.is_wanted_up(key));
             for key in self.complete_instances(now, &new) {
@@ -152,10 +139,22 @@ impl Guard {
         for name in need {
             self.pull_needs(now, &BTreeSet::from([name.clone()]), &Cause::Because(name));
         }
-        for (key, cause) in begin.into_iter().chain(anew) {
+        begin.extend(anew);
+        self.sort_by_needs(&mut begin);
+        for (key, cause) in begin {
             self.start_one(now, key, cause);
         }
         touched
+    }
+
+    /// What is needed first, so that nobody starts on the strength of a need that is about to begin anew.
+    fn sort_by_needs(&self, starts: &mut [(InstanceKey, Cause)]) {
+        let waves = order::start_waves(&self.needs).unwrap_or_default();
+        let wave_of = |key: &InstanceKey| {
+            let service = self.slots.get(key).map(|slot| &slot.id.service);
+            waves.iter().position(|wave| service.is_some_and(|service| wave.contains(service)))
+        };
+        starts.sort_by_cached_key(|(key, _)| wave_of(key));
     }
 
     /// Whether a service starts by itself under this spec and did not under the former one.

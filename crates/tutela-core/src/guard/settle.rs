@@ -1,6 +1,6 @@
 //! What one instance's news mean for the others: needs, pending stops, removals, deadlines.
 
-use super::{Event, Guard, Standing};
+use super::{Event, Guard, Slot, Standing};
 use crate::names::{InstanceKey, ServiceName};
 use crate::order;
 use crate::service::{Cause, StateName};
@@ -86,7 +86,7 @@ impl Guard {
 
     /// Whether a need is there: every instance of it that is wanted up serves, and there is one.
     fn is_served(&self, service: &ServiceName) -> bool {
-        let wanted = |slot: &&super::Slot| !slot.retired && slot.service.is_wanted_up();
+        let wanted = |slot: &&Slot| !slot.retired && slot.service.is_wanted_up();
         let mut slots = self.keys_of(service).iter().filter_map(|key| self.slots.get(key)).filter(wanted).peekable();
         slots.peek().is_some() && slots.all(|slot| slot.service.serves())
     }
@@ -156,25 +156,26 @@ impl Guard {
     /// waited long enough.
     pub(super) fn start_delayed_if_due(&mut self, now: Moment) {
         let Some(delayed) = &self.delayed else { return };
-        let settled = self
-            .slots
-            .values()
-            .filter(|slot| slot.service.spec().start == StartMode::Auto)
-            .all(|slot| slot.service.has_settled());
-        if now < delayed.until && !settled {
+        let starts_at_once = |slot: &&Slot| {
+            let mode = self.spec.services.get(&slot.id.service).map(|service| service.start);
+            !slot.retired && mode == Some(StartMode::Auto)
+        };
+        let settled = || self.slots.values().filter(starts_at_once).all(|slot| slot.service.has_settled());
+        if now < delayed.until && !settled() {
             return;
         }
         let Some(delayed) = self.delayed.take() else { return };
         let wanted = self.starting_with(StartMode::Delayed, &delayed.kept_down);
         let keys: Vec<InstanceKey> = self.slots.keys().copied().collect();
         for key in keys {
-            let Some(slot) = self.slots.get_mut(&key) else { continue };
+            let Some(slot) = self.slots.get(&key) else { continue };
             let starts = wanted.contains(&slot.id.service)
-                && slot.service.spec().start != StartMode::Disabled
+                && !self.is_disabled(&slot.id.service)
                 && !slot.retired
                 && !slot.service.is_wanted_up()
+                && !self.restarting.as_ref().is_some_and(|group| group.keys.contains(&key))
                 && !delayed.kept_down.contains(&key);
-            if starts {
+            if let Some(slot) = self.slots.get_mut(&key).filter(|_| starts) {
                 slot.service.handle_start(now, Cause::Delayed, false);
                 self.settle(now, key);
             }

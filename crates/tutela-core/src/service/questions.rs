@@ -99,6 +99,8 @@ impl Questions {
             let kept = old.iter().position(|slot| slot.role == role && slot.name == name);
             if let Some(kept) = kept {
                 let mut slot = old.swap_remove(kept);
+                // What was told early was the answer to the former question.
+                slot.told_early &= slot.probe.spec().target == probe.target;
                 slot.probe.handle_spec(now, probe.clone());
                 self.slots.push(slot);
             } else {

@@ -3,6 +3,7 @@
 use crate::template::Template;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A program and its arguments. Never run by a shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +27,9 @@ pub struct Launch {
     pub command: Command,
     /// Its working folder; absolute.
     pub cwd: PathBuf,
-    /// Its whole environment, the guard's own included where the spec lets it through.
-    pub env: BTreeMap<String, Template>,
+    /// Its whole environment, the guard's own included where the spec lets it through. Names and texts are
+    /// shared: a thousand services have the same forty variables of the guard's.
+    pub env: BTreeMap<Arc<str>, Template>,
     /// The account it runs under; `None`: the guard's.
     pub user: Option<String>,
     /// The group it runs under; `None`: the user's first.

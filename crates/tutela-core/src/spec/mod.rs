@@ -15,6 +15,7 @@ pub use policy::{
 use crate::names::{Name, ServiceName};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One spec file: what one guard keeps.
@@ -25,7 +26,7 @@ pub struct GuardSpec {
     /// For people.
     pub description: String,
     /// The services by name. Their needs exist and have no cycle.
-    pub services: BTreeMap<ServiceName, ServiceSpec>,
+    pub services: BTreeMap<ServiceName, Arc<ServiceSpec>>,
     /// Where alerts go, by name.
     pub alerts: BTreeMap<Name, AlertSpec>,
 }

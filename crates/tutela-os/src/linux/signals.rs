@@ -43,3 +43,34 @@ impl Drop for Signals {
         OPENED.store(false, Ordering::Release);
     }
 }
+
+/// The mask that the thread had before.
+#[derive(Debug)]
+pub(crate) struct Calm {
+    before: libc::sigset_t,
+}
+
+impl Calm {
+    pub(crate) fn begin() -> Calm {
+        let mut held = std::mem::MaybeUninit::uninit();
+        // SAFETY: the pointer is to room for a set, which the call fills.
+        unsafe { libc::sigemptyset(held.as_mut_ptr()) };
+        // SAFETY: the call above has filled it.
+        let mut held = unsafe { held.assume_init() };
+        for signal in TAKEN_OVER.into_iter().chain([libc::SIGCHLD]) {
+            // SAFETY: the set is a whole one, the numbers are signals of this OS.
+            unsafe { libc::sigaddset(&raw mut held, signal) };
+        }
+        let mut before = held;
+        // SAFETY: both sets are whole and of this frame; only the calling thread's mask changes.
+        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const held, &raw mut before) };
+        Calm { before }
+    }
+}
+
+impl Drop for Calm {
+    fn drop(&mut self) {
+        // SAFETY: the set is the one that the thread had; no room is asked for the one it has.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut()) };
+    }
+}

@@ -1,2 +1,2 @@
 //! The guard's own signals: not here yet.
-pub(crate) use crate::absent::signals::Signals;
+pub(crate) use crate::absent::signals::{Calm, Signals};

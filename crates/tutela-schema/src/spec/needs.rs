@@ -1,17 +1,18 @@
 //! Needs lead to services that exist, and never in a circle.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tutela_core::names::ServiceName;
 use tutela_core::spec::ServiceSpec;
 
 /// A service, the position of the need in its list, and the service it names, which does not exist.
-pub(super) fn missing(services: &BTreeMap<ServiceName, ServiceSpec>) -> Vec<(&ServiceName, &ServiceName)> {
+pub(super) fn missing(services: &BTreeMap<ServiceName, Arc<ServiceSpec>>) -> Vec<(&ServiceName, &ServiceName)> {
     let all = services.values().flat_map(|service| service.needs.iter().map(move |need| (&service.name, need)));
     all.filter(|(_, need)| !services.contains_key(*need)).collect()
 }
 
 /// One circle, if there is one: each service needs the next one, the last one the first.
-pub(super) fn circle(services: &BTreeMap<ServiceName, ServiceSpec>) -> Option<Vec<&ServiceName>> {
+pub(super) fn circle(services: &BTreeMap<ServiceName, Arc<ServiceSpec>>) -> Option<Vec<&ServiceName>> {
     #[derive(Clone, Copy, PartialEq)]
     enum Mark {
         OnTheWay,

@@ -166,7 +166,7 @@ impl Reader<'_> {
             let (service, tree) = self.service(name.clone(), entry, &shared);
             origins.insert(name.as_str().to_owned(), tree);
             if let Some(service) = service {
-                services_read.insert(name, service);
+                services_read.insert(name, Arc::new(service));
             }
         }
         let listed = services.as_ref().and_then(|entry| entry.node.as_table()).is_some_and(|it| !it.entries.is_empty());
@@ -233,10 +233,10 @@ impl Reader<'_> {
     }
 
     /// The environment that every program starts from.
-    fn shared_env(&self) -> BTreeMap<String, Template> {
+    fn shared_env(&self) -> BTreeMap<Arc<str>, Template> {
         let private = |name: &String| PRIVATE_VARIABLES.contains(&name.as_str());
         let shared = self.sources.env.iter().filter(|(name, _)| !private(name));
-        shared.map(|(name, value)| (name.clone(), Template::fixed(value.clone()))).collect()
+        shared.map(|(name, value)| (Arc::from(name.as_str()), Template::fixed(value.clone()))).collect()
     }
 
     fn alert(&mut self, name: Name, entry: Entry, scope: &Scope<'_>, root: &mut Node) -> Option<AlertSpec> {
@@ -270,7 +270,7 @@ impl Reader<'_> {
         &mut self,
         name: Name,
         entry: Entry,
-        shared: &BTreeMap<String, Template>,
+        shared: &BTreeMap<Arc<str>, Template>,
     ) -> (Option<ServiceSpec>, ServiceOrigins) {
         let sources = self.sources;
         let mut broken = Vec::new();
@@ -402,7 +402,7 @@ impl Reader<'_> {
     /// What only all services together can get wrong.
     fn together(
         &mut self,
-        services: &BTreeMap<Name, ServiceSpec>,
+        services: &BTreeMap<Name, Arc<ServiceSpec>>,
         origins: &BTreeMap<String, ServiceOrigins>,
         declared: Option<&Entry>,
     ) {

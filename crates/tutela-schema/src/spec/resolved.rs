@@ -175,13 +175,13 @@ impl List<'_> {
         self.command(steps!["command"], &service.launch.command);
         self.text(steps!["cwd"], &service.launch.cwd.to_string_lossy());
         for (name, value) in &service.launch.env {
-            let steps = steps!["env", name.as_str()];
+            let steps = steps!["env", &**name];
             let shown = if is_secret(name) { MASK.to_owned() } else { mask_addresses(&value.to_string()) };
             self.put(steps, quoted(&shown));
             if self.tree.find(steps).is_none()
                 && let Some(last) = self.out.last_mut()
             {
-                last.from = match known.variables.get(name) {
+                last.from = match known.variables.get(&**name) {
                     Some((_, place)) => self.sources.origin(*place).to_string(),
                     None => "the environment".to_owned(),
                 };

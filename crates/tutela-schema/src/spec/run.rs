@@ -9,6 +9,7 @@ use super::tree::{Node, Table, Value};
 use super::{Os, Refused};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tutela_core::names::{NAME_BYTES_MAX, Name};
 use tutela_core::spec::GuardSpec;
 use tutela_core::template::Template;
@@ -30,7 +31,7 @@ pub fn run_spec(
     sources.add_empty();
     let mut section = Section { tree: &tree, sources: &sources, os, base: cwd, out: Vec::new(), broken: &[] };
     let env = env.iter().filter(|(name, _)| !PRIVATE_VARIABLES.contains(&name.as_str()));
-    let env = env.map(|(name, value)| (name.clone(), Template::fixed(value.clone()))).collect();
+    let env = env.map(|(name, value)| (Arc::from(name.as_str()), Template::fixed(value.clone()))).collect();
     if let Some(at) = command.iter().position(|word| word.contains('\0')) {
         let message = format!("word {at} of the command has the character NUL");
         return Err(Refused { diagnostics: vec![Diagnostic::error(super::Code::Nul, None, message)] });
@@ -43,7 +44,7 @@ pub fn run_spec(
     Ok(GuardSpec {
         name: name.clone(),
         description: service.launch.command.render(0).join(" "),
-        services: BTreeMap::from([(name, service)]),
+        services: BTreeMap::from([(name, Arc::new(service))]),
         alerts: BTreeMap::new(),
     })
 }

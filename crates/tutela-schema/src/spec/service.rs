@@ -12,6 +12,7 @@ use super::stop::ladder;
 use super::union::HookList;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tutela_core::names::{Name, ServiceName};
 use tutela_core::spec::{
@@ -43,7 +44,7 @@ pub(super) fn service(
     section: &mut Section<'_>,
     name: ServiceName,
     mut keys: ServiceKeys,
-    env: BTreeMap<String, Template>,
+    env: BTreeMap<Arc<str>, Template>,
 ) -> ServiceSpec {
     let instances = instances(section, keys.instances);
     let launch = launch(section, &mut keys, env);
@@ -100,7 +101,7 @@ fn instances(section: &mut Section<'_>, given: Option<i64>) -> u16 {
     }
 }
 
-fn launch(section: &mut Section<'_>, keys: &mut ServiceKeys, mut env: BTreeMap<String, Template>) -> Launch {
+fn launch(section: &mut Section<'_>, keys: &mut ServiceKeys, mut env: BTreeMap<Arc<str>, Template>) -> Launch {
     let command = match &keys.command {
         Some(text) => section.command(text, steps!["command"]),
         None => {
@@ -147,11 +148,11 @@ fn launch(section: &mut Section<'_>, keys: &mut ServiceKeys, mut env: BTreeMap<S
 }
 
 /// Sets a variable; on Windows, where names do not differ by case, in the place of the one of that name.
-pub(super) fn set_variable(env: &mut BTreeMap<String, Template>, key: String, value: Template, os: Os) {
+pub(super) fn set_variable(env: &mut BTreeMap<Arc<str>, Template>, key: String, value: Template, os: Os) {
     if os == Os::Windows {
         env.retain(|other, _| !other.eq_ignore_ascii_case(&key));
     }
-    env.insert(key, value);
+    env.insert(key.into(), value);
 }
 
 fn needs(section: &mut Section<'_>, name: &ServiceName, given: Vec<String>) -> Vec<ServiceName> {
@@ -357,7 +358,7 @@ pub(super) fn plain(
     section: &mut Section<'_>,
     name: ServiceName,
     words: Vec<String>,
-    env: BTreeMap<String, Template>,
+    env: BTreeMap<Arc<str>, Template>,
 ) -> ServiceSpec {
     let keys = ServiceKeys { command: Some(CommandText::Words(words)), ..ServiceKeys::default() };
     service(section, name, keys, env)

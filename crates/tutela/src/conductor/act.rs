@@ -23,10 +23,18 @@ impl Conductor {
     /// Carries out every action and publishes every event, until there are none. Actions can bring inputs
     /// at once (an empty tree), so they come first.
     pub(super) fn act(&mut self, now: Moment) {
+        // What is only tidying waits until what a program waits for is under way.
+        let mut tidying = Vec::new();
         loop {
             while let Some((key, action)) = self.guard.poll_action() {
                 self.touched.insert(key);
-                self.carry_out(now, key, action);
+                match action {
+                    Action::Release { run } => tidying.push((key, run)),
+                    other => self.carry_out(now, key, other),
+                }
+            }
+            for (key, run) in tidying.drain(..) {
+                self.release(key, run);
             }
             match self.guard.poll_event() {
                 Some(event) => self.publish(now, event),

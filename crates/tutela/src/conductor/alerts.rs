@@ -222,7 +222,7 @@ fn spec_for_command(guard: &GuardSpec, command: Command, folder: &std::path::Pat
         launch: Launch {
             command,
             cwd: folder.to_owned(),
-            env: env.into_iter().map(|(name, value)| (name, Template::fixed(value))).collect(),
+            env: env.into_iter().map(|(name, value)| (Arc::from(name), Template::fixed(value))).collect(),
             user: None,
             group: None,
             umask: None,

@@ -278,7 +278,7 @@ impl Conductor {
         let now = clock::now();
         self.notice_suspension(now);
         match woken {
-            Woken::Children => {}
+            Woken::Children => self.reap(now),
             Woken::Alarm => {}
             Woken::Signal(signal) => self.handle_signal(now, signal),
             Woken::Notice(message) => self.handle_notice(now, &message),
@@ -302,11 +302,11 @@ impl Conductor {
             }
             Woken::Input(None) | Woken::Nothing => {}
         }
-        self.reap(now);
         self.guard.handle_timeout(now);
     }
 
-    /// Collects every program that has ended. Cheap when there is none.
+    /// Collects every program that has ended. The kernel looks at every child for it, so it is done when it has
+    /// rung and not in every turn.
     fn reap(&mut self, now: Moment) {
         let nursery = self.nursery.clone();
         nursery.reap(&mut |reaped| {

@@ -8,11 +8,11 @@
 //! A store that cannot be read is moved aside, never deleted, and the guard begins a new one and says so.
 //! Deliberately absent: what an event means; logs.
 
+use super::queue::{Receiver, Sender, queue};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -106,7 +106,7 @@ enum Operation {
 /// The guard's side of the store. Dropping it commits what waits and ends the thread.
 #[derive(Debug)]
 pub struct Ledger {
-    operations: SyncSender<Operation>,
+    operations: Sender<Operation>,
     /// The newest state of each instance that is not committed yet.
     states: Arc<Mutex<BTreeMap<String, Option<SavedInstance>>>>,
     figures: Arc<Figures>,
@@ -142,7 +142,7 @@ impl Ledger {
         };
         read_kept(&database, &mut kept)
             .map_err(|error| format!("failed to read the event ledger {}: {error}", path.display()))?;
-        let (operations, inbox) = sync_channel(OPERATIONS_MAX);
+        let (operations, inbox) = queue(OPERATIONS_MAX);
         let states: Arc<Mutex<BTreeMap<String, Option<SavedInstance>>>> = Arc::default();
         let figures: Arc<Figures> = Arc::default();
         let writer = Writer { database, inbox, states: states.clone(), figures: figures.clone() };
@@ -156,7 +156,7 @@ impl Ledger {
 
     /// Writes an event down, soon. Never waits.
     pub fn record(&self, event: Arc<EventRecord>) {
-        if let Err(TrySendError::Full(_)) = self.operations.try_send(Operation::Event(event)) {
+        if self.operations.push(Operation::Event(event)).is_err() {
             self.figures.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -179,14 +179,14 @@ impl Ledger {
         if first {
             // Only a wake-up: when the queue is full the thread is awake anyway.
             let (done, _) = oneshot::channel();
-            let _ = self.operations.try_send(Operation::Sync(done));
+            let _ = self.operations.push(Operation::Sync(done));
         }
     }
 
     /// Keeps an alert until it is dropped. The answer comes when it is on the disk.
     pub fn put_alert(&self, id: String, bytes: Vec<u8>) -> oneshot::Receiver<()> {
         let (stored, answer) = oneshot::channel();
-        if self.operations.try_send(Operation::PutAlert { id, bytes, stored }).is_err() {
+        if self.operations.push(Operation::PutAlert { id, bytes, stored }).is_err() {
             self.figures.dropped.fetch_add(1, Ordering::Relaxed);
         }
         answer
@@ -194,7 +194,7 @@ impl Ledger {
 
     /// Forgets an alert that arrived or was given up.
     pub fn drop_alert(&self, id: String) {
-        if self.operations.try_send(Operation::DropAlert(id)).is_err() {
+        if self.operations.push(Operation::DropAlert(id)).is_err() {
             self.figures.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -202,9 +202,7 @@ impl Ledger {
     /// Reads events. The answer may take as long as the disk does.
     pub fn read(&self, filter: EventFilter) -> oneshot::Receiver<Result<Vec<EventRecord>, String>> {
         let (reply, answer) = oneshot::channel();
-        if let Err(TrySendError::Full(Operation::Read { reply, .. })) =
-            self.operations.try_send(Operation::Read { filter, reply })
-        {
+        if let Err(Operation::Read { reply, .. }) = self.operations.push(Operation::Read { filter, reply }) {
             let _ = reply.send(Err("the ledger's disk does not keep up; try again later".into()));
         }
         answer
@@ -217,7 +215,7 @@ impl Ledger {
 
     /// Commits what waits and ends. `in_order`: everything was stopped before.
     pub fn end(mut self, in_order: bool) {
-        let _ = self.operations.send(Operation::End { in_order });
+        self.operations.push_last(Operation::End { in_order });
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -236,7 +234,7 @@ impl Writer {
         // A failed commit is tried again with what came meanwhile; the events of it stay in memory.
         let mut batch = Vec::new();
         loop {
-            let Ok(first) = self.inbox.recv() else { return };
+            let Some(first) = self.inbox.pop() else { return };
             let until = Instant::now() + GATHER;
             let mut next = Some(first);
             let mut end = None;
@@ -257,11 +255,7 @@ impl Writer {
                     | Operation::Sync(_)) => batch.push(other),
                 }
                 if batch.len() < COMMIT_OPERATIONS_MAX {
-                    let left = until.saturating_duration_since(Instant::now());
-                    next = match self.inbox.recv_timeout(left) {
-                        Ok(operation) => Some(operation),
-                        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-                    };
+                    next = self.inbox.pop_until(until);
                 }
             }
             self.commit(&mut batch, end);

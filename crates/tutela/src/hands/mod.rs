@@ -15,4 +15,5 @@ pub mod launch;
 pub mod ledger;
 pub mod probes;
 pub mod questions;
+pub mod queue;
 pub mod spawner;

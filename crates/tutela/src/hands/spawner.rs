@@ -1,8 +1,9 @@
 //! Starts programs on threads of its own, because `execve` waits for the disk that the program lies on.
 //!
-//! Orders are carried out in their order by one thread. Where that thread hangs, because a program lies on
-//! a dead network share, others take over, up to [`THREADS_MAX`]; so one dead share does not keep the
-//! other services from being started. Threads that are not needed wait without a cost.
+//! A start suspends its thread until the new program has been loaded. So where several starts wait, further
+//! threads take part, as many as there are processors; and where starts hang, because a program lies on a
+//! dead network share, still further ones, up to [`THREADS_MAX`]: one dead share does not keep the other
+//! services from being started. Threads that are not needed wait without a cost.
 //!
 //! What came of an order is told to the conductor through its inbox. Deliberately absent: retries, and any
 //! knowledge of why something is started.
@@ -49,6 +50,7 @@ pub struct Spawner {
 struct Shared {
     queue: Mutex<Queue>,
     filled: Condvar,
+    processors: usize,
     nursery: Arc<Nursery>,
     pump: PumpHandle,
     inbox: Inbox,
@@ -74,7 +76,9 @@ impl Spawner {
     /// # Errors
     /// The system has no thread to give.
     pub fn start(nursery: Arc<Nursery>, pump: PumpHandle, inbox: Inbox) -> std::io::Result<Spawner> {
-        let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new(), nursery, pump, inbox });
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let (queue, filled) = (Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { queue, filled, processors, nursery, pump, inbox });
         let spawner = Spawner { shared };
         spawner.add_thread(&mut spawner.shared.lock())?;
         Ok(spawner)
@@ -91,7 +95,8 @@ impl Spawner {
         }
         queue.orders.push_back((job, Instant::now()));
         let hangs = queue.orders.front().is_some_and(|(_, since)| since.elapsed() > HANGS_AFTER);
-        if queue.idle == 0 && hangs && queue.threads < THREADS_MAX {
+        let crowded = queue.orders.len() > 1 && queue.threads < self.shared.processors;
+        if queue.idle == 0 && (crowded || hangs) && queue.threads < THREADS_MAX {
             // That the system has no thread to give leaves the order waiting, which it would do anyway.
             let _ = self.add_thread(&mut queue);
         }
@@ -102,6 +107,8 @@ impl Spawner {
 
     fn add_thread(&self, queue: &mut Queue) -> std::io::Result<()> {
         let shared = self.shared.clone();
+        // The end of a program is the conductor's to hear.
+        let _calm = tutela_os::signals::calm();
         std::thread::Builder::new().name("spawner".into()).stack_size(256 * 1024).spawn(move || shared.work())?;
         queue.threads += 1;
         Ok(())

@@ -358,3 +358,39 @@ fn an_accepted_command_is_an_event_with_its_asker() {
     let commanded = Event::Commanded { what: "stop api".into(), by: "test".into() };
     assert!(s.events().contains(&commanded));
 }
+
+#[test]
+fn a_stop_of_everything_starts_nobody_on_the_way() {
+    let mut spec = spec("api: db; db:");
+    edit(&mut spec, "db").instances = 2;
+    edit(&mut spec, "db").restart.delay = secs(30);
+    for stop_all in [true, false] {
+        let mut s = Scenario::running(spec.clone());
+        // One of two needs is down: once it does not count, the other one would do for who waits.
+        s.ends("db", 1);
+        s.ends("api", 1);
+        s.advance(secs(1));
+        s.is("api", StateName::Waiting);
+        if stop_all {
+            s.command(Command::Stop(Target::All)).expect("accepted");
+        } else {
+            s.stop("db");
+        }
+        s.does("ask db:1");
+        s.is("api db db:1", StateName::Stopped);
+    }
+}
+
+#[test]
+fn a_restart_of_several_instances_during_a_restart_of_everything_starts_each_once() {
+    let mut spec = spec("api:");
+    edit(&mut spec, "api").instances = 3;
+    let mut s = Scenario::running(spec);
+    s.slow(&["api"]);
+    s.command(Command::Restart(Target::All)).expect("accepted");
+    s.does("ask api, ask api:1, ask api:2");
+    s.restart("api");
+    s.does("spawn api:1, spawn api:2");
+    s.ends("api", 0);
+    s.does("spawn api");
+}

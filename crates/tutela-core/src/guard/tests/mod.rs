@@ -39,13 +39,13 @@ fn spec(text: &str) -> GuardSpec {
     let services = text.split(';').map(|entry| {
         let (word, needs) = entry.split_once(':').expect("a service and its needs");
         let service = service(word.trim(), &needs.split_whitespace().collect::<Vec<_>>());
-        (service.name.clone(), service)
+        (service.name.clone(), Arc::new(service))
     });
     GuardSpec { name: name("shop"), description: String::new(), services: services.collect(), alerts: BTreeMap::new() }
 }
 
 fn edit<'a>(spec: &'a mut GuardSpec, word: &str) -> &'a mut ServiceSpec {
-    spec.services.get_mut(&name(word)).expect("a service")
+    Arc::make_mut(spec.services.get_mut(&name(word)).expect("a service"))
 }
 
 /// `api` is `api:0`.

@@ -334,7 +334,7 @@ fn a_reload_before_the_delayed_start_neither_hastens_nor_forgets_it() {
         edit(spec, "report").instances = 2;
         let mut extra = service("extra", &[]);
         extra.start = StartMode::Delayed;
-        spec.services.insert(name("extra"), extra);
+        spec.services.insert(name("extra"), Arc::new(extra));
     });
     s.does("spawn api");
     s.spawned("api");
@@ -377,4 +377,20 @@ fn fifty_reloads_in_a_row_leave_what_the_last_one_says() {
     s.is("api api:1 db", StateName::Running);
     let (_, _, db) = s.guard.instances_of(&name("db")).next().expect("an instance");
     assert_eq!(db.spec().launch.command.words.len(), 51);
+}
+
+#[test]
+fn who_is_added_waits_for_a_need_that_begins_anew_in_the_same_reload() {
+    let mut s = Scenario::running(spec("web:"));
+    s.slow(&["web"]);
+    s.change(|spec| {
+        other_command(spec, "web");
+        spec.services.insert(name("api"), Arc::new(service("api", &["web"])));
+    });
+    s.does("ask web");
+    s.is("api", StateName::Waiting);
+    s.ends("web", 0);
+    s.does("spawn web");
+    s.spawned("web");
+    s.does("spawn api");
 }

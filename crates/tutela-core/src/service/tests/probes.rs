@@ -351,3 +351,17 @@ fn a_reload_that_takes_away_the_probe_that_was_waited_for_lets_it_run() {
     s.new_spec(|spec| spec.ready = None);
     s.is(StateName::Running);
 }
+
+#[test]
+fn a_ready_that_was_told_early_does_not_answer_another_probe_that_a_reload_puts_in_its_place() {
+    let mut spec = spec();
+    spec.startup = Some(tcp());
+    spec.ready = Some(told(ProbeTarget::Notify));
+    let mut s = Scenario::of(spec);
+    s.start();
+    s.spawned();
+    s.notice(Notice::Ready);
+    s.new_spec(|spec| spec.ready = Some(told(ProbeTarget::Log("listening".into()))));
+    s.answer_next(ProbeRole::Startup, Outcome::Pass);
+    s.is(StateName::Starting);
+}
