@@ -10,8 +10,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Output;
-use tutela_it::Home;
+use tutela_it::{Ended, Stage};
 
 /// A bad spec and what has to be said about it.
 struct Bad {
@@ -38,20 +37,20 @@ fn command(command: &str) -> Vec<u8> {
 }
 
 #[track_caller]
-fn is_refused(home: &Home, bad: &Bad) {
-    let path = home.path().join("bad.toml");
+fn is_refused(stage: &Stage, bad: &Bad) {
+    let path = stage.path("bad.toml");
     fs::write(&path, &bad.spec).unwrap();
-    refused(home, &path, bad);
+    refused(stage, &path, bad);
 }
 
 #[track_caller]
-fn refused(home: &Home, path: &Path, bad: &Bad) {
+fn refused(stage: &Stage, path: &Path, bad: &Bad) {
     let spec = path.to_str().unwrap();
     let place = bad.place.map(|(line, column)| format!(":{line}:{column}"));
     for words in [["run", spec], ["check", spec]] {
-        let output = home.tutela(words);
-        let said = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{words:?}: {said}");
+        let output = stage.cli(words);
+        let said = &output.stderr;
+        assert_eq!(output.code, 2, "{words:?}: {said}");
         assert!(said.contains(bad.words), "{words:?} does not say {:?}: {said}", bad.words);
         assert!(said.contains(bad.code), "{words:?} does not say {:?}: {said}", bad.code);
         if let Some(place) = &place {
@@ -60,9 +59,9 @@ fn refused(home: &Home, path: &Path, bad: &Bad) {
         assert!(!said.contains("panicked"), "{words:?}: {said}");
         assert!(said.len() < 64 * 1024, "{words:?} said {} bytes", said.len());
     }
-    let output = home.tutela(["check", "--json", spec]);
-    assert_eq!(output.status.code(), Some(2));
-    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let output = stage.cli(["check", "--json", spec]);
+    assert_eq!(output.code, 2);
+    let found: Value = serde_json::from_str(&output.stdout).unwrap();
     assert_eq!(found["ok"], false);
     let first = found["found"].as_array().unwrap().iter().find(|it| it["code"] == bad.code).unwrap();
     assert_eq!(first["severity"], "error");
@@ -71,18 +70,16 @@ fn refused(home: &Home, path: &Path, bad: &Bad) {
         assert_eq!((first["line"].as_u64(), first["column"].as_u64()), (Some(line), Some(column)), "{first}");
         assert!(first["file"].as_str().is_some_and(|file| !file.is_empty()), "{first}");
     }
-    assert!(!home.path().join("started").exists(), "a service was started");
-    assert!(fs::read_dir(home.path().join("run")).map_or(0, Iterator::count) == 0, "a guard left its socket");
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    assert!(!stage.path("started").exists(), "a service was started");
+    let sockets = fs::read_dir(stage.home().join("run")).into_iter().flatten().flatten();
+    let left: Vec<_> = sockets.map(|it| it.file_name()).filter(|it| it.to_string_lossy().ends_with(".sock")).collect();
+    assert!(left.is_empty(), "a guard left its socket: {left:?}");
 }
 
 fn all(cases: Vec<(Vec<u8>, &'static str, Option<(u64, u64)>, &'static str)>) {
-    let home = Home::new();
+    let stage = Stage::new();
     for (spec, code, place, words) in cases {
-        is_refused(&home, &Bad { spec, code, place, words });
+        is_refused(&stage, &Bad { spec, code, place, words });
     }
 }
 
@@ -142,32 +139,32 @@ fn a_program_that_is_missing_is_refused() {
 
 #[test]
 fn a_program_that_cannot_be_executed_is_refused() {
-    let home = Home::new();
-    let plain = home.path().join("plain");
+    let stage = Stage::new();
+    let plain = stage.path("plain");
     fs::write(&plain, "#!/bin/sh\ntouch started\n").unwrap();
     fs::set_permissions(&plain, fs::Permissions::from_mode(0o644)).unwrap();
     let of = |words| Bad { spec: command("./plain"), code: "program-not-executable", place: Some((5, 11)), words };
-    is_refused(&home, &of("chmod +x"));
+    is_refused(&stage, &of("chmod +x"));
     fs::set_permissions(&plain, fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(&plain, "touch started\n").unwrap();
-    is_refused(&home, &of("neither a program nor a script"));
+    is_refused(&stage, &of("neither a program nor a script"));
     fs::write(&plain, "#!/bin/sh\r\ntouch started\r\n").unwrap();
-    is_refused(&home, &of("carriage return"));
+    is_refused(&stage, &of("carriage return"));
     fs::write(&plain, "").unwrap();
-    is_refused(&home, &of("is empty"));
+    is_refused(&stage, &of("is empty"));
     fs::write(&plain, "#!/no/such/shell\n").unwrap();
-    is_refused(&home, &Bad { code: "program-missing", ..of("/no/such/shell") });
+    is_refused(&stage, &Bad { code: "program-missing", ..of("/no/such/shell") });
     fs::remove_file(&plain).unwrap();
     fs::create_dir(&plain).unwrap();
-    is_refused(&home, &of("plain"));
+    is_refused(&stage, &of("plain"));
 }
 
 #[test]
 fn a_program_for_another_machine_is_refused() {
     // 183 is the machine number of aarch64, 62 that of x86_64.
     let (other, name) = if cfg!(target_arch = "x86_64") { (183u16, "Aarch64") } else { (62, "X86_64") };
-    let home = Home::new();
-    let program = home.path().join("foreign");
+    let stage = Stage::new();
+    let program = stage.path("foreign");
     let mut header = vec![0u8; 64];
     header[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
     header[16] = 2;
@@ -176,24 +173,24 @@ fn a_program_for_another_machine_is_refused() {
     fs::write(&program, &header).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let bad = |words| Bad { spec: command("./foreign"), code: "program-architecture", place: Some((5, 11)), words };
-    is_refused(&home, &bad(name));
+    is_refused(&stage, &bad(name));
     fs::write(&program, b"MZ\x90\0").unwrap();
-    let output = home.tutela(["check", home.path().join("bad.toml").to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    let output = stage.cli(["check", stage.path("bad.toml").to_str().unwrap()]);
+    assert_eq!(output.code, 2, "{}", output.stderr);
 }
 
 #[test]
 fn an_environment_file_that_cannot_be_read_is_refused() {
-    let home = Home::new();
+    let stage = Stage::new();
     let bad = |code, place, words| Bad { spec: service("env_files = [\"vars\"]"), code, place, words };
-    is_refused(&home, &bad("file-not-found", Some((6, 14)), "vars"));
-    fs::create_dir(home.path().join("vars")).unwrap();
-    is_refused(&home, &bad("file-unreadable", Some((6, 14)), "vars"));
-    fs::remove_dir(home.path().join("vars")).unwrap();
-    fs::write(home.path().join("vars"), "A=1\nthis is no variable\n").unwrap();
-    is_refused(&home, &bad("bad-env-file", Some((2, 21)), "vars:2"));
-    fs::write(home.path().join("vars"), b"A=\xff\n").unwrap();
-    is_refused(&home, &bad("not-utf-8", Some((1, 3)), "vars:1:3"));
+    is_refused(&stage, &bad("file-not-found", Some((6, 14)), "vars"));
+    fs::create_dir(stage.path("vars")).unwrap();
+    is_refused(&stage, &bad("file-unreadable", Some((6, 14)), "vars"));
+    fs::remove_dir(stage.path("vars")).unwrap();
+    fs::write(stage.path("vars"), "A=1\nthis is no variable\n").unwrap();
+    is_refused(&stage, &bad("bad-env-file", Some((2, 6)), "vars:2"));
+    fs::write(stage.path("vars"), b"A=\xff\n").unwrap();
+    is_refused(&stage, &bad("not-utf-8", Some((1, 3)), "vars:1:3"));
 }
 
 #[test]
@@ -227,49 +224,50 @@ fn what_is_no_text_empty_or_much_too_large_is_refused() {
 #[test]
 fn absurd_numbers_are_refused() {
     all(vec![
-        (service("instances = 0"), "number-range", Some((6, 13)), "instances"),
-        (service("instances = 99999999999999999999"), "number-range", Some((6, 13)), ""),
-        (service("restart.factor = nan"), "number-range", Some((6, 18)), "factor"),
-        (service("restart.burst = -1"), "number-range", Some((6, 17)), "burst"),
+        (service("instances = 0"), "number-out-of-range", Some((6, 13)), "instances"),
+        (service("instances = 99999999999999999999"), "number-out-of-range", Some((6, 13)), ""),
+        (service("restart.factor = nan"), "number-out-of-range", Some((6, 18)), "factor"),
+        (service("restart.burst = -1"), "number-out-of-range", Some((6, 17)), "burst"),
         (service("start_timeout = \"99999999999999999999h\""), "bad-duration", Some((6, 17)), ""),
-        (service("limits.memory = \"99999999999999999999EiB\""), "bad-size", Some((6, 17)), ""),
+        (service("limits.memory = \"99999999999999999999EiB\""), "number-out-of-range", Some((6, 17)), ""),
     ]);
 }
 
 #[test]
 fn a_name_with_a_slash_is_refused_before_any_path_is_made_of_it() {
-    let home = Home::new();
+    let stage = Stage::new();
     let spec = |name: &str, service: &str| {
         format!("name = \"{name}\"\n[services.\"{service}\"]\ncommand = [\"touch\", \"started\"]\n").into_bytes()
     };
-    is_refused(&home, &Bad { spec: spec("../bad", "a"), code: "bad-name", place: Some((1, 8)), words: "'/'" });
-    is_refused(&home, &Bad { spec: spec("bad", "a/b"), code: "bad-name", place: Some((2, 11)), words: "'/'" });
-    assert!(!home.path().join("state").exists() && !home.path().join("logs").exists());
+    is_refused(&stage, &Bad { spec: spec("../bad", "a"), code: "bad-name", place: Some((1, 8)), words: "'.'" });
+    is_refused(&stage, &Bad { spec: spec("b/ad", "a"), code: "bad-name", place: Some((1, 8)), words: "'/'" });
+    is_refused(&stage, &Bad { spec: spec("bad", "a/b"), code: "bad-name", place: Some((2, 11)), words: "'/'" });
+    assert!(!stage.home().join("state").exists() && !stage.home().join("logs").exists());
 }
 
 #[test]
 fn a_port_in_use_is_refused_and_named() {
-    let home = Home::new();
+    let stage = Stage::new();
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = held.local_addr().unwrap().port();
     let spec = service(&format!("ready = {{ tcp = \"127.0.0.1:{port}\" }}"));
-    is_refused(&home, &Bad { spec, code: "port-in-use", place: Some((6, 17)), words: "in use already" });
+    is_refused(&stage, &Bad { spec, code: "port-in-use", place: Some((6, 17)), words: "in use already" });
 }
 
 #[test]
 fn a_spec_that_is_not_there_or_is_a_folder_is_refused() {
-    let home = Home::new();
+    let stage = Stage::new();
     let bad = |code, words| Bad { spec: Vec::new(), code, place: None, words };
-    refused(&home, &home.path().join("nowhere.toml"), &bad("file-not-found", "nowhere.toml"));
-    let folder: PathBuf = home.path().join("folder.toml");
+    refused(&stage, &stage.path("nowhere.toml"), &bad("file-not-found", "nowhere.toml"));
+    let folder: PathBuf = stage.path("folder.toml");
     fs::create_dir(&folder).unwrap();
-    refused(&home, &folder, &bad("file-unreadable", "folder.toml"));
+    refused(&stage, &folder, &bad("file-unreadable", "folder.toml"));
 }
 
 #[test]
 fn wrong_words_on_the_command_line_are_refused() {
-    let home = Home::new();
-    let spec = home.path().join("good.toml");
+    let stage = Stage::new();
+    let spec = stage.path("good.toml");
     fs::write(&spec, "name = \"good\"\n[services.a]\ncommand = [\"true\"]\n").unwrap();
     let good = spec.to_str().unwrap();
     for words in [
@@ -291,21 +289,21 @@ fn wrong_words_on_the_command_line_are_refused() {
         vec!["events", "x", "--since", "yesterday-ish"],
         vec!["completions", "tcl"],
     ] {
-        let Output { status, stderr, stdout } = home.tutela(&words);
-        assert_eq!(status.code(), Some(2), "{words:?}: {}", text(&stderr));
-        assert!(!stderr.is_empty() && stdout.is_empty(), "{words:?}: {}", text(&stdout));
-        assert!(!text(&stderr).contains("panicked"), "{words:?}: {}", text(&stderr));
+        let Ended { code, stderr, stdout } = stage.cli(&words);
+        assert_eq!(code, 2, "{words:?}: {stderr}");
+        assert!(!stderr.is_empty() && stdout.is_empty(), "{words:?}: {stdout}");
+        assert!(!stderr.contains("panicked"), "{words:?}: {stderr}");
     }
-    assert_eq!(home.tutela(["check", good]).status.code(), Some(0));
+    assert_eq!(stage.cli(["check", good]).code, 0);
 }
 
 #[test]
 fn every_mistake_of_a_spec_is_told_at_once() {
-    let home = Home::new();
-    let path = home.path().join("bad.toml");
+    let stage = Stage::new();
+    let path = stage.path("bad.toml");
     fs::write(&path, service("instances = 0\ncwd = 1\nneeds = [\"nobody\"]")).unwrap();
-    let output = home.tutela(["check", "--json", path.to_str().unwrap()]);
-    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let output = stage.cli(["check", "--json", path.to_str().unwrap()]);
+    let found: Value = serde_json::from_str(&output.stdout).unwrap();
     let codes: Vec<_> = found["found"].as_array().unwrap().iter().map(|it| it["code"].as_str().unwrap()).collect();
-    assert_eq!(codes, ["number-range", "wrong-type", "missing-need"]);
+    assert_eq!(codes, ["number-out-of-range", "wrong-type", "missing-need"]);
 }
