@@ -13,6 +13,7 @@ pub mod http;
 pub mod processes;
 pub mod program;
 pub mod view;
+pub mod witness;
 
 use processes::{kill, of_guard};
 use serde_json::Value;
@@ -25,6 +26,9 @@ pub use view::{Instance, names_of};
 
 /// How long anything may take that has no bound of its own. Generous: it is only ever reached by a failure.
 pub const BOUND: Duration = Duration::from_secs(20);
+
+/// Lines of a guard's terminal that a failed test shows.
+const CONSOLE_LINES: usize = 60;
 
 /// How long between two looks at a condition.
 const LOOK: Duration = Duration::from_millis(5);
@@ -86,11 +90,15 @@ impl Stage {
     /// An empty one, with a name that no other test has.
     pub fn new() -> Stage {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("it-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        Stage::named(&format!("it-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// An empty one, for a spec that has a name already.
+    pub fn named(name: &str) -> Stage {
         let dir = tempfile::Builder::new().prefix("tutela-it-").tempdir().unwrap();
         // Services under other accounts must be able to reach their files.
         processes::set_mode(dir.path(), 0o755);
-        Stage { name, dir }
+        Stage { name: name.to_owned(), dir }
     }
 
     /// The guard's name.
@@ -161,6 +169,8 @@ impl Stage {
         let path = std::env::var("PATH").unwrap_or_default();
         let path = format!("{}:{path}:/usr/sbin:/sbin", program::folder().display());
         command.current_dir(self.dir.path()).env("TUTELA_HOME", self.home()).env("PATH", path).env("NO_COLOR", "1");
+        // Everything that a guard starts inherits it, so that others' guards of the same name are not taken for ours.
+        command.env(processes::STAGE, self.dir.path());
         for key in ["TUTELA_PROFILE", "TUTELA_GUARD", "NOTIFY_SOCKET"] {
             command.env_remove(key);
         }
@@ -253,19 +263,21 @@ impl Stage {
         self.home().join("logs").join(&self.name)
     }
 
-    /// What `tutela logs` shows of a service without asking the guard twice: the raw log file of an instance.
+    /// A log file, as it is on the disk: `api-0.log` for the first instance of `api`.
     pub fn log(&self, file: &str) -> Vec<u8> {
         std::fs::read(self.log_dir().join(file)).unwrap_or_default()
     }
 
-    /// What the guard itself wrote to its terminal.
+    /// The last lines of what the guard wrote to its terminal.
     pub fn console(&self) -> String {
-        self.read("console.log")
+        let text = self.read("console.log");
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(CONSOLE_LINES)..].join("\n")
     }
 
     /// Processes that guards of this name started and that still live, by their environment.
     pub fn living(&self) -> Vec<u32> {
-        of_guard(&self.name)
+        of_guard(&self.name, self.dir.path())
     }
 
     /// Starts a guard for the spec that was written, and waits until it answers.
@@ -292,7 +304,7 @@ impl Stage {
         let console = std::fs::File::create(self.path("console.log")).unwrap();
         command.stdout(console.try_clone().unwrap()).stderr(console);
         let process = command.spawn().unwrap();
-        let mut guard = Guard { stage: Some(self), process, over: false };
+        let mut guard = Guard { stage: Some(self), asked: process.id(), process, over: false };
         let began = Instant::now();
         while !http::ask(&guard.socket(), "GET", "/livez").is_ok_and(|answer| answer.status == 200) {
             if let Some(status) = guard.process.try_wait().unwrap() {
@@ -336,6 +348,8 @@ pub struct Guard {
     /// `None` only once the guard was taken apart.
     stage: Option<Stage>,
     process: Child,
+    /// Who is asked to end: the guard, where the process that was started only leads to it.
+    asked: u32,
     over: bool,
 }
 
@@ -362,7 +376,12 @@ impl Guard {
 
     /// The guard's process.
     pub fn pid(&self) -> u32 {
-        self.process.id()
+        self.asked
+    }
+
+    /// Says that the guard is another process than the one that was started, such as its child.
+    pub fn is_process(&mut self, pid: u32) {
+        self.asked = pid;
     }
 
     /// Waits until the guard ends by itself; its exit code, -1 for a signal.

@@ -92,10 +92,26 @@ pub fn memory(pid: u32) -> u64 {
     text.split_ascii_whitespace().next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
-/// Living processes that a guard of this name started, by their environment.
-pub fn of_guard(name: &str) -> Vec<u32> {
-    let wanted = format!("TUTELA_GUARD={name}");
-    all().into_iter().filter(|pid| has_variable(*pid, wanted.as_bytes()) && lives(*pid)).collect()
+/// The variable by which everything that a guard of a stage starts is known: the stage's folder.
+pub const STAGE: &str = "TUTELA_IT_STAGE";
+
+/// Living processes that a guard of this name and stage started, by their environment.
+pub fn of_guard(name: &str, stage: &Path) -> Vec<u32> {
+    let wanted = [format!("TUTELA_GUARD={name}"), format!("{STAGE}={}", stage.display())];
+    let is_ours = |pid: &u32| wanted.iter().all(|variable| has_variable(*pid, variable.as_bytes())) && lives(*pid);
+    all().into_iter().filter(is_ours).collect()
+}
+
+/// Processes whose parent is `pid`.
+pub fn children(pid: u32) -> Vec<u32> {
+    all().into_iter().filter(|child| status_field(*child, "PPid") == Some(pid.to_string())).collect()
+}
+
+/// Processor time that a process used so far, in ticks of a hundredth of a second.
+pub fn ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
 /// Every process number.
@@ -117,4 +133,10 @@ pub fn set_mode(path: &Path, mode: u32) {
 /// A port that nobody listens on at this moment.
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Those of these processes that have a word in their command line.
+pub fn names_like(pids: &[u32], word: &str) -> Vec<u32> {
+    let has = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains(word));
+    pids.iter().copied().filter(has).collect()
 }

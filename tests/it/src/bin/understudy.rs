@@ -265,11 +265,14 @@ fn reap(child: i32) {
     unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
 }
 
-/// A grandchild in a session of its own, whose parent is gone when this returns.
+/// A grandchild in a session of its own, that is on its way and whose parent is gone when this returns.
 fn stray(file: &str, then: impl FnOnce()) {
+    // One of an earlier life would be taken for the one that is to come.
+    let _ = std::fs::remove_file(file);
     let child = fork();
     if child > 0 {
         reap(child);
+        play("await", file);
         return;
     }
     // SAFETY: a new child leads no group, so this cannot fail.

@@ -1,0 +1,62 @@
+//! Somebody who asks for the status all the time, and looks at the guard's memory.
+
+use crate::{Stage, http, processes};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long between an answer and the next question: often enough to see a stall of the bound that is tested.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// What was seen.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Seen {
+    /// How often it asked.
+    pub asked: u32,
+    /// How long the slowest answer took.
+    pub slowest: Duration,
+    /// By how many bytes the guard's memory was larger at the most than at the beginning.
+    pub growth: u64,
+}
+
+/// Asks until it is told to stop.
+#[derive(Debug)]
+pub struct Witness {
+    over: Arc<AtomicBool>,
+    asking: JoinHandle<Seen>,
+}
+
+impl Witness {
+    /// Begins to ask.
+    pub fn begin(stage: &Stage, guard: u32) -> Witness {
+        let over = Arc::new(AtomicBool::new(false));
+        let (socket, ended) = (stage.socket(), over.clone());
+        let asking = std::thread::spawn(move || ask_until(&socket, guard, &ended));
+        Witness { over, asking }
+    }
+
+    /// Stops asking.
+    ///
+    /// # Panics
+    /// The guard did not answer.
+    pub fn end(self) -> Seen {
+        self.over.store(true, Ordering::Relaxed);
+        self.asking.join().unwrap()
+    }
+}
+
+fn ask_until(socket: &PathBuf, guard: u32, over: &AtomicBool) -> Seen {
+    let mut seen = Seen::default();
+    let began_with = processes::memory(guard);
+    while !over.load(Ordering::Relaxed) {
+        let answer = http::ask(socket, "GET", "/v1/status").unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        seen.asked += 1;
+        seen.slowest = seen.slowest.max(answer.took);
+        seen.growth = seen.growth.max(processes::memory(guard).saturating_sub(began_with));
+        std::thread::park_timeout(PAUSE);
+    }
+    seen
+}
