@@ -142,58 +142,52 @@ impl Guard {
         let roots: BTreeSet<ServiceName> =
             keys.iter().filter_map(|key| self.slots.get(key)).map(|slot| slot.id.service.clone()).collect();
         let because = self.service_of(target).map_or(cause.clone(), Cause::Because);
-        self.pull_needs(now, &roots, &because);
-        for key in &keys {
-            self.start_one(now, *key, cause.clone());
-        }
+        let mut starts = self.needs_to_pull(&roots, &because);
+        starts.extend(keys.iter().map(|key| (*key, cause.clone())));
+        self.start_all(now, starts);
         Ok(keys)
     }
 
-    /// Starts what `roots` need and what would not come by itself: services of which nothing is wanted up, and
-    /// instances that gave up. One instance that an operator stopped beside others stays as it is.
-    pub(super) fn pull_needs(&mut self, now: Moment, roots: &BTreeSet<ServiceName>, because: &Cause) {
+    /// What has to start because `roots` need it and it would not come by itself: services of which nothing is
+    /// wanted up, and instances that gave up. One instance that an operator stopped beside others stays as it is.
+    pub(super) fn needs_to_pull(&self, roots: &BTreeSet<ServiceName>, because: &Cause) -> Vec<(InstanceKey, Cause)> {
         let mut needed = order::needed_by_all(&self.needs, roots);
         needed.retain(|name| !roots.contains(name) && !self.is_disabled(name));
+        let mut pulled = Vec::new();
         for name in needed {
-            let keys = self.keys_of(&name).to_vec();
+            let keys = self.keys_of(&name);
             let any_wanted = keys.iter().any(|key| self.is_wanted_up(*key));
-            for key in keys {
-                let gave_up = self.slots.get(&key).is_some_and(|slot| slot.service.state_name() == StateName::Failed);
-                if !any_wanted || gave_up {
-                    self.start_one(now, key, because.clone());
-                }
+            let gave_up = |key: &&InstanceKey| {
+                self.slots.get(key).is_some_and(|slot| slot.service.state_name() == StateName::Failed)
+            };
+            pulled.extend(keys.iter().filter(|key| !any_wanted || gave_up(key)).map(|key| (*key, because.clone())));
+        }
+        pulled
+    }
+
+    pub(super) fn start_all(&mut self, now: Moment, starts: Vec<(InstanceKey, Cause)>) {
+        self.make_way(&starts);
+        for (key, cause) in starts {
+            self.refresh_needs(now, key);
+            if let Some(slot) = self.slots.get_mut(&key).filter(|slot| !slot.retired) {
+                slot.service.handle_start(now, cause, true);
+                self.settle(now, key);
             }
         }
     }
 
-    pub(super) fn start_one(&mut self, now: Moment, key: InstanceKey, cause: Cause) {
-        if self.make_way_for_start(now, key)
-            && let Some(slot) = self.slots.get_mut(&key)
-        {
-            slot.service.handle_start(now, cause, true);
-            self.settle(now, key);
+    /// Whatever was to keep these down no longer does. For all of them before any of them starts: the news of
+    /// one could carry out the pending stop of another, or end a common restart that another was part of.
+    fn make_way(&mut self, starts: &[(InstanceKey, Cause)]) {
+        for (key, _) in starts {
+            self.leave_group(&[*key]);
+            if let Some(delayed) = &mut self.delayed {
+                delayed.kept_down.remove(key);
+            }
+            if let Some(slot) = self.slots.get_mut(key).filter(|slot| !slot.retired) {
+                slot.pending_stop = None;
+            }
         }
-    }
-
-    pub(super) fn restart_one(&mut self, now: Moment, key: InstanceKey, cause: Cause) {
-        if self.make_way_for_start(now, key)
-            && let Some(slot) = self.slots.get_mut(&key)
-        {
-            slot.service.handle_restart(now, cause);
-            self.settle(now, key);
-        }
-    }
-
-    /// Whatever was to keep an instance down no longer does. Answers whether it can be started at all.
-    fn make_way_for_start(&mut self, now: Moment, key: InstanceKey) -> bool {
-        self.leave_group(&[key]);
-        if let Some(delayed) = &mut self.delayed {
-            delayed.kept_down.remove(&key);
-        }
-        self.refresh_needs(now, key);
-        let Some(slot) = self.slots.get_mut(&key).filter(|slot| !slot.retired) else { return false };
-        slot.pending_stop = None;
-        true
     }
 
     fn stop(&mut self, now: Moment, target: &Target, cause: Cause) -> Result<Vec<InstanceKey>, Refusal> {
@@ -289,13 +283,18 @@ impl Guard {
         if self.is_disabled(&service) {
             return Err(Refusal::Disabled(service));
         }
-        // Together: the first one that left could let the others start, only to be restarted.
-        self.leave_group(&keys);
+        let restarts: Vec<(InstanceKey, Cause)> = keys.iter().map(|key| (*key, cause.clone())).collect();
+        self.make_way(&restarts);
         if keys.iter().any(|key| !self.is_wanted_up(*key)) {
-            self.pull_needs(now, &BTreeSet::from([service.clone()]), &Cause::Because(service));
+            let pulled = self.needs_to_pull(&BTreeSet::from([service.clone()]), &Cause::Because(service));
+            self.start_all(now, pulled);
         }
-        for key in &keys {
-            self.restart_one(now, *key, cause.clone());
+        for (key, cause) in restarts {
+            self.refresh_needs(now, key);
+            if let Some(slot) = self.slots.get_mut(&key) {
+                slot.service.handle_restart(now, cause);
+                self.settle(now, key);
+            }
         }
         Ok(keys)
     }

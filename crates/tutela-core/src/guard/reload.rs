@@ -124,7 +124,8 @@ impl Guard {
                     begin.push((key, Cause::Reloaded("start".to_owned())));
                 }
             }
-            if was.is_some_and(|was| was.needs != new.needs) && others_up {
+            let comes_back = others_up || self.is_in_group(name);
+            if was.is_some_and(|was| was.needs != new.needs) && comes_back {
                 need.insert(name.clone());
             }
             if let Change::Restart(keys) = change {
@@ -137,13 +138,11 @@ impl Guard {
         }
         need.extend(begin.iter().filter_map(|(key, _)| self.slots.get(key)).map(|slot| slot.id.service.clone()));
         for name in need {
-            self.pull_needs(now, &BTreeSet::from([name.clone()]), &Cause::Because(name));
+            begin.extend(self.needs_to_pull(&BTreeSet::from([name.clone()]), &Cause::Because(name)));
         }
         begin.extend(anew);
         self.sort_by_needs(&mut begin);
-        for (key, cause) in begin {
-            self.start_one(now, key, cause);
-        }
+        self.start_all(now, begin);
         touched
     }
 
@@ -172,12 +171,17 @@ impl Guard {
 
     /// An instance that comes while its service is restarted together with everything starts with it.
     fn join_group(&mut self, key: InstanceKey, service: &ServiceName) {
-        let others = self.kept_keys_of(service);
-        if let Some(group) = &mut self.restarting
-            && others.iter().any(|other| group.keys.contains(other))
+        if self.is_in_group(service)
+            && let Some(group) = &mut self.restarting
         {
             group.keys.insert(key);
         }
+    }
+
+    /// Whether a service is stopped only to start again with everything.
+    fn is_in_group(&self, service: &ServiceName) -> bool {
+        let group = self.restarting.as_ref().map(|group| &group.keys);
+        self.keys_of(service).iter().any(|key| group.is_some_and(|group| group.contains(key)))
     }
 
     fn is_kept_down(&self, key: InstanceKey) -> bool {

@@ -394,3 +394,19 @@ fn a_restart_of_several_instances_during_a_restart_of_everything_starts_each_onc
     s.ends("api", 0);
     s.does("spawn api");
 }
+
+#[test]
+fn a_start_takes_back_all_its_pending_stops_before_it_touches_anybody() {
+    let mut spec = spec("api: db; db:; web:");
+    edit(&mut spec, "db").instances = 2;
+    let mut s = Scenario::running(spec);
+    s.slow(&["api"]);
+    s.stop("db");
+    s.does("ask api");
+    let mut new = (**s.guard.spec()).clone();
+    edit(&mut new, "api").needs = Vec::new();
+    new.services.insert(name("front"), Arc::new(service("front", &["db"])));
+    s.reload(new);
+    s.does("spawn front");
+    s.is("db db:1", StateName::Running);
+}

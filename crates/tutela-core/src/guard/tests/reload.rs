@@ -394,3 +394,16 @@ fn who_is_added_waits_for_a_need_that_begins_anew_in_the_same_reload() {
     s.spawned("web");
     s.does("spawn api");
 }
+
+#[test]
+fn a_need_that_comes_during_a_restart_of_everything_is_brought_up_too() {
+    let mut manual = spec("api:; cache:");
+    edit(&mut manual, "cache").start = StartMode::Manual;
+    let mut s = Scenario::running(manual);
+    s.slow(&["api"]);
+    s.command(Command::Restart(Target::All)).expect("accepted");
+    s.change(|spec| edit(spec, "api").needs = vec![name("cache")]);
+    s.does("ask api, spawn cache");
+    s.ends("api", 0);
+    s.does("spawn api");
+}
