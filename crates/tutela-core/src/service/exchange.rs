@@ -105,6 +105,13 @@ pub enum Event {
         /// Its process.
         pid: u32,
     },
+    /// The program could not be started.
+    StartFailed {
+        /// The run.
+        run: RunId,
+        /// Why.
+        reason: String,
+    },
     /// The program ended.
     Exited {
         /// The run.

@@ -312,6 +312,7 @@ impl Service {
         if run != self.run || !self.awaits_spawn() {
             return;
         }
+        self.events.push_back(Event::StartFailed { run, reason: reason.clone() });
         let exit = Exit::NotStarted(reason);
         self.last_exit = Some((exit.clone(), now));
         if let State::Starting(_) = self.state {

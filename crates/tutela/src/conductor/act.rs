@@ -48,13 +48,14 @@ impl Conductor {
             Action::Spawn { run } => self.spawn(now, key, run),
             Action::Ask { run, step } => self.ask(key, run, step),
             Action::Sweep { run } => self.sweep(now, key, run),
-            Action::AskTree { run } => self.with_tree(key, run, |tree| tree.signal_all(Signal::TERM)),
+            // Each of possibly thousands of members is looked at, in a control group too.
+            Action::AskTree { run } => self.with_tree(key, run, true, |tree| tree.signal_all(Signal::TERM)),
             Action::EndTree { run } => self.end_tree(now, key, run),
             Action::RunHook { run, kind, index, timeout } => self.run_hook(now, key, run, kind, index, timeout),
             Action::CancelHook { run } => self.cancel_hook(key, run),
             Action::Probe { run, slot, attempt, timeout } => self.ask_question(now, key, run, slot, attempt, timeout),
-            Action::Freeze { run } => self.with_tree(key, run, Tree::freeze),
-            Action::Thaw { run } => self.with_tree(key, run, Tree::thaw),
+            Action::Freeze { run } => self.with_tree(key, run, self.walked, Tree::freeze),
+            Action::Thaw { run } => self.with_tree(key, run, self.walked, Tree::thaw),
             Action::ApplyLimits { run } => self.apply_limits(key, run),
             Action::Release { run } => self.release(key, run),
         }
@@ -191,16 +192,17 @@ impl Conductor {
     // ---- trees ----
 
     /// Does something to a run's tree: at once where that is a write to a control group, off this thread
-    /// where the process table has to be walked.
+    /// where it `walks` from process to process.
     fn with_tree(
         &mut self,
         key: InstanceKey,
         run: RunId,
+        walks: bool,
         deed: impl FnOnce(&Tree) -> Result<(), tutela_os::Error> + Send + 'static,
     ) {
         let Some(live) = self.live(key, run) else { return };
         let tree = live.child.tree().clone();
-        if self.walked {
+        if walks {
             let inbox = self.inbox.clone();
             tokio::task::spawn_blocking(move || {
                 if let Err(error) = deed(&tree) {

@@ -119,6 +119,12 @@ impl Conductor {
             Fact::Started { pid, .. } => {
                 Telling::new(EventKind::Started, format!("started, pid {pid}")).with("pid", *pid)
             }
+            // The state that follows is shown with the same words.
+            Fact::StartFailed { reason, .. } => {
+                Telling::new(EventKind::StartFailed, format!("could not be started: {reason}"))
+                    .with("error", reason.clone())
+                    .quiet()
+            }
             Fact::Exited { exit, ran, wanted, .. } => {
                 let (code, signal) = code_and_signal(exit);
                 let ran_ms = u64::try_from(ran.as_millis()).unwrap_or(u64::MAX);

@@ -199,6 +199,7 @@ fn a_program_that_cannot_be_started_says_why_and_is_tried_again() {
     s.is(StateName::Backoff);
     s.does(&[spawn(1), release(1)]);
     assert_eq!(s.cause(), "could not be started: no such file");
+    assert!(s.events().contains(&Event::StartFailed { run: RunId(1), reason: "no such file".into() }));
     s.advance(secs(1));
     s.does(&[spawn(2)]);
 }
