@@ -48,6 +48,10 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How long the accept loop rests when the OS has no more descriptors to give.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
+/// How long the answer to a command waits for the ledger to have what was asked. It takes a millisecond; a disk
+/// that hangs must not keep operators from stopping things.
+const KEPT_LIMIT: Duration = Duration::from_millis(500);
+
 /// How long answers may still be on their way when the guard ends. What is under way then is the answer to
 /// the shutdown itself, which is there already; a stream that somebody follows is cut off.
 const LAST_ANSWERS: Duration = Duration::from_millis(250);
@@ -303,6 +307,10 @@ async fn command(
     };
     let wait = query.wait;
     let reply = ask(context, |reply| Ask::Command { verb, command, by, wait, reply }).await?;
+    if wait && matches!(verb, Verb::Start | Verb::Stop) {
+        // A wish that was answered outlives the guard, whatever ends it.
+        let _ = tokio::time::timeout(KEPT_LIMIT, context.ledger.flush()).await;
+    }
     Ok(json(if wait { StatusCode::OK } else { StatusCode::ACCEPTED }, &reply))
 }
 

@@ -103,8 +103,8 @@ pub struct Parts {
     pub alerts: Vec<(String, Vec<u8>)>,
     /// What came up while the parts were made.
     pub troubles: Vec<String>,
-    /// Reads the spec again, for a reload by signal.
-    pub reload: Box<dyn Fn() + Send>,
+    /// Reads the spec again, for a reload by signal. `None`: there is no file, and the signal is passed on.
+    pub reload: Option<Box<dyn Fn() + Send>>,
     /// Whether signals that mean nothing to the guard are passed on to the programs.
     pub forward_signals: bool,
     /// Whether the guard ends when nothing is left that could run by itself.
@@ -139,7 +139,7 @@ pub struct Conductor {
     surroundings: Arc<Surroundings>,
     identity: Identity,
     next_seq: u64,
-    reload: Box<dyn Fn() + Send>,
+    reload: Option<Box<dyn Fn() + Send>>,
     forward_signals: bool,
     end_when_done: bool,
     /// Trees cost a walk over the process table, so they are looked at off this thread.
@@ -388,7 +388,7 @@ impl Conductor {
                     let _ = host.stopping("stopping every service");
                 }
             }
-            Signal::HUP => (self.reload)(),
+            Signal::HUP if self.reload.is_some() => self.reload.iter().for_each(|reload| reload()),
             other if self.forward_signals => {
                 for live in self.live.values() {
                     // One that has just ended is no error, one that may not be signalled is not ours to mend.
@@ -442,8 +442,9 @@ impl Conductor {
         let now = clock::now();
         self.act(now);
         self.tend_alerts(now);
-        self.answer_tickets(now);
+        // Who is answered may rely on what was asked being kept.
         self.save_touched(now);
+        self.answer_tickets(now);
         self.tell_host();
     }
 

@@ -5,13 +5,19 @@
 //! never waits: where the disk is so slow that [`OPERATIONS_MAX`] wait, events are dropped and counted
 //! (states are not: a later state of an instance replaces an earlier one).
 //!
-//! A store that cannot be read is moved aside, never deleted, and the guard begins a new one and says so.
+//! A store that cannot be read is moved aside, never deleted, and the guard begins a new one and says so. One
+//! that cannot be written, because the disk is full or takes no writes, is replaced by one in memory, and that
+//! is said too: programs are kept alive all the same.
 //! Deliberately absent: what an event means; logs.
 
 use super::queue::{Receiver, Sender, queue};
+mod open;
+
+pub use open::read_offline;
+
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -100,6 +106,7 @@ enum Operation {
     DropAlert(String),
     Read { filter: EventFilter, reply: EventsReply },
     Sync(oneshot::Sender<()>),
+    Flush(oneshot::Sender<()>),
     End { in_order: bool },
 }
 
@@ -132,16 +139,11 @@ impl Ledger {
     /// Opens the store in `dir`, which has to exist, and reads what an earlier guard left.
     ///
     /// # Errors
-    /// The folder is not writable, or another process has the store open.
+    /// Another process has the store open.
     pub fn open(dir: &Path) -> Result<(Ledger, Kept), String> {
         let path = dir.join(FILE_NAME);
-        let mut kept = Kept::default();
-        let database = match open_or_move_aside(&path, &mut kept.troubles) {
-            Ok(database) => database,
-            Err(error) => return Err(format!("failed to open the event ledger {}: {error}", path.display())),
-        };
-        read_kept(&database, &mut kept)
-            .map_err(|error| format!("failed to read the event ledger {}: {error}", path.display()))?;
+        let (database, kept) = open::open(&path)
+            .map_err(|error| format!("failed to open the event ledger {}: {error}", path.display()))?;
         let (operations, inbox) = queue(OPERATIONS_MAX);
         let states: Arc<Mutex<BTreeMap<String, Option<SavedInstance>>>> = Arc::default();
         let figures: Arc<Figures> = Arc::default();
@@ -208,6 +210,14 @@ impl Ledger {
         answer
     }
 
+    /// Commits what waits, at once. The answer comes when it is on the disk, or could not be written.
+    pub fn flush(&self) -> oneshot::Receiver<()> {
+        let (done, answer) = oneshot::channel();
+        // A full queue drops the question, and that answers it.
+        let _ = self.operations.push(Operation::Flush(done));
+        answer
+    }
+
     /// How the ledger does.
     pub fn figures(&self) -> Arc<Figures> {
         self.figures.clone()
@@ -247,7 +257,12 @@ impl Writer {
                     Operation::Read { filter, reply } => {
                         self.commit(&mut batch, None);
                         // Nobody waits for it any more.
-                        let _ = reply.send(read_events(&self.database, &filter).map_err(|error| error.to_string()));
+                        let read = open::quietly(|| read_events(&self.database, &filter));
+                        let _ = reply.send(read.map_err(|error| error.to_string()));
+                    }
+                    Operation::Flush(done) => {
+                        self.commit(&mut batch, None);
+                        let _ = done.send(());
                     }
                     other @ (Operation::Event(_)
                     | Operation::PutAlert { .. }
@@ -269,7 +284,7 @@ impl Writer {
     fn commit(&self, batch: &mut Vec<Operation>, end: Option<bool>) {
         let states = std::mem::take(&mut *self.states.lock().unwrap_or_else(PoisonError::into_inner));
         let began = Instant::now();
-        match self.try_commit(batch, &states, end) {
+        match open::quietly(|| self.try_commit(batch, &states, end)) {
             Ok(()) => {
                 self.figures.commits.fetch_add(1, Ordering::Relaxed);
                 let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -282,6 +297,7 @@ impl Writer {
                         Operation::Event(_)
                         | Operation::DropAlert(_)
                         | Operation::Read { .. }
+                        | Operation::Flush(_)
                         | Operation::End { .. } => {}
                     }
                 }
@@ -332,7 +348,7 @@ impl Writer {
                     Operation::DropAlert(id) => {
                         alerts.remove(id.as_str())?;
                     }
-                    Operation::Read { .. } | Operation::Sync(_) | Operation::End { .. } => {}
+                    Operation::Read { .. } | Operation::Sync(_) | Operation::Flush(_) | Operation::End { .. } => {}
                 }
             }
             if let Some(newest) = newest {
@@ -360,91 +376,6 @@ impl Writer {
         transaction.commit()?;
         Ok(())
     }
-}
-
-fn open_or_move_aside(path: &Path, troubles: &mut Vec<String>) -> Result<Database, redb::Error> {
-    let open = || -> Result<Database, redb::Error> {
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
-        let transaction = database.begin_write()?;
-        transaction.open_table(EVENTS)?;
-        transaction.open_table(INSTANCES)?;
-        transaction.open_table(ALERTS)?;
-        transaction.open_table(MARKS)?;
-        transaction.commit()?;
-        Ok(database)
-    };
-    // The store's reader asserts what it reads; a file that breaks its assertions is a damaged file.
-    let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(open));
-    let error = match opened {
-        Ok(Ok(database)) => return Ok(database),
-        Ok(Err(error @ (redb::Error::DatabaseAlreadyOpen | redb::Error::Io(_)))) if path_is_usable(&error) => {
-            return Err(error);
-        }
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "it is damaged".to_owned(),
-    };
-    let aside = aside_path(path);
-    std::fs::rename(path, &aside).map_err(redb::Error::Io)?;
-    troubles.push(format!(
-        "the event ledger could not be read ({error}); it was kept as {} and a new one was begun",
-        aside.display()
-    ));
-    open()
-}
-
-/// Whether the failure is about the file's place, not its content: then moving it aside helps nobody.
-fn path_is_usable(error: &redb::Error) -> bool {
-    match error {
-        redb::Error::Io(io) => {
-            !matches!(io.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof)
-        }
-        _ => true,
-    }
-}
-
-fn aside_path(path: &Path) -> PathBuf {
-    let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%.6fZ");
-    path.with_file_name(format!("{FILE_NAME}.damaged-{stamp}"))
-}
-
-fn read_kept(database: &Database, kept: &mut Kept) -> Result<(), redb::Error> {
-    {
-        let transaction = database.begin_read()?;
-        let events = transaction.open_table(EVENTS)?;
-        kept.next_seq = events.last()?.map_or(1, |(seq, _)| seq.value() + 1);
-        for entry in transaction.open_table(INSTANCES)?.iter()? {
-            let (id, bytes) = entry?;
-            match saved::decode(bytes.value()) {
-                Ok(saved) => kept.instances.push(saved),
-                Err(error) => kept.troubles.push(format!("what was known of {} is lost: {error}", id.value())),
-            }
-        }
-        for entry in transaction.open_table(ALERTS)?.iter()? {
-            let (id, bytes) = entry?;
-            kept.alerts.push((id.value().to_owned(), bytes.value().to_vec()));
-        }
-        let marks = transaction.open_table(MARKS)?;
-        kept.ended_in_order = marks.get(CLEAN)?.is_some_and(|mark| mark.value() == [1]);
-    }
-    let transaction = database.begin_write()?;
-    transaction.open_table(MARKS)?.insert(CLEAN, [0].as_slice())?;
-    transaction.commit()?;
-    Ok(())
-}
-
-/// Reads events from the store in `dir` while no guard has it open.
-///
-/// # Errors
-/// There is none, a guard has it open, or it cannot be read.
-pub fn read_offline(dir: &Path, filter: &EventFilter) -> Result<Vec<EventRecord>, String> {
-    let path = dir.join(FILE_NAME);
-    let told = |error: String| format!("failed to read the event ledger {}: {error}", path.display());
-    if !path.exists() {
-        return Err(told("it does not exist".into()));
-    }
-    let database =
-        Database::builder().set_cache_size(CACHE_BYTES).open(&path).map_err(|error| told(error.to_string()))?;
-    read_events(&database, filter).map_err(|error| told(error.to_string()))
 }
 
 fn read_events(database: &Database, filter: &EventFilter) -> Result<Vec<EventRecord>, redb::Error> {
@@ -521,6 +452,29 @@ mod tests {
             .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
             .collect();
         assert!(names.iter().any(|name| name.contains("damaged")), "{names:?}");
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_written_is_replaced_by_one_in_memory_and_said_so() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(FILE_NAME)).unwrap();
+        let (ledger, kept) = Ledger::open(dir.path()).unwrap();
+        assert!(kept.troubles[0].contains("in memory"), "{:?}", kept.troubles);
+        ledger.record(event(1));
+        assert_eq!(wait(ledger.read(EventFilter::default())).unwrap().len(), 1);
+        assert!(read_offline(dir.path(), &EventFilter::default()).is_err());
+    }
+
+    #[test]
+    fn what_was_flushed_is_on_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ledger, _) = Ledger::open(dir.path()).unwrap();
+        ledger.save(SavedInstance::new("api", 0));
+        wait(ledger.flush());
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::copy(dir.path().join(FILE_NAME), copy.path().join(FILE_NAME)).unwrap();
+        let (_ledger, kept) = Ledger::open(copy.path()).unwrap();
+        assert_eq!(kept.instances.len(), 1);
     }
 
     #[test]

@@ -1,0 +1,158 @@
+//! Opens the store: as it is, anew where it is damaged, in memory where nothing can be written.
+
+use super::{ALERTS, CACHE_BYTES, CLEAN, EVENTS, EventFilter, FILE_NAME, INSTANCES, Kept, MARKS, read_events};
+use redb::backends::InMemoryBackend;
+use redb::{Builder, Database, ReadableTable};
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use tutela_schema::events::EventRecord;
+use tutela_schema::saved;
+
+/// Opens the store at `path` and reads what an earlier guard left.
+///
+/// # Errors
+/// Another process has it open.
+pub(super) fn open(path: &Path) -> Result<(Database, Kept), redb::Error> {
+    let trouble = match take(|| builder().create(path)) {
+        Ok(opened) => return Ok(opened),
+        Err(Unusable::Place(error @ redb::Error::DatabaseAlreadyOpen)) => return Err(error),
+        Err(Unusable::Place(error)) => cannot_be_written(path, &error),
+        Err(Unusable::Content(why)) => {
+            let aside = aside_path(path);
+            let moved = std::fs::rename(path, &aside).map_err(|error| Unusable::Place(redb::Error::Io(error)));
+            match moved.and_then(|()| take(|| builder().create(path))) {
+                Ok((database, mut kept)) => {
+                    let aside = aside.display();
+                    kept.troubles.push(format!(
+                        "the event ledger could not be read ({why}); it was kept as {aside} and a new one was begun"
+                    ));
+                    return Ok((database, kept));
+                }
+                Err(error) => cannot_be_written(path, &error),
+            }
+        }
+    };
+    let created = take(|| builder().create_with_backend(InMemoryBackend::new()));
+    let (database, mut kept) = created.map_err(|error| redb::Error::Corrupted(error.to_string()))?;
+    kept.troubles.push(trouble);
+    Ok((database, kept))
+}
+
+fn cannot_be_written(path: &Path, why: &dyn std::fmt::Display) -> String {
+    format!(
+        "the event ledger {} cannot be written ({why}); until this guard ends, events, restart counts and cool-downs \
+         are kept in memory only",
+        path.display()
+    )
+}
+
+/// Why a store cannot be worked with.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unusable {
+    /// Its place: to move it aside would help nobody.
+    #[error("{0}")]
+    Place(redb::Error),
+    /// What is in it.
+    #[error("{0}")]
+    Content(String),
+}
+
+impl From<redb::Error> for Unusable {
+    fn from(error: redb::Error) -> Self {
+        match error {
+            redb::Error::DatabaseAlreadyOpen => Unusable::Place(error),
+            redb::Error::Io(ref io)
+                if !matches!(io.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof) =>
+            {
+                Unusable::Place(error)
+            }
+            error => Unusable::Content(error.to_string()),
+        }
+    }
+}
+
+fn take(create: impl FnOnce() -> Result<Database, redb::DatabaseError>) -> Result<(Database, Kept), Unusable> {
+    quietly(|| {
+        let database = create()?;
+        let kept = read_kept(&database)?;
+        Ok((database, kept))
+    })
+}
+
+thread_local! {
+    /// Whether this thread works on the store.
+    static AT_WORK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The store's code asserts what it reads; a file that breaks its assertions is a damaged file. That is told in
+/// words and not by a panic's, and ends nothing.
+pub(super) fn quietly<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Unusable> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let others = panic::take_hook();
+        panic::set_hook(Box::new(move |told| {
+            if !AT_WORK.get() {
+                others(told);
+            }
+        }));
+    });
+    AT_WORK.set(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(work));
+    AT_WORK.set(false);
+    match result {
+        Ok(result) => result.map_err(Unusable::from),
+        Err(_) => Err(Unusable::Content("it is damaged".to_owned())),
+    }
+}
+
+fn builder() -> Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+fn aside_path(path: &Path) -> PathBuf {
+    let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%.6fZ");
+    path.with_file_name(format!("{FILE_NAME}.damaged-{stamp}"))
+}
+
+fn read_kept(database: &Database) -> Result<Kept, redb::Error> {
+    let mut kept = Kept::default();
+    let transaction = database.begin_write()?;
+    {
+        let events = transaction.open_table(EVENTS)?;
+        kept.next_seq = events.last()?.map_or(1, |(seq, _)| seq.value() + 1);
+        for entry in transaction.open_table(INSTANCES)?.iter()? {
+            let (id, bytes) = entry?;
+            match saved::decode(bytes.value()) {
+                Ok(saved) => kept.instances.push(saved),
+                Err(error) => kept.troubles.push(format!("what was known of {} is lost: {error}", id.value())),
+            }
+        }
+        for entry in transaction.open_table(ALERTS)?.iter()? {
+            let (id, bytes) = entry?;
+            kept.alerts.push((id.value().to_owned(), bytes.value().to_vec()));
+        }
+        let mut marks = transaction.open_table(MARKS)?;
+        kept.ended_in_order = marks.get(CLEAN)?.is_some_and(|mark| mark.value() == [1]);
+        marks.insert(CLEAN, [0].as_slice())?;
+    }
+    transaction.commit()?;
+    Ok(kept)
+}
+
+/// Reads events from the store in `dir` while no guard has it open.
+///
+/// # Errors
+/// There is none, a guard has it open, or it cannot be read.
+pub fn read_offline(dir: &Path, filter: &EventFilter) -> Result<Vec<EventRecord>, String> {
+    let path = dir.join(FILE_NAME);
+    let told = |error: String| format!("failed to read the event ledger {}: {error}", path.display());
+    if !path.exists() {
+        return Err(told("it does not exist".into()));
+    }
+    let read = quietly(|| read_events(&builder().open(&path)?, filter));
+    read.map_err(|error| told(error.to_string()))
+}
