@@ -174,7 +174,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         kept_down,
         alerts: kept.alerts,
         troubles,
-        reload: hup_reload(&hands, &context),
+        reload: context.reload.is_some().then(|| hup_reload(&hands, &context)),
         forward_signals: matches!(options.what, What::Program(_)) || std::process::id() == 1,
         end_when_done: notify::host_name() != "systemd",
     };

@@ -26,18 +26,19 @@ fn find() -> PathBuf {
     }
     let program = folder().join("tutela");
     // Cargo builds no programs of other packages for a test. Asking it each time costs a moment, and testing
-    // yesterday's program costs a day.
+    // yesterday's program costs a day. All programs, as `./test` builds them: which packages are chosen decides
+    // over the features of what they share, and two choices would build everything twice.
     if let Some(cargo) = std::env::var_os("CARGO") {
         let mut command = Command::new(cargo);
-        command.args(["build", "--quiet", "--package", "tutela", "--bin", "tutela"]);
+        command.args(["build", "--quiet", "--locked", "--workspace", "--bins"]);
         command.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml"));
         if folder().file_name().is_some_and(|name| name == "release") {
             command.arg("--release");
         }
         command.env("CARGO_TARGET_DIR", folder().parent().unwrap());
         let built = command.status().unwrap();
-        assert!(built.success(), "cargo build --package tutela: {built}");
+        assert!(built.success(), "cargo build --workspace --bins: {built}");
     }
-    assert!(program.is_file(), "{} is missing: cargo build --package tutela", program.display());
+    assert!(program.is_file(), "{} is missing: cargo build --workspace --bins", program.display());
     program
 }

@@ -46,7 +46,7 @@ fn a_hook_that_fails_before_the_start_stops_it_and_says_why() {
         note("second")
     ));
     let failed = guard.wait_state("a", "failed");
-    assert_eq!(failed.cause, "its before_start hook ended with exited with code 4".replace("ended with ", ""));
+    assert_eq!(failed.cause, "its before_start hook ended with exit code 4");
     assert_eq!((guard.read("started"), guard.read("order")), (String::new(), String::new()));
     let told = guard.wait_event("hook_ran", |event| event["service"] == "a");
     assert_eq!(told["data"]["hook"], "before_start", "{told}");

@@ -29,14 +29,21 @@ fn judge(what: &str, seen: Seen) {
     assert!(seen.growth < GROWTH, "{what}: {seen:?}");
 }
 
+/// Logs as bytes in one file, so that they can be compared with what was written.
+const RAW: &str = "logs = { timestamps = false, rotate_size = \"0\" }";
+
 /// A guard with one hostile child that begins when the file `go` is written, and hangs once it is through.
 fn hostile(container: Container, cues: &[&str]) -> Guard {
+    hostile_with(RAW, container, cues)
+}
+
+fn hostile_with(logs: &str, container: Container, cues: &[&str]) -> Guard {
     let cues: Vec<String> = cues.iter().map(|cue| format!("\"{cue}\"")).collect();
     Guard::start_in(
         container,
         &format!(
             "[services.hostile]\ncommand = [\"understudy\", \"await=go\", {}, \"pid=through\", \"hang\"]\n\
-             logs = {{ timestamps = false, rotate_size = \"0\" }}\nrestart.when = \"never\"\n\
+             {logs}\nrestart.when = \"never\"\n\
              stop.ladder = [{{ signal = \"TERM\", wait = \"300ms\" }}, {{ kill = true }}]\n\
              [services.other]\ncommand = [\"understudy\", \"hang\"]\n",
             cues.join(", ")
@@ -68,6 +75,44 @@ fn a_hundred_megabytes_without_a_newline_are_kept_byte_for_byte() {
     let pattern = b"0123456789abcdefghijklmnopqrstuvwxyz.";
     let wrong = log.iter().zip(pattern.iter().cycle()).position(|(is, should)| is != should);
     assert_eq!(wrong, None);
+}
+
+/// Everything that is kept of `hostile`, put together again from the files with timestamps, oldest first.
+fn put_together(guard: &Guard) -> Vec<u8> {
+    let files = std::fs::read_dir(guard.log_dir()).unwrap().flatten().map(|file| file.path());
+    let mut files: Vec<_> = files.filter(|file| file.to_string_lossy().contains("hostile-0.")).collect();
+    // The one that is written to has no stamp in its name, so it sorts last.
+    files.sort_by_key(|file| file.file_name().unwrap().to_string_lossy().replace("hostile-0.log", "hostile-0.~"));
+    let mut text = Vec::new();
+    for file in files {
+        for line in std::fs::read(file).unwrap().split_inclusive(|byte| *byte == b'\n') {
+            let rest = line.get(28..).unwrap();
+            if let Some(part) = rest.strip_prefix(b"out+ ") {
+                text.extend_from_slice(&part[..part.len() - 1]);
+            } else if let Some(whole) = rest.strip_prefix(b"out ") {
+                text.extend_from_slice(whole);
+            } else {
+                panic!("an entry of another kind: {:?}", String::from_utf8_lossy(line));
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn by_default_a_hundred_megabytes_are_kept_across_rotations_and_can_be_put_together_again() {
+    let _alone = alone();
+    const BYTES: usize = 100_000_000;
+    let guard = hostile_with("", Container::ControlGroup, &[&format!("bytes={BYTES}"), "say="]);
+    provoke("100 MB with timestamps", &guard, || !guard.read("through").is_empty());
+    // The last piece is in the file once the line's end is.
+    wait_until(LONG, "everything is on the disk", || guard.log("hostile-0.log").ends_with(b"\n").then_some(()));
+    let pattern = b"0123456789abcdefghijklmnopqrstuvwxyz.";
+    let text = wait_until(LONG, "all bytes are there", || Some(put_together(&guard)).filter(|it| it.len() > BYTES));
+    assert_eq!(text.len(), BYTES + 1);
+    let wrong = text[..BYTES].iter().zip(pattern.iter().cycle()).position(|(is, should)| is != should);
+    assert_eq!(wrong, None);
+    assert!(std::fs::read_dir(guard.log_dir()).unwrap().count() >= 2, "nothing was rotated");
 }
 
 #[test]
@@ -115,7 +160,17 @@ fn a_child_that_never_stops_writing_can_be_stopped() {
     let _alone = alone();
     for container in Container::ALL {
         let guard = hostile(container, &["flood"]);
-        provoke("a flood", &guard, || log_len(&guard) > 20_000_000);
+        let mut asked = Vec::new();
+        provoke("a flood", &guard, || {
+            let began = std::time::Instant::now();
+            guard.cli_ok(&["status", guard.name(), "--json"]);
+            asked.push(began.elapsed());
+            log_len(&guard) > 20_000_000 && asked.len() >= 20
+        });
+        asked.sort_unstable();
+        println!("tutela status as a program, in a flood: {:?} at the median, {:?} at the most", asked[10], asked[19]);
+        // The start of a process on a machine that the flood keeps busy is in it.
+        assert!(asked[10] < ANSWER, "{asked:?}");
         let began = std::time::Instant::now();
         guard.cli_ok(&["stop", &format!("{}/hostile", guard.name())]);
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());

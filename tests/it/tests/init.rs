@@ -80,6 +80,9 @@ fn a_single_program_is_kept_without_a_file() {
     assert_eq!(guard.written("starts").lines().count(), 2);
     kill(guard.pid(), "USR2");
     wait_until(BOUND, "the signal was passed on", || (guard.read("signals") == "USR2\n").then_some(()));
+    // There is no spec to be read again, so this one means the program too.
+    kill(guard.pid(), "HUP");
+    wait_until(BOUND, "the signal was passed on", || (guard.read("signals") == "USR2\nHUP\n").then_some(()));
     assert!(guard.console().contains("exited with code 3"), "{}", guard.console());
     assert_eq!(guard.end(), 0);
 }

@@ -131,9 +131,10 @@ fn a_program_that_vanished_is_no_crash_of_the_guard() {
     let pid = guard.wait_state("a", "running").pid.unwrap();
     std::fs::rename(guard.path("program"), guard.path("away")).unwrap();
     kill(pid, "KILL");
-    let failed =
-        guard.wait_event("exited", |event| event["message"].as_str().unwrap().contains("could not be started"));
-    assert!(failed["message"].as_str().unwrap().contains("program"), "{failed}");
+    let waits = guard.wait_for("a", "could not be started", |it| it.cause.starts_with("could not be started: "));
+    assert!(waits.cause.contains("there is no file"), "{waits:?}");
+    let failed = guard.wait_event("start_failed", |event| event["service"] == "a");
+    assert!(failed["data"]["error"].as_str().unwrap().contains("there is no file"), "{failed}");
     std::fs::rename(guard.path("away"), guard.path("program")).unwrap();
     guard.wait_for("a", "runs again", |it| it.state == "running" && it.pid.is_some_and(|new| new != pid));
 }
