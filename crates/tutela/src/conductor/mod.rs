@@ -442,8 +442,9 @@ impl Conductor {
         let now = clock::now();
         self.act(now);
         self.tend_alerts(now);
-        self.answer_tickets(now);
+        // Who is answered may rely on what was asked being kept.
         self.save_touched(now);
+        self.answer_tickets(now);
         self.tell_host();
     }
 
