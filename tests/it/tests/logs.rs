@@ -1,0 +1,259 @@
+//! Output: every line is kept, rotated, shown and followed, also when no guard is there; and a log that cannot be
+//! written stops nobody.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Stdio};
+use tutela_it::{BOUND, Container, Guard, Stage, wait_until};
+
+/// The log files of `a:0`, oldest first: rotated ones have the time in their names, the current one comes last.
+fn files(stage: &Stage) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(stage.log_dir())
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("a-0."))
+        .collect();
+    files.sort_by_key(|path| (path.ends_with("a-0.log"), path.clone()));
+    files
+}
+
+/// What the program wrote, from the files: what stands behind the timestamp and the stream.
+fn kept(stage: &Stage) -> Vec<String> {
+    let text: String =
+        files(stage).iter().map(|path| String::from_utf8(std::fs::read(path).unwrap()).unwrap()).collect();
+    text.lines().map(|line| line.splitn(3, ' ').last().unwrap().to_owned()).collect()
+}
+
+fn numbered(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("line {number}")).collect()
+}
+
+fn target(stage: &Stage) -> String {
+    format!("{}/a", stage.name())
+}
+
+/// `tutela logs` of `a` with further words; the lines as JSON.
+fn records(stage: &Stage, words: &[&str]) -> Vec<Value> {
+    let target = target(stage);
+    let all: Vec<&str> = ["logs", &target, "--json"].into_iter().chain(words.iter().copied()).collect();
+    stage.cli_ok(&all).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn texts(records: &[Value]) -> Vec<String> {
+    records.iter().map(|record| record["line"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A service `a` that plays these cues once, and then stays.
+fn service(cues: &str, keys: &str) -> String {
+    format!("[services.a]\ncommand = [\"understudy\", {cues}, \"hang\"]\n{keys}\n")
+}
+
+fn wait_lines(stage: &Stage, count: usize) {
+    wait_until(BOUND, &format!("{count} lines are kept"), || (kept(stage).len() >= count).then_some(()));
+}
+
+#[test]
+fn rotation_by_size_keeps_every_line_in_order() {
+    let guard = Guard::start(&service("\"lines=20000\"", "logs = { rotate_size = \"64KiB\", keep = 100 }"));
+    wait_lines(&guard, 20_000);
+    assert_eq!(kept(&guard), numbered(20_000));
+    let files = files(&guard);
+    assert!(files.len() > 10, "{} files", files.len());
+    for file in &files[..files.len() - 1] {
+        let length = std::fs::metadata(file).unwrap().len();
+        assert!((60_000..=66_000).contains(&length), "{} has {length} bytes", file.display());
+    }
+    // And through the guard, across all of them.
+    assert_eq!(texts(&records(&guard, &["-n", "100000"])), numbered(20_000));
+}
+
+#[test]
+fn only_so_many_rotated_files_are_kept_and_they_are_the_newest() {
+    let guard = Guard::start(&service("\"lines=20000\"", "logs = { rotate_size = \"16KiB\", keep = 3 }"));
+    wait_until(BOUND, "the last line is kept", || (kept(&guard).last()? == "line 19999").then_some(()));
+    wait_until(BOUND, "the others are gone", || (files(&guard).len() <= 4).then_some(()));
+    assert_eq!(files(&guard).len(), 4, "three rotated ones and the current one");
+    let lines = kept(&guard);
+    assert_eq!(lines, numbered(20_000)[20_000 - lines.len()..]);
+}
+
+#[test]
+fn lines_are_shown_by_number_by_stream_and_by_time() {
+    let guard = Guard::start(&service(
+        "\"say=one\", \"cry=two\", \"await=go\", \"say=three\", \"cry=four\"",
+        "env = { TZ = \"UTC\" }",
+    ));
+    wait_lines(&guard, 2);
+    // The next lines come after this moment, whatever the clock's grain is.
+    let last = records(&guard, &[])[1]["at"].as_str().unwrap().to_owned();
+    let moment = wait_until(BOUND, "the clock goes on", || {
+        guard.cli_ok(&["status", guard.name()]);
+        let now = guard.api("GET", "/livez", 200)["timestamp"].as_str().unwrap().to_owned();
+        (now > last).then_some(now)
+    });
+    wait_until(BOUND, "the clock goes on", || {
+        (guard.api("GET", "/livez", 200)["timestamp"].as_str().unwrap() > moment.as_str()).then_some(())
+    });
+    guard.write("go", "");
+    wait_lines(&guard, 4);
+    let shown = |words: &[&str]| texts(&records(&guard, words));
+    assert_eq!(shown(&[]), ["one", "two", "three", "four"]);
+    assert_eq!(shown(&["-n", "3"]), ["two", "three", "four"]);
+    assert_eq!(shown(&["-n", "0"]), [""; 0]);
+    assert_eq!(shown(&["--stream", "stdout"]), ["one", "three"]);
+    assert_eq!(shown(&["--stream", "stderr", "-n", "1"]), ["four"]);
+    assert_eq!(shown(&["--since", &moment]), ["three", "four"]);
+    assert_eq!(shown(&["--until", &moment]), ["one", "two"]);
+    assert_eq!(shown(&["--since", "1h", "--until", &moment, "-n", "1"]), ["two"]);
+    assert_eq!(shown(&["--since", "2099-01-01T00:00:00Z"]), [""; 0]);
+    let record = &records(&guard, &["-n", "1"])[0];
+    assert_eq!((&record["id"], &record["stream"]), (&"a:0".into(), &"stderr".into()));
+    let table = guard.cli_ok(&["logs", &target(&guard), "-n", "1"]);
+    assert!(table.contains("a:0") && table.ends_with("! four\n"), "{table}");
+}
+
+/// A running `tutela logs -f`.
+struct Follower {
+    process: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Follower {
+    fn start(stage: &Stage, words: &[&str]) -> Follower {
+        let mut command = stage.command();
+        command.args(["logs", "-f", "--json"]).args(words).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap());
+        Follower { process, lines }
+    }
+
+    /// The next line; the test's own bound is that of whoever runs it.
+    fn next(&mut self) -> String {
+        let mut line = String::new();
+        assert!(self.lines.read_line(&mut line).unwrap() > 0, "the follower ended");
+        serde_json::from_str::<Value>(&line).unwrap()["line"].as_str().unwrap().to_owned()
+    }
+
+    fn end(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_follower_sees_every_line_across_rotation_and_restarts() {
+    let guard = Guard::start(
+        "[services.a]\ncommand = [\"understudy\", \"await=go\", \"say=begin\", \"lines=4000\", \"unless=enough\", \"exit=1\", \"hang\"]\n\
+         restart = { delay = \"0s\", burst = 0 }\nlogs = { rotate_size = \"16KiB\", keep = 1000 }\n",
+    );
+    let mut follower = Follower::start(&guard, &[&target(&guard), "-n", "0"]);
+    guard.write("go", "");
+    for round in 0..4 {
+        assert_eq!(follower.next(), "begin", "round {round}");
+        for number in 0..4000 {
+            assert_eq!(follower.next(), format!("line {number}"), "round {round}");
+        }
+    }
+    guard.write("enough", "");
+    follower.end();
+    assert!(files(&guard).len() > 10);
+    assert!(guard.instance("a").restarts >= 3);
+}
+
+#[test]
+fn a_follower_ends_with_its_reader_and_with_its_guard() {
+    let guard = Guard::start(&service("\"say=one\"", ""));
+    let mut follower = Follower::start(&guard, &[&target(&guard)]);
+    assert_eq!(follower.next(), "one");
+    let mut second = Follower::start(&guard, &[guard.name()]);
+    assert_eq!(second.next(), "one");
+    // The reader of the first goes away; it notices with the next line.
+    let Follower { mut process, lines } = follower;
+    drop(lines);
+    guard.cli_ok(&["restart", &target(&guard)]);
+    wait_until(BOUND, "the follower without a reader ends", || process.try_wait().unwrap());
+    assert_eq!(second.next(), "one");
+    assert_eq!(guard.close().read("nothing"), "");
+    let mut process = second.process;
+    wait_until(BOUND, "the follower without a guard ends", || process.try_wait().unwrap());
+}
+
+#[test]
+fn a_hundred_followers_leave_the_guard_time_for_others() {
+    let guard = Guard::start(&service("\"say=one\"", ""));
+    wait_lines(&guard, 1);
+    let held: Vec<std::os::unix::net::UnixStream> = (0..100)
+        .map(|_| {
+            use std::io::{Read, Write};
+            let mut stream = std::os::unix::net::UnixStream::connect(guard.socket()).unwrap();
+            stream.write_all(b"GET /v1/logs/a?follow=true HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            assert_eq!(stream.read(&mut [0; 1]).unwrap(), 1);
+            stream
+        })
+        .collect();
+    // These take threads of the kind that reads files.
+    for path in ["/health", "/metrics", "/v1/status?usage=true"] {
+        let answer = tutela_it::http::ask(&guard.socket(), "GET", path).unwrap();
+        assert_eq!(answer.status, 200, "{path}");
+        println!("{path} beside 100 followers: {:?}", answer.took);
+    }
+    drop(held);
+}
+
+#[test]
+fn several_services_are_shown_together_in_the_order_of_time() {
+    let guard = Guard::start(
+        "[services.a]\ncommand = [\"understudy\", \"say=first\", \"write=one\", \"await=two\", \"say=third\", \"write=three\", \"hang\"]\n\
+         [services.b]\ncommand = [\"understudy\", \"await=one\", \"say=second\", \"write=two\", \"await=three\", \"say=fourth\", \"hang\"]\n",
+    );
+    wait_until(BOUND, "four lines are there", || {
+        let shown = guard.cli_ok(&["logs", guard.name()]);
+        (shown.lines().count() == 4).then_some(())
+    });
+    let shown = guard.cli_ok(&["logs", guard.name(), "-n", "3"]);
+    let words: Vec<&str> = shown.lines().map(|line| line.rsplit(' ').next().unwrap()).collect();
+    assert_eq!(words, ["second", "third", "fourth"], "{shown}");
+    assert!(shown.lines().next().unwrap().contains("b:0"), "{shown}");
+}
+
+#[test]
+fn logs_and_events_can_be_read_when_no_guard_is_there() {
+    let guard =
+        Guard::start(&service("\"lines=5000\", \"cry=last\"", "logs = { rotate_size = \"16KiB\", keep = 100 }"));
+    wait_lines(&guard, 5001);
+    let stage = guard.close();
+    assert_eq!(texts(&records(&stage, &["-n", "2"])), ["line 4999", "last"]);
+    assert_eq!(records(&stage, &["--since", "1h"]).len(), 5001);
+    assert_eq!(texts(&records(&stage, &["--stream", "stderr"])), ["last"]);
+    let whole = stage.cli_ok(&["logs", stage.name(), "-n", "1"]);
+    assert!(whole.ends_with("! last\n"), "{whole}");
+    assert_eq!(stage.cli(["logs", &format!("{}/nobody", stage.name())]).code, 4);
+    let events = stage.cli_ok(&["events", stage.name(), "--json", "-n", "1"]);
+    assert_eq!(serde_json::from_str::<Value>(&events).unwrap()["kind"], "guard_stopped");
+}
+
+#[test]
+fn a_log_folder_that_cannot_be_written_never_stops_the_program() {
+    let stage = Stage::new();
+    // A file where the folder's parent should be: not even root can make it.
+    stage.write("blocked", "a file\n");
+    stage.write_spec(
+        "[services.a]\ncommand = [\"understudy\", \"lines=200000\", \"write=survived\", \"await=go\", \"say=after\", \"hang\"]\nlogs.dir = \"blocked/logs\"\n",
+    );
+    let guard = stage.start(Container::ControlGroup);
+    wait_until(BOUND, "the program went on", || guard.path("survived").exists().then_some(()));
+    let told = guard.wait_event("trouble", |event| event["message"].as_str().unwrap().contains("dropped"));
+    assert!(told["message"].as_str().unwrap().contains("a-0"), "{told}");
+    assert_eq!(guard.instance("a").state, "running");
+    // Once it can be written, it is, and what is missing is counted.
+    std::fs::remove_file(guard.path("blocked")).unwrap();
+    guard.write("go", "");
+    let told = guard.wait_event("trouble", |event| event["message"].as_str().unwrap().contains("kept again"));
+    println!("{}", told["message"]);
+    wait_until(BOUND, "the next line is kept", || guard.read("blocked/logs/a-0.log").contains("after").then_some(()));
+    assert_eq!(guard.instance("a").restarts, 0);
+}
