@@ -1,7 +1,7 @@
 //! Brings a guard up: every part in its order, each refusal before anything is started; and down again.
 
 use crate::api::{self, Context, Reload};
-use crate::conductor::{self, Feed, Identity, Inbox, Matches, Outcome, Parts, wall_now};
+use crate::conductor::{self, Feed, Identity, Inbox, InstanceRef, Matches, Outcome, Parts, wall_now};
 use crate::hands::console::{Console, Look};
 use crate::hands::launch::Surroundings;
 use crate::hands::ledger::{Kept, Ledger};
@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use tutela_core::guard::Guard;
 use tutela_core::names::{InstanceId, Name, RunId};
 use tutela_core::service::{Exit, History};
-use tutela_core::spec::GuardSpec;
+use tutela_core::spec::{GuardSpec, StartMode};
 use tutela_logs::PumpHandle;
 use tutela_logs::pump::{PumpEvent, WriterEvent};
 use tutela_os::endpoint::{BindError, Listener};
@@ -95,7 +95,13 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let (state_dir, log_dir) = (paths.state_dir(&name), paths.log_dir(&name));
     // Not enough files for many services is found out, and told, where it happens.
     let _ = limits::raise_open_files();
+    if accounts::is_privileged() {
+        // Programs of other accounts speak to the notify socket in it, and strangers are told why they are refused.
+        files::make_public_dir(paths.runtime_dir())?;
+    }
     files::make_private_dir(&state_dir)?;
+    // What programs print is for their operators, not for every account of the computer.
+    files::make_private_dir(&log_dir)?;
 
     let conductor = runtime()?;
     let hands = runtime()?;
@@ -109,6 +115,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     // Not before: until here they may have been in use by a guard of this name, or by what one left running.
     warnings.extend(sorted_out(preflight::ports(&spec, loaded.as_ref())).map_err(Failure::Spec)?);
     drop(loaded);
+    prepare_containers(&nursery, &spec);
     let (ledger, kept) = Ledger::open(&state_dir).map_err(Failure::Failed)?;
     let ledger = Arc::new(ledger);
     troubles.extend(kept.troubles.iter().cloned());
@@ -164,6 +171,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         questions: QuestionDesk::new(hands.handle().clone(), tls, inbox.clone()),
         ledger: ledger.clone(),
         console,
+        show_output: options.show_output,
         feed: context.feed.clone(),
         inbox,
         inputs,
@@ -287,6 +295,17 @@ fn end_leftovers(nursery: &Nursery) -> Result<Vec<String>, Failure> {
     Ok(troubles)
 }
 
+/// Makes the containers of what starts at once, so that a thousand programs follow each other closely.
+fn prepare_containers(nursery: &Nursery, spec: &GuardSpec) {
+    for service in spec.services.values().filter(|service| service.start == StartMode::Auto) {
+        for index in 0..service.instances {
+            let tree = InstanceRef { service: service.name.clone(), index }.tree();
+            // One that cannot be made is told where it hurts: at the start.
+            let _ = nursery.prepare(&tree);
+        }
+    }
+}
+
 fn start_pump(inbox: &Inbox) -> Result<PumpHandle, Failure> {
     let inbox = inbox.clone();
     PumpHandle::start(move |event| {
@@ -305,15 +324,10 @@ fn start_pump(inbox: &Inbox) -> Result<PumpHandle, Failure> {
     .map_err(|error| Failure::Failed(format!("failed to start the log thread: {error}")))
 }
 
-fn start_console(options: &Options, spec: &GuardSpec) -> Result<Option<Console>, Failure> {
-    if !options.show_output {
-        return Ok(None);
-    }
+fn start_console(options: &Options, spec: &GuardSpec) -> Result<Console, Failure> {
     let longest = spec.services.keys().map(|name| name.as_str().len() + 2).max().unwrap_or(0);
     let look = Look { colour: options.colour, width: longest.clamp("tutela".len(), 24) };
-    Console::start(look)
-        .map(Some)
-        .map_err(|error| Failure::Failed(format!("failed to start the console's thread: {error}")))
+    Console::start(look).map_err(|error| Failure::Failed(format!("failed to start the console's thread: {error}")))
 }
 
 fn identity(name: &str, spec: String, nursery: &Nursery) -> Identity {
@@ -372,7 +386,7 @@ fn serve(hands: Runtime, listener: Arc<Listener>, context: Arc<Context>) -> Resu
     Ok(stop)
 }
 
-fn wind_down(conductor: &Runtime, pump: &PumpHandle, ledger: Arc<Ledger>, console: Option<Console>) {
+fn wind_down(conductor: &Runtime, pump: &PumpHandle, ledger: Arc<Ledger>, console: Console) {
     if let Ok(ended) = pump.stop(PUMP_END) {
         conductor.block_on(async { tokio::time::timeout(PUMP_END * 2, ended).await.unwrap_or(()) });
     }
@@ -393,9 +407,7 @@ fn wind_down(conductor: &Runtime, pump: &PumpHandle, ledger: Arc<Ledger>, consol
             Err(_) => break,
         }
     }
-    if let Some(console) = console {
-        console.end();
-    }
+    console.end();
 }
 
 /// A machine with what an earlier guard knew, and the instances that an operator had stopped under it. One

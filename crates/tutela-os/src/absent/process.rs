@@ -35,6 +35,10 @@ impl Nursery {
         match *self {}
     }
 
+    pub(crate) fn prepare(&self, _label: &str) -> Result<(), Error> {
+        match *self {}
+    }
+
     pub(crate) fn reap(&self, _each: &mut impl FnMut(Reaped)) {
         match *self {}
     }

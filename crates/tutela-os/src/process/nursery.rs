@@ -77,6 +77,15 @@ impl Nursery {
         self.0.container()
     }
 
+    /// Makes the container of the tree `label` ahead of its first start, which is then quicker: worth it for
+    /// what starts together. Nothing to do where trees are walked. A start does not need it.
+    ///
+    /// # Errors
+    /// The container cannot be made; the start would fail for the same reason and say so.
+    pub fn prepare(&self, label: &str) -> Result<(), Error> {
+        self.0.prepare(label)
+    }
+
     /// Starts a program and returns when it runs, that is when the OS has replaced the new process by it.
     /// Blocks for as long as that takes: about 0.1 ms, or as long as a slow disk wants. Several threads
     /// may do so at the same time.

@@ -28,8 +28,9 @@ const FILES_MAX: usize = 4096;
 
 /// Variables that are meant for the guard alone: its own notify socket, watchdog and listening sockets. They would make
 /// a program speak to the guard's host in the guard's name.
-pub const PRIVATE_VARIABLES: [&str; 8] = [
+pub const PRIVATE_VARIABLES: [&str; 9] = [
     "NOTIFY_SOCKET",
+    "MAINPID",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
     "LISTEN_FDS",

@@ -64,7 +64,12 @@ fn summary(loaded: &Loaded) -> String {
     let needs: order::Needs =
         spec.services.values().map(|service| (service.name.clone(), service.needs.clone())).collect();
     let waves = order::start_waves(&needs).unwrap_or_default();
-    let mut text = format!("{} is right: {} services", spec.name, spec.services.len());
+    let mut text = format!(
+        "{} is right: {} {}",
+        spec.name,
+        spec.services.len(),
+        if spec.services.len() == 1 { "service" } else { "services" }
+    );
     if waves.len() > 1 {
         for (number, wave) in waves.iter().enumerate() {
             let names: Vec<String> = wave.iter().take(20).map(ToString::to_string).collect();

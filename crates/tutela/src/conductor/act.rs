@@ -68,12 +68,17 @@ impl Conductor {
     fn spawn(&mut self, now: Moment, key: InstanceKey, run: RunId) {
         let Some((_, service)) = self.guard.instance(key) else { return };
         let patterns = self.patterns(key, run, service.spec());
-        let taps = Taps { console: self.console.as_ref().map(|console| console.tap()), patterns };
+        let taps = Taps { console: self.show_output.then(|| self.console.tap()), patterns };
         let Some(job) = self.job(key, Order::Main { key, run }, Output::Logged(taps)) else { return };
         if self.spawner.order(job).is_err() {
             let reason = "too many programs wait to be started".to_owned();
             self.guard.handle(now, key, guard::Input::SpawnFailed { run, reason });
         }
+    }
+
+    /// What sees the output of an errand: the console, where it shows output at all.
+    fn console_taps(&self) -> Taps {
+        Taps { console: self.show_output.then(|| self.console.tap()), patterns: Vec::new() }
     }
 
     /// What waits in the output for lines that probes want to see.
@@ -141,7 +146,7 @@ impl Conductor {
         command: Command,
         extra_env: Vec<(&'static str, String)>,
     ) {
-        let Some(job) = self.job(key, Order::Errand { id: 0 }, Output::Logged(Taps::default())) else { return };
+        let Some(job) = self.job(key, Order::Errand { id: 0 }, Output::Logged(self.console_taps())) else { return };
         self.send_errand(errand, limit, |order| Job { order, command: Some(command), extra_env, ..job });
     }
 
@@ -292,6 +297,7 @@ impl Conductor {
     pub(super) fn forget(&mut self, key: InstanceKey, label: &str, tree: Option<Tree>) {
         self.questions.forget(key);
         self.shadows.remove(&key);
+        self.unsupported.retain(|(of, _)| *of != key);
         // The pump refuses only when it ends, and then it forgets everything.
         let _ = self.pump.forget(label);
         if let Some(tree) = tree {

@@ -82,7 +82,9 @@ pub struct Parts {
     /// Keeps what outlives the guard.
     pub ledger: Arc<Ledger>,
     /// Shows what happens.
-    pub console: Option<Console>,
+    pub console: Console,
+    /// Whether it shows what programs write too.
+    pub show_output: bool,
     /// Everybody who follows the events.
     pub feed: Feed,
     /// The way in.
@@ -132,7 +134,8 @@ pub struct Conductor {
     pump: PumpHandle,
     questions: QuestionDesk,
     ledger: Arc<Ledger>,
-    console: Option<Console>,
+    console: Console,
+    show_output: bool,
     feed: Feed,
     inbox: Inbox,
     matches: Arc<Matches>,
@@ -153,6 +156,8 @@ pub struct Conductor {
     alerts: alerts::Desk,
     shadows: HashMap<InstanceKey, Shadow>,
     touched: HashSet<InstanceKey>,
+    /// What this computer cannot do for an instance, told once and not at every start.
+    unsupported: HashSet<(InstanceKey, &'static str)>,
     suspended: Duration,
     told_ready: bool,
     interrupts: u32,
@@ -188,7 +193,7 @@ enum Woken {
 ///
 /// # Errors
 /// The OS gave no alarm; nothing was started.
-pub async fn run(parts: Parts) -> Result<(Outcome, Option<Console>), tutela_os::Error> {
+pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
     let Parts { mut child_signal, mut signals, notify, mut inputs, kept_down, mut troubles, .. } = parts;
     let mut alarm = Alarm::new()?;
     let walked = matches!(parts.nursery.container(), ContainerKind::Walk { .. });
@@ -202,6 +207,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Option<Console>), tutela_os::
         questions: parts.questions,
         ledger: parts.ledger,
         console: parts.console,
+        show_output: parts.show_output,
         feed: parts.feed,
         inbox: parts.inbox,
         matches: parts.matches,
@@ -221,6 +227,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Option<Console>), tutela_os::
         alerts: alerts::Desk::restore(parts.alerts, &mut troubles),
         shadows: HashMap::new(),
         touched: HashSet::new(),
+        unsupported: HashSet::new(),
         suspended: clock::suspended_total(),
         told_ready: false,
         interrupts: 0,

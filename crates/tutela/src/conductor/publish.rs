@@ -185,10 +185,10 @@ impl Conductor {
         for (name, value) in telling.data {
             record.data.insert(name.to_owned(), value);
         }
-        if let (Some(console), true) = (&self.console, telling.shown) {
+        if telling.shown {
             match id {
-                Some(id) => console.say(&format!("{id} {}", record.message)),
-                None => console.say(&record.message),
+                Some(id) => self.console.say(&format!("{id} {}", record.message)),
+                None => self.console.say(&record.message),
             }
         }
         let record = Arc::new(record);
@@ -228,8 +228,13 @@ impl Conductor {
     pub(super) fn say_started(&mut self, now: Moment) {
         let identity = self.identity.clone();
         let count = self.guard.spec().services.len();
-        let message =
-            format!("tutela {} keeps {} ({count} services), pid {}", identity.version, identity.name, identity.pid);
+        let message = format!(
+            "tutela {} keeps {} ({count} {}), pid {}",
+            identity.version,
+            identity.name,
+            if count == 1 { "service" } else { "services" },
+            identity.pid
+        );
         let telling = Telling::new(EventKind::GuardStarted, message)
             .with("version", identity.version)
             .with("pid", identity.pid)
@@ -247,6 +252,9 @@ impl Conductor {
 
     pub(super) fn say_unsupported(&mut self, key: InstanceKey, missing: &Unsupported) {
         let Some((id, _)) = self.guard.instance(key) else { return };
+        if !self.unsupported.insert((key, missing.capability)) {
+            return;
+        }
         let id = id.clone();
         let telling = Telling::new(EventKind::Unsupported, missing.to_string())
             .with("capability", missing.capability)

@@ -153,7 +153,7 @@ pub(super) fn instance_status(dial: &Dial, id: &str, service: &Service) -> api::
         pid: service.pid(),
         since: dial.wall(service.since()),
         restarts: service.history().restarts,
-        cause: service.cause().to_string(),
+        cause: if service.is_paused() { format!("paused, {}", service.cause()) } else { service.cause().to_string() },
         next,
         last_exit: service.last_exit().map(|(exit, at)| last_exit(exit, dial.wall(*at))),
         status_text: (!text.is_empty()).then(|| text.to_owned()),

@@ -124,7 +124,7 @@ impl Painter {
         } else {
             let next = COLOURS[self.colours.len() % COLOURS.len()];
             let colour = *self.colours.entry(line.label.clone()).or_insert(next);
-            self.prefix(&line.label.clone(), colour, out);
+            self.prefix(&crate::logs_view::id_of(&line.label), colour, out);
         }
         let bytes = line.bytes.strip_suffix(b"\r").unwrap_or(&line.bytes);
         out.extend_from_slice(bytes);
@@ -159,9 +159,9 @@ mod tests {
 
     #[test]
     fn a_line_stands_behind_its_name_and_keeps_its_bytes() {
-        assert_eq!(painted(false, "api-0", b"hi \xff\r", true), b"api-0    | hi \xff\n");
+        assert_eq!(painted(false, "api-0", b"hi \xff\r", true), b"api:0    | hi \xff\n");
         assert_eq!(painted(false, "", b"started", true), b"tutela   | started\n");
-        assert!(painted(true, "api-0", b"hi", true).starts_with(b"\x1b[36mapi-0    |\x1b[0m hi"));
-        assert_eq!(painted(false, "api-0", b"long", false), "api-0    | long …\n".as_bytes());
+        assert!(painted(true, "api-0", b"hi", true).starts_with(b"\x1b[36mapi:0    |\x1b[0m hi"));
+        assert_eq!(painted(false, "api-0", b"long", false), "api:0    | long …\n".as_bytes());
     }
 }

@@ -119,16 +119,27 @@ impl Root {
         let mut state = lock(&self.state);
         let known = state.groups.get(label).filter(|group| !state.starting.contains(&group.path)).cloned();
         let group = match known {
-            Some(group) if !group.killed.load(Ordering::Acquire) && group.is_empty()? => group,
-            Some(_) | None => {
-                let path = self.make_folder(label)?;
-                let group = Arc::new(Group::open(path, label, &self.controllers, &self.state, &self.folders)?);
-                state.groups.insert(label.to_owned(), Arc::clone(&group));
-                group
-            }
+            Some(group) if !group.killed.load(Ordering::Acquire) && (group.is_new() || group.is_empty()?) => group,
+            Some(_) | None => self.make_group(&mut state, label)?,
         };
         state.starting.insert(group.path.clone());
         Ok(Starting { group, state: Arc::clone(&self.state) })
+    }
+
+    /// Makes the group for a tree that will be started soon, so that its start is spared it.
+    pub(crate) fn prepare(&self, label: &str) -> Result<(), Error> {
+        let mut state = lock(&self.state);
+        if !state.groups.contains_key(label) {
+            self.make_group(&mut state, label)?;
+        }
+        Ok(())
+    }
+
+    fn make_group(&self, state: &mut State, label: &str) -> Result<Arc<Group>, Error> {
+        let path = self.make_folder(label)?;
+        let group = Arc::new(Group::open(path, label, &self.controllers, &self.state, &self.folders)?);
+        state.groups.insert(label.to_owned(), Arc::clone(&group));
+        Ok(group)
     }
 
     fn make_folder(&self, label: &str) -> Result<PathBuf, Error> {
@@ -413,6 +424,11 @@ impl Group {
 
     pub(crate) fn freeze(&self, frozen: bool) -> Result<(), Error> {
         self.write("cgroup.freeze", if frozen { "1" } else { "0" })
+    }
+
+    /// Whether no process was ever made in it.
+    fn is_new(&self) -> bool {
+        self.token.load(Ordering::Acquire) == 0
     }
 
     /// The kernel counts processor time with and without the controller.

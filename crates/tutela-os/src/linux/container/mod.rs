@@ -115,9 +115,9 @@ impl Tree {
         match self {
             Tree::Group(run) if signal == Signal::KILL => run.group().kill(),
             // A later run can begin in the group at any moment of this; its processes are not to be asked.
-            Tree::Group(run) => walk::signal_each(run.group().stats()?, signal, |stat| {
-                run.group().contains(stat.pid) && !run.is_over()
-            }),
+            Tree::Group(run) => {
+                walk::signal_each(run.group().stats()?, signal, |stat| run.group().contains(stat.pid) && !run.is_over())
+            }
             Tree::Walk(run) => run.signal_all(signal),
         }
     }

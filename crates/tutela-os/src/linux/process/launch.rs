@@ -91,6 +91,14 @@ impl Launcher {
         token.map(ChildToken)
     }
 
+    /// Makes the container of a tree that will be started soon. A walked tree needs none.
+    pub(super) fn prepare(&self, label: &str) -> Result<(), Error> {
+        match &self.container {
+            Container::Groups(root) => root.prepare(label),
+            Container::Walk { .. } => Ok(()),
+        }
+    }
+
     pub(super) fn launch(&self, request: &SpawnRequest, registry: &Registry) -> Result<Child, SpawnError> {
         check_label(request)?;
         let token = self.tokens.fetch_add(1, Ordering::Relaxed);
@@ -220,7 +228,8 @@ impl Launcher {
     fn clone(&self, plan: &mut Plan, seat: &Seat, group: Option<&group::Group>) -> io::Result<Option<OwnedFd>> {
         if !self.refuses_clone3.load(Ordering::Relaxed) {
             match clone3(plan, seat, group) {
-                Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
+                // Not there (before 5.3), refused by an old container's filter, or without one of the flags (before 5.7).
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EINVAL)) => {
                     self.refuses_clone3.store(true, Ordering::Relaxed);
                 }
                 done => return done.map(Some),

@@ -74,6 +74,10 @@ impl Nursery {
         self.launcher.launch(request, &self.registry)
     }
 
+    pub(crate) fn prepare(&self, label: &str) -> Result<(), Error> {
+        self.launcher.prepare(label)
+    }
+
     pub(crate) fn reap(&self, each: &mut impl FnMut(Reaped)) {
         while let Some(end) = self.registry.next_end() {
             if let End::Told(reaped) = end {
