@@ -1,7 +1,7 @@
 //! Somebody who asks for the status all the time, and looks at the guard's memory.
 
 use crate::{Stage, http, processes};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -47,7 +47,7 @@ impl Witness {
     }
 }
 
-fn ask_until(socket: &PathBuf, guard: u32, over: &AtomicBool) -> Seen {
+fn ask_until(socket: &Path, guard: u32, over: &AtomicBool) -> Seen {
     let mut seen = Seen::default();
     let began_with = processes::memory(guard);
     while !over.load(Ordering::Relaxed) {

@@ -28,7 +28,7 @@ fn process_one_reaps_strangers_passes_signals_on_and_stops_in_order() {
         stage.write_spec(
             "[services.db]\ncommand = [\"understudy\", \"record=signals\", \"pid=db\", \"hang\"]\n\
              hooks.after_exit = [\"sh -c 'echo db >> order'\"]\n\
-             [services.api]\ncommand = [\"understudy\", \"stray=stray\", \"pid=api\", \"hang\"]\nneeds = [\"db\"]\n\
+             [services.api]\ncommand = [\"understudy\", \"record=others\", \"stray=stray\", \"pid=api\", \"hang\"]\nneeds = [\"db\"]\n\
              hooks.after_exit = [\"sh -c 'echo api >> order'\"]\n\
              stop.ladder = [{ signal = \"TERM\", wait = \"300ms\" }, { kill = true }]\n",
         );
@@ -49,7 +49,9 @@ fn process_one_reaps_strangers_passes_signals_on_and_stops_in_order() {
         wait_until(BOUND, "the stranger is reaped", || state(sleeper).is_none().then_some(()));
 
         kill(guard.pid(), "USR1");
-        wait_until(BOUND, "the signal was passed on", || (guard.read("signals") == "USR1\n").then_some(()));
+        for file in ["signals", "others"] {
+            wait_until(BOUND, "the signal was passed on", || (guard.read(file) == "USR1\n").then_some(()));
+        }
         kill(guard.pid(), "HUP");
         guard.wait_event("reloaded", |_| true);
         assert_eq!(guard.read("signals"), "USR1\n", "a reload is the guard's own business");
