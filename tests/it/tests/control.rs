@@ -105,6 +105,35 @@ fn half_a_request_and_a_thousand_idle_connections_hurt_nobody() {
 }
 
 #[test]
+fn another_account_cannot_use_up_the_guards_connections() {
+    const HOLD: &str = "import resource, socket, sys\n\
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n\
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4096), most))\n\
+        held = []\n\
+        for _ in range(min(most, 4096) - 64):\n    \
+            held.append(socket.socket(socket.AF_UNIX)); held[-1].connect(sys.argv[1])\n\
+        open(sys.argv[2], 'w').write('held\\n')\n\
+        sys.stdin.read()\n";
+    let guard = Guard::start(SLEEPER);
+    let sign = guard.path("sign");
+    for folder in [guard.home(), guard.home().join("run")] {
+        set_mode(&folder, 0o755);
+    }
+    std::fs::write(&sign, "").unwrap();
+    set_mode(&sign, 0o666);
+    let mut stranger = Command::new("setpriv");
+    // The system's own Python: another one may lie where nobody else can go.
+    stranger.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--", "/usr/bin/python3", "-c", HOLD]);
+    let mut stranger = stranger.arg(guard.socket()).arg(&sign).stdin(Stdio::piped()).spawn().unwrap();
+    wait_until(BOUND, "the stranger holds what it can", || (guard.read("sign") == "held\n").then_some(()));
+    assert!(status_takes(&guard) < STATUS_BOUND);
+    let open = std::fs::read_dir(format!("/proc/{}/fd", guard.pid())).unwrap().count();
+    assert!(open < 100, "the guard has {open} files open for a stranger");
+    drop(stranger.stdin.take());
+    assert!(stranger.wait().unwrap().success());
+}
+
+#[test]
 fn a_second_guard_of_a_name_is_refused_with_the_first_ones_pid() {
     let port = tutela_it::processes::free_port();
     // The first one's service uses the port that the second one's spec needs: the name is told all the same.

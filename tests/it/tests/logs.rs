@@ -242,14 +242,14 @@ fn a_log_folder_that_cannot_be_written_never_stops_the_program() {
     // A file where the folder's parent should be: not even root can make it.
     stage.write("blocked", "a file\n");
     stage.write_spec(
-        "[services.a]\ncommand = [\"understudy\", \"lines=200000\", \"write=survived\", \"await=go\", \"say=after\", \"hang\"]\nlogs.dir = \"blocked/logs\"\n",
+        "[services.a]\ncommand = [\"understudy\", \"lines=200000\", \"write=survived\", \"await=go\", \"wait=1100\", \"say=after\", \"hang\"]\nlogs.dir = \"blocked/logs\"\n",
     );
     let guard = stage.start(Container::ControlGroup);
     wait_until(BOUND, "the program went on", || guard.path("survived").exists().then_some(()));
     let told = guard.wait_event("trouble", |event| event["message"].as_str().unwrap().contains("dropped"));
     assert!(told["message"].as_str().unwrap().contains("a-0"), "{told}");
     assert_eq!(guard.instance("a").state, "running");
-    // Once it can be written, it is, and what is missing is counted.
+    // Once it can be written, it is, and what is missing is counted. It is tried once a second, with output.
     std::fs::remove_file(guard.path("blocked")).unwrap();
     guard.write("go", "");
     let told = guard.wait_event("trouble", |event| event["message"].as_str().unwrap().contains("kept again"));
