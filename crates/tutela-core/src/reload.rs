@@ -124,7 +124,10 @@ mod tests {
         GuardSpec {
             name: Name::new("shop").expect("a name"),
             description: String::new(),
-            services: services.iter().map(|service| (service.name.clone(), std::sync::Arc::new(service.clone()))).collect(),
+            services: services
+                .iter()
+                .map(|service| (service.name.clone(), std::sync::Arc::new(service.clone())))
+                .collect(),
             alerts: BTreeMap::new(),
         }
     }

@@ -271,7 +271,7 @@ impl Guard {
         }
     }
 
-    fn leave_group(&mut self, keys: &[InstanceKey]) {
+    pub(super) fn leave_group(&mut self, keys: &[InstanceKey]) {
         if let Some(group) = &mut self.restarting {
             group.keys.retain(|key| !keys.contains(key));
         }

@@ -6,7 +6,6 @@
 
 use super::{Event, Guard, Refusal};
 use crate::names::{InstanceId, InstanceKey, ServiceName};
-use crate::order;
 use crate::reload::{self, Change};
 use crate::service::Cause;
 use crate::spec::{GuardSpec, ServiceSpec, StartMode};
@@ -72,7 +71,7 @@ impl Guard {
                     continue;
                 }
                 slot.retired = true;
-                self.keep_down(&[key]);
+                self.leave_group(&[key]);
                 // One instance less concerns nobody else, a service less may have to wait for others.
                 if instances.is_some() { &mut surplus } else { &mut stops }.push((key, gone.clone()));
             }
@@ -141,19 +140,10 @@ impl Guard {
             begin.extend(self.needs_to_pull(&BTreeSet::from([name.clone()]), &Cause::Because(name)));
         }
         begin.extend(anew);
-        self.sort_by_needs(&mut begin);
+        let waves = self.waves();
+        begin.sort_by_key(|(key, _)| waves.get(key).copied());
         self.start_all(now, begin);
         touched
-    }
-
-    /// What is needed first, so that nobody starts on the strength of a need that is about to begin anew.
-    fn sort_by_needs(&self, starts: &mut [(InstanceKey, Cause)]) {
-        let waves = order::start_waves(&self.needs).unwrap_or_default();
-        let wave_of = |key: &InstanceKey| {
-            let service = self.slots.get(key).map(|slot| &slot.id.service);
-            waves.iter().position(|wave| service.is_some_and(|service| wave.contains(service)))
-        };
-        starts.sort_by_cached_key(|(key, _)| wave_of(key));
     }
 
     /// Whether a service starts by itself under this spec and did not under the former one.

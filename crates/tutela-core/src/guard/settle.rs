@@ -6,7 +6,7 @@ use crate::order;
 use crate::service::{Cause, StateName};
 use crate::spec::StartMode;
 use crate::time::Moment;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Guard {
     /// Brings everything up to date after an instance was touched. Instances that are touched by this in
@@ -152,6 +152,14 @@ impl Guard {
         order::needed_by_all(&self.needs, &roots)
     }
 
+    /// In which wave each instance starts. Several that are started in one go start in this order, so that nobody
+    /// does so on the strength of a need that is about to begin, or to begin anew.
+    pub(super) fn waves(&self) -> BTreeMap<InstanceKey, usize> {
+        let waves = order::start_waves(&self.needs).unwrap_or_default();
+        let services = waves.iter().enumerate().flat_map(|(wave, names)| names.iter().map(move |name| (name, wave)));
+        services.flat_map(|(name, wave)| self.keys_of(name).iter().map(move |key| (*key, wave))).collect()
+    }
+
     /// Services with a delayed start begin when all that start at once have settled, or when they have
     /// waited long enough.
     pub(super) fn start_delayed_if_due(&mut self, now: Moment) {
@@ -166,7 +174,9 @@ impl Guard {
         }
         let Some(delayed) = self.delayed.take() else { return };
         let wanted = self.starting_with(StartMode::Delayed, &delayed.kept_down);
-        let keys: Vec<InstanceKey> = self.slots.keys().copied().collect();
+        let waves = self.waves();
+        let mut keys: Vec<InstanceKey> = self.slots.keys().copied().collect();
+        keys.sort_by_key(|key| waves.get(key).copied());
         for key in keys {
             let Some(slot) = self.slots.get(&key) else { continue };
             let starts = wanted.contains(&slot.id.service)

@@ -259,3 +259,20 @@ fn news_of_an_instance_that_is_gone_are_ignored() {
     s.guard.handle(s.now, InstanceKey(99), Input::TreeEmpty { run: RunId(1) });
     s.is("a", StateName::Running);
 }
+
+#[test]
+fn delayed_services_wait_for_all_of_a_need_that_starts_with_them() {
+    let mut spec = spec("api:; web: worker; worker:");
+    edit(&mut spec, "web").start = StartMode::Delayed;
+    edit(&mut spec, "worker").start = StartMode::Delayed;
+    edit(&mut spec, "worker").instances = 2;
+    let mut s = Scenario::of(spec);
+    s.slow(&["api", "worker:1"]);
+    s.begin();
+    s.command(Command::Start(Target::Instance(id("worker")))).expect("accepted");
+    s.does("spawn api, spawn worker");
+    s.spawned("api");
+    s.does("spawn worker:1");
+    s.spawned("worker:1");
+    s.does("spawn web");
+}

@@ -407,3 +407,21 @@ fn a_need_that_comes_during_a_restart_of_everything_is_brought_up_too() {
     s.ends("api", 0);
     s.does("spawn api");
 }
+
+#[test]
+fn a_delayed_service_that_goes_and_comes_before_its_turn_still_has_it() {
+    let mut delayed = spec("api:; report:");
+    edit(&mut delayed, "report").start = StartMode::Delayed;
+    let mut s = Scenario::of(delayed.clone());
+    s.slow(&["api", "report"]);
+    s.begin();
+    s.start("report");
+    s.spawned("report");
+    s.reload(spec("api:"));
+    s.does("spawn api, spawn report, ask report");
+    s.reload(delayed);
+    s.ends("report", 0);
+    s.is("report", StateName::Stopped);
+    s.spawned("api");
+    s.does("spawn report");
+}

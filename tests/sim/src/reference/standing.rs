@@ -1,0 +1,200 @@
+//! Looks at everybody after each step: is each instance where it belongs, does every wait end, is nothing left.
+
+use super::watch::{Law, law};
+use super::{Model, Reference, StopWay, Told};
+use crate::world::World;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tutela_core::guard::Guard;
+use tutela_core::names::{InstanceId, InstanceKey};
+use tutela_core::service::{ProbeRole, Service, StateName};
+use tutela_core::spec::StartMode;
+
+impl Reference {
+    /// Judges where everybody stands.
+    ///
+    /// # Errors
+    /// The law that somebody breaks.
+    pub fn step_over(&mut self, told: Told<'_>, world: &World, guard: &Guard) -> Law {
+        law(guard.instances().count() == self.models.len(), || {
+            "the guard has other instances than the spec".to_owned()
+        })?;
+        for (id, model) in &self.models {
+            let Some((key, service)) = model.key.and_then(|key| Some((key, guard.instance(key)?.1))) else {
+                return Err(format!("{id} is missing"));
+            };
+            model.agrees(id, service)?;
+            self.is_where_it_belongs(id, model, guard)?;
+            waits_for_something(id, key, model, service, world)?;
+            if let Some(at) = service.poll_timeout() {
+                let armed = guard.poll_timeout().is_some_and(|first| first <= at);
+                law(armed, || format!("{id} has a deadline that the guard does not know"))?;
+            }
+            if model.is_at_rest() {
+                let left = world.living_trees(id);
+                law(left == 0, || format!("{id} is {} and something of it lives", model.state.word()))?;
+            }
+        }
+        let all_stopped = self.group.iter().all(|id| self.models[id].state == StateName::Stopped);
+        law(self.group.is_empty() || !all_stopped, || "a common restart does not go on".to_owned())?;
+        if let Some(delayed) = &self.delayed
+            && !matches!(told, Told::Sleep(_))
+        {
+            let due = delayed.until <= self.now || self.all_settled();
+            law(!due || !self.delayed_has_work(), || "the delayed start is forgotten".to_owned())?;
+            if due {
+                self.delayed = None;
+            }
+        }
+        let finished = self.ending && self.models.values().all(Model::is_at_rest);
+        law(guard.is_finished() == finished, || "the guard is wrong about being finished".to_owned())?;
+        for model in self.models.values_mut() {
+            model.not_ready = model.says_not_ready(guard);
+            (model.kicked, model.begun, model.torn, model.stopped_now) = (false, false, false, false);
+        }
+        Ok(())
+    }
+
+    fn delayed_has_work(&self) -> bool {
+        let Some(delayed) = &self.delayed else { return false };
+        let wanted = self.starting_with(StartMode::Delayed, &delayed.kept_down);
+        self.models.iter().any(|(id, model)| {
+            wanted.contains(&id.service)
+                && !self.is_disabled(&id.service)
+                && !model.retired
+                && !model.wanted
+                && !self.group.contains(id)
+                && !delayed.kept_down.contains(id)
+        })
+    }
+
+    fn is_where_it_belongs(&self, id: &InstanceId, model: &Model, guard: &Guard) -> Law {
+        let word = model.state.word();
+        law(!(model.retired && model.is_at_rest()), || format!("{id} was taken away and is still there, {word}"))?;
+        law(!model.must_end, || format!("{id} was to begin anew and is {word}"))?;
+        law(!model.again || model.state == StateName::Stopping, || format!("{id} was to start after its end, {word}"))?;
+        let lost_hurry = model.hurried && model.state == StateName::Stopping && model.program && !model.killed;
+        law(!lost_hurry, || format!("{id} was to hurry and was not killed"))?;
+        let late = model.recovers_at.is_some_and(|at| at + Duration::from_secs(60) < self.now);
+        law(!late, || format!("{id} has held for long and did not recover"))?;
+        if model.wanted {
+            law(model.state != StateName::Stopped, || format!("{id} is wanted up and stopped"))?;
+            let resting =
+                matches!(model.state, StateName::Failed | StateName::Done | StateName::Backoff | StateName::Cooldown);
+            law(!model.kicked || !resting, || format!("{id} was started and is {word}"))?;
+        } else {
+            match model.state {
+                StateName::Stopped | StateName::Stopping => {}
+                StateName::Starting | StateName::Running => {
+                    let waits = model.stop_way == StopWay::InOrder && model.program;
+                    law(waits && self.has_living_dependents(&id.service), || {
+                        format!("the stop of {id} was lost, {word}")
+                    })?;
+                }
+                StateName::Waiting | StateName::Backoff | StateName::Cooldown | StateName::Failed | StateName::Done => {
+                    return Err(format!("{id} is wanted down and {word}"));
+                }
+            }
+        }
+        if model.state == StateName::Waiting {
+            let needs = &self.spec.services[&id.service].needs;
+            let open = needs.iter().any(|need| !self.is_served(need, guard, true));
+            law(open, || format!("{id} waits and all that it needs serves"))?;
+        }
+        Ok(())
+    }
+
+    /// Who is not where it should come to rest, once everybody behaves.
+    pub fn unsettled(&self, guard: &Guard) -> Option<String> {
+        if self.delayed.is_some() {
+            return Some("the delayed start is still to come".to_owned());
+        }
+        let mut stuck: BTreeSet<&InstanceId> = BTreeSet::new();
+        loop {
+            let more = self.models.iter().find(|(id, model)| !stuck.contains(id) && self.may_wait(id, model, &stuck));
+            let Some((id, _)) = more else { break };
+            stuck.insert(id);
+        }
+        let wrong = self.models.iter().find(|(id, model)| {
+            let settled = if model.wanted {
+                match model.state {
+                    StateName::Running => model.serves(guard),
+                    StateName::Done | StateName::Failed => true,
+                    StateName::Waiting => stuck.contains(id),
+                    StateName::Stopped
+                    | StateName::Starting
+                    | StateName::Stopping
+                    | StateName::Backoff
+                    | StateName::Cooldown => false,
+                }
+            } else {
+                model.state == StateName::Stopped
+            };
+            !settled
+        });
+        wrong.map(|(id, model)| {
+            let wanted = if model.wanted { "up" } else { "down" };
+            format!("{id} is wanted {wanted} and {}", model.state.word())
+        })
+    }
+
+    /// Whether an instance waits for something that will not come by itself: a need that is down on purpose, gave
+    /// up, or waits for ever itself.
+    fn may_wait(&self, id: &InstanceId, model: &Model, stuck: &BTreeSet<&InstanceId>) -> bool {
+        if model.state != StateName::Waiting {
+            return false;
+        }
+        let needs = &self.spec.services[&id.service].needs;
+        needs.iter().any(|need| {
+            let wanted: Vec<(&InstanceId, &Model)> =
+                self.models.iter().filter(|(id, model)| id.service == *need && model.wanted).collect();
+            wanted.is_empty() || wanted.iter().any(|(id, model)| model.state == StateName::Failed || stuck.contains(id))
+        })
+    }
+}
+
+/// Every wait ends: a deadline, an answer that the hands owe, or a program that is waited for on purpose.
+fn waits_for_something(id: &InstanceId, key: InstanceKey, model: &Model, service: &Service, world: &World) -> Law {
+    let owed = world.owes_spawn(key) || world.owes_hook(key);
+    let deadline = service.poll_timeout().is_some();
+    let holds = match model.state {
+        StateName::Starting => deadline || owed || is_told_of_readiness(service),
+        StateName::Stopping => deadline || owed,
+        StateName::Backoff | StateName::Cooldown => deadline,
+        StateName::Waiting => service.next().is_some(),
+        StateName::Running | StateName::Stopped | StateName::Failed | StateName::Done => true,
+    };
+    law(holds, || format!("{id} is {} and waits for nothing", model.state.word()))?;
+    law(!owed || !model.is_at_rest(), || format!("{id} is {} and the hands owe it an answer", model.state.word()))
+}
+
+/// Without a time limit a start waits for ever for what its program says.
+fn is_told_of_readiness(service: &Service) -> bool {
+    service.spec().start_timeout.is_none()
+        && service.probes().any(|(_, role, _, probe)| {
+            matches!(role, ProbeRole::Startup | ProbeRole::Ready) && probe.spec().target.is_passive()
+        })
+}
+
+impl Model {
+    /// The guard's own figures are the model's.
+    fn agrees(&self, id: &InstanceId, service: &Service) -> Law {
+        law(service.state_name() == self.state, || format!("{id} changed its state and did not say so"))?;
+        law(service.run() == self.run, || format!("{id} is at {:?}, not {:?}", service.run(), self.run))?;
+        law(service.pid().is_some() == self.program, || format!("{id} is wrong about its program"))?;
+        law(service.is_wanted_up() == self.wanted, || format!("{id} does not know whether it is wanted"))?;
+        law(service.is_paused() == self.paused, || format!("{id} does not know whether it is paused"))?;
+        let history = service.history();
+        law(history.restarts == self.restarts, || {
+            format!("{id} counts {} restarts, not {}", history.restarts, self.restarts)
+        })?;
+        if !self.wanted {
+            return Ok(());
+        }
+        law(history.in_a_row == self.in_a_row, || {
+            format!("{id} counts {} restarts in a row, not {}", history.in_a_row, self.in_a_row)
+        })?;
+        law(history.half_open == self.half_open, || format!("{id} is wrong about its half-open try"))?;
+        law(history.cooldown_until == self.cooldown_until, || format!("{id} is wrong about its cool-down"))
+    }
+}
