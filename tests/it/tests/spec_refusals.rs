@@ -76,7 +76,10 @@ fn refused(stage: &Stage, path: &Path, bad: &Bad) {
     assert!(left.is_empty(), "a guard left its socket: {left:?}");
 }
 
-fn all(cases: Vec<(Vec<u8>, &'static str, Option<(u64, u64)>, &'static str)>) {
+/// A spec, its finding, where that is, and what has to be read of it.
+type Case = (Vec<u8>, &'static str, Option<(u64, u64)>, &'static str);
+
+fn all(cases: Vec<Case>) {
     let stage = Stage::new();
     for (spec, code, place, words) in cases {
         is_refused(&stage, &Bad { spec, code, place, words });
@@ -250,8 +253,13 @@ fn a_port_in_use_is_refused_and_named() {
     let stage = Stage::new();
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = held.local_addr().unwrap().port();
-    let spec = service(&format!("ready = {{ tcp = \"127.0.0.1:{port}\" }}"));
+    // A port that the service is told is its own; at another one somebody else may be asked on purpose.
+    let ready = format!("ready = {{ tcp = \"127.0.0.1:{port}\" }}");
+    let spec = service(&format!("{ready}\nenv = {{ PORT = \"{port}\" }}"));
     is_refused(&stage, &Bad { spec, code: "port-in-use", place: Some((6, 17)), words: "in use already" });
+    std::fs::write(stage.path("other.toml"), service(&ready)).unwrap();
+    let other = stage.cli(["check".as_ref(), stage.path("other.toml").as_os_str()]);
+    assert!(other.code == 0 && other.stderr.contains("warning[port-in-use]"), "{}", other.stderr);
 }
 
 #[test]
