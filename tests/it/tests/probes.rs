@@ -198,3 +198,19 @@ fn a_program_that_is_not_ready_in_time_is_ended_and_judged() {
     assert_eq!(guard.instance("b").state, "waiting");
     wait_until(BOUND, "nothing of it lives", || guard.living().is_empty().then_some(()));
 }
+
+/// A program can speak before the guard's own hands have told that it runs.
+#[test]
+fn what_programs_say_in_their_first_moment_is_not_lost() {
+    for container in Container::ALL {
+        let guard = Guard::start_in(
+            container,
+            "[services.a]\ncommand = [\"understudy\", \"notify=READY=1\\\\nSTATUS=here\", \"hang\"]\ninstances = 100\n\
+             [services.a.ready]\nnotify = true\n",
+        );
+        for number in 0..100 {
+            let instance = guard.wait_state(&format!("a:{number}"), "running");
+            assert_eq!(instance.raw["status_text"], "here", "{container:?} {number}");
+        }
+    }
+}

@@ -35,7 +35,7 @@ use crate::hands::questions::QuestionDesk;
 use crate::hands::spawner::{Spawner, Started, chain};
 use publish::Shadow;
 use requests::Ticket;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -58,6 +58,10 @@ const SUSPENDED_NOISE: Duration = Duration::from_millis(100);
 /// Ends that came before their start was told. As many as there are spawner threads at the most, and a
 /// reserve for those whose news wait in the inbox.
 const EARLY_MAX: usize = 20_000;
+
+/// Messages of programs that came before their start was told; as many as a burst of starts brings. Past it
+/// the oldest go: those can only be of programs that have long ended.
+const EARLY_NOTICES_MAX: usize = 256;
 
 /// Everything that the conductor needs and somebody else has made.
 pub struct Parts {
@@ -150,6 +154,7 @@ pub struct Conductor {
     live: HashMap<InstanceKey, Live>,
     owners: HashMap<ChildToken, Owner>,
     early: HashMap<ChildToken, Exit>,
+    early_notices: VecDeque<(ChildToken, Vec<u8>)>,
     errands: HashMap<u64, errands::Out>,
     next_errand: u64,
     tickets: Vec<Ticket>,
@@ -221,6 +226,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         live: HashMap::new(),
         owners: HashMap::new(),
         early: HashMap::new(),
+        early_notices: VecDeque::new(),
         errands: HashMap::new(),
         next_errand: 0,
         tickets: Vec::new(),
@@ -371,6 +377,13 @@ impl Conductor {
                 }
                 self.live.insert(key, Live { run, child, capture, watched: false });
                 self.guard.handle(now, key, guard::Input::Spawned { run, pid });
+                for (of, text) in std::mem::take(&mut self.early_notices) {
+                    if of == token {
+                        self.take_notices(now, key, run, &text);
+                    } else {
+                        self.early_notices.push_back((of, text));
+                    }
+                }
                 match self.early.remove(&token) {
                     Some(exit) => self.main_ended(now, key, run, exit),
                     None => drop(self.owners.insert(token, Owner::Main { key, run })),
@@ -407,15 +420,30 @@ impl Conductor {
     }
 
     fn handle_notice(&mut self, now: Moment, message: &tutela_os::notify::Message) {
-        use tutela_core::service::Notice as Core;
-        use tutela_os::notify::Notice;
         if message.truncated {
             return;
         }
         let Some(token) = self.nursery.owner_of(message.pid) else { return };
-        let Some(Owner::Main { key, run }) = self.owners.get(&token) else { return };
-        let (key, run) = (*key, *run);
-        for notice in tutela_os::notify::parse(&message.text) {
+        match self.owners.get(&token) {
+            Some(Owner::Main { key, run }) => {
+                let (key, run) = (*key, *run);
+                self.take_notices(now, key, run, &message.text);
+            }
+            Some(Owner::Errand(_)) => {}
+            // It runs, and speaks, before the spawner's news of it are here.
+            None => {
+                if self.early_notices.len() >= EARLY_NOTICES_MAX {
+                    self.early_notices.pop_front();
+                }
+                self.early_notices.push_back((token, message.text.clone()));
+            }
+        }
+    }
+
+    fn take_notices(&mut self, now: Moment, key: InstanceKey, run: RunId, text: &[u8]) {
+        use tutela_core::service::Notice as Core;
+        use tutela_os::notify::Notice;
+        for notice in tutela_os::notify::parse(text) {
             let notice = match notice {
                 Notice::Ready => Core::Ready,
                 Notice::Status(text) => Core::Status(text),
