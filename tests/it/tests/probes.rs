@@ -205,12 +205,14 @@ fn what_programs_say_in_their_first_moment_is_not_lost() {
     for container in Container::ALL {
         let guard = Guard::start_in(
             container,
-            "[services.a]\ncommand = [\"understudy\", \"notify=READY=1\\\\nSTATUS=here\", \"hang\"]\ninstances = 100\n\
-             [services.a.ready]\nnotify = true\n",
+            "[services.notify]\ncommand = [\"understudy\", \"notify=READY=1\\\\nSTATUS=here\", \"hang\"]\ninstances = 100\n\
+             ready.notify = true\n\
+             [services.log]\ncommand = [\"understudy\", \"say=up\", \"hang\"]\ninstances = 100\nready.log = \"^up$\"\n",
         );
         for number in 0..100 {
-            let instance = guard.wait_state(&format!("a:{number}"), "running");
+            let instance = guard.wait_state(&format!("notify:{number}"), "running");
             assert_eq!(instance.raw["status_text"], "here", "{container:?} {number}");
+            guard.wait_state(&format!("log:{number}"), "running");
         }
     }
 }
