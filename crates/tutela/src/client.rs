@@ -80,14 +80,13 @@ impl ClientError {
 pub struct Client {
     name: String,
     socket: PathBuf,
-    others: Vec<String>,
+    paths: Paths,
 }
 
 impl Client {
     /// The guard `name`, wherever its socket is.
     pub fn new(paths: &Paths, name: &str) -> Client {
-        let others = running(paths).into_iter().map(|found| found.name).collect();
-        Client { name: name.to_owned(), socket: paths.socket(name), others }
+        Client { name: name.to_owned(), socket: paths.socket(name), paths: paths.clone() }
     }
 
     /// The guard's name.
@@ -143,7 +142,8 @@ impl Client {
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, ClientError> {
         let stream = endpoint::connect(&self.socket).await.map_err(|error| match error.io_kind() {
             Some(ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-                ClientError::NoGuard { name: self.name.clone(), others: self.others.clone() }
+                let others = running(&self.paths).into_iter().map(|found| found.name).collect();
+                ClientError::NoGuard { name: self.name.clone(), others }
             }
             Some(ErrorKind::PermissionDenied) => ClientError::NotAllowed { name: self.name.clone() },
             _ => self.failed(crate::hands::spawner::chain(&error)),
@@ -167,10 +167,10 @@ impl Client {
         let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
         let bytes = body.map_err(|error| self.failed(error.to_string()))?.to_bytes();
         // `/health` answers 503 with the body that was asked for.
-        if status.is_success() || status == StatusCode::SERVICE_UNAVAILABLE {
-            if let Ok(answer) = serde_json::from_slice(&bytes) {
-                return Ok(answer);
-            }
+        if (status.is_success() || status == StatusCode::SERVICE_UNAVAILABLE)
+            && let Ok(answer) = serde_json::from_slice(&bytes)
+        {
+            return Ok(answer);
         }
         Err(self.refusal_of(status, &bytes))
     }

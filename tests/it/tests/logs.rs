@@ -23,8 +23,9 @@ fn files(stage: &Stage) -> Vec<PathBuf> {
 
 /// What the program wrote, from the files: what stands behind the timestamp and the stream.
 fn kept(stage: &Stage) -> Vec<String> {
-    let text: String =
-        files(stage).iter().map(|path| String::from_utf8(std::fs::read(path).unwrap()).unwrap()).collect();
+    // One that retention takes between the listing and the reading is rightly gone.
+    let read = |path: &PathBuf| String::from_utf8(std::fs::read(path).unwrap_or_default()).unwrap();
+    let text: String = files(stage).iter().map(read).collect();
     text.lines().map(|line| line.splitn(3, ' ').last().unwrap().to_owned()).collect()
 }
 
@@ -81,6 +82,13 @@ fn only_so_many_rotated_files_are_kept_and_they_are_the_newest() {
     assert_eq!(lines, numbered(20_000)[20_000 - lines.len()..]);
 }
 
+/// Waits until the guard's clock shows a later millisecond than it does now; which that is.
+fn a_millisecond_goes_by(guard: &Guard) -> String {
+    let clock = || guard.api("GET", "/livez", 200)["timestamp"].as_str().unwrap().to_owned();
+    let before = clock();
+    wait_until(BOUND, "the clock goes on", || Some(clock()).filter(|now| *now > before))
+}
+
 #[test]
 fn lines_are_shown_by_number_by_stream_and_by_time() {
     let guard = Guard::start(&service(
@@ -88,16 +96,9 @@ fn lines_are_shown_by_number_by_stream_and_by_time() {
         "env = { TZ = \"UTC\" }",
     ));
     wait_lines(&guard, 2);
-    // The next lines come after this moment, whatever the clock's grain is.
-    let last = records(&guard, &[])[1]["at"].as_str().unwrap().to_owned();
-    let moment = wait_until(BOUND, "the clock goes on", || {
-        guard.cli_ok(&["status", guard.name()]);
-        let now = guard.api("GET", "/livez", 200)["timestamp"].as_str().unwrap().to_owned();
-        (now > last).then_some(now)
-    });
-    wait_until(BOUND, "the clock goes on", || {
-        (guard.api("GET", "/livez", 200)["timestamp"].as_str().unwrap() > moment.as_str()).then_some(())
-    });
+    // The next lines come after this moment, and these before it, whatever the clock's grain is.
+    let moment = a_millisecond_goes_by(&guard);
+    a_millisecond_goes_by(&guard);
     guard.write("go", "");
     wait_lines(&guard, 4);
     let shown = |words: &[&str]| texts(&records(&guard, words));
@@ -147,10 +148,13 @@ impl Follower {
 #[test]
 fn a_follower_sees_every_line_across_rotation_and_restarts() {
     let guard = Guard::start(
-        "[services.a]\ncommand = [\"understudy\", \"await=go\", \"say=begin\", \"lines=4000\", \"unless=enough\", \"exit=1\", \"hang\"]\n\
+        "[services.a]\ncommand = [\"understudy\", \"once=begun\", \"say=first\", \"await=go\", \"say=begin\", \"lines=4000\", \"unless=enough\", \"exit=1\", \"hang\"]\n\
          restart = { delay = \"0s\", burst = 0 }\nlogs = { rotate_size = \"16KiB\", keep = 1000 }\n",
     );
-    let mut follower = Follower::start(&guard, &[&target(&guard), "-n", "0"]);
+    wait_lines(&guard, 1);
+    let mut follower = Follower::start(&guard, &[&target(&guard), "-n", "1"]);
+    // It is there once it shows what was there before it.
+    assert_eq!(follower.next(), "first");
     guard.write("go", "");
     for round in 0..4 {
         assert_eq!(follower.next(), "begin", "round {round}");
@@ -206,15 +210,18 @@ fn a_hundred_followers_leave_the_guard_time_for_others() {
 
 #[test]
 fn several_services_are_shown_together_in_the_order_of_time() {
-    // The times of lines are told in milliseconds; two of the same one are in no order.
     let guard = Guard::start(
-        "[services.a]\ncommand = [\"understudy\", \"say=first\", \"wait=5\", \"write=one\", \"await=two\", \"say=third\", \"wait=5\", \"write=three\", \"hang\"]\n\
-         [services.b]\ncommand = [\"understudy\", \"await=one\", \"say=second\", \"wait=5\", \"write=two\", \"await=three\", \"say=fourth\", \"hang\"]\n",
+        "[services.a]\ncommand = [\"understudy\", \"say=first\", \"await=two\", \"say=third\", \"hang\"]\n\
+         [services.b]\ncommand = [\"understudy\", \"await=one\", \"say=second\", \"await=three\", \"say=fourth\", \"hang\"]\n",
     );
-    wait_until(BOUND, "four lines are there", || {
-        let shown = guard.cli_ok(&["logs", guard.name()]);
-        (shown.lines().count() == 4).then_some(())
-    });
+    // Times are told in milliseconds, and two lines of the same one are in no order: the clock goes on in between.
+    for (count, cue) in [(1, "one"), (2, "two"), (3, "three"), (4, "four")] {
+        wait_until(BOUND, &format!("{count} lines are shown"), || {
+            (guard.cli_ok(&["logs", guard.name()]).lines().count() == count).then_some(())
+        });
+        a_millisecond_goes_by(&guard);
+        guard.write(cue, "");
+    }
     let shown = guard.cli_ok(&["logs", guard.name(), "-n", "3"]);
     let words: Vec<&str> = shown.lines().map(|line| line.rsplit(' ').next().unwrap()).collect();
     assert_eq!(words, ["second", "third", "fourth"], "{shown}");

@@ -130,7 +130,8 @@ fn after_an_end_in_order_everything_starts_again() {
 
 #[test]
 fn a_ledger_that_is_damaged_is_kept_aside_and_never_stops_the_guard() {
-    let damages: [(&str, fn(&mut Vec<u8>)); 6] = [
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [(&str, Damage); 6] = [
         ("emptied", Vec::clear),
         ("cut in half", |bytes| bytes.truncate(bytes.len() / 2)),
         ("cut within its head", |bytes| bytes.truncate(100)),
