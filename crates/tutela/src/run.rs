@@ -332,11 +332,13 @@ fn start_console(options: &Options, spec: &GuardSpec) -> Result<Console, Failure
 
 fn identity(name: &str, spec: String, nursery: &Nursery) -> Identity {
     let report = capabilities::report(Some(nursery)).into_iter();
+    let account = accounts::current().ok();
     Identity {
         name: name.to_owned(),
         version: env!("CARGO_PKG_VERSION"),
         computer: usage::host_name(),
-        account: accounts::current().map(|account| account.name).unwrap_or_default(),
+        uid: account.as_ref().map(|account| account.uid),
+        account: account.map(|account| account.name).unwrap_or_default(),
         pid: std::process::id(),
         since: wall_now(),
         host: match notify::host_name() {

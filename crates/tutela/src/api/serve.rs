@@ -155,7 +155,7 @@ async fn respond(request: Request<Incoming>, peer: Peer, context: &Arc<Context>)
     };
     let query = parts.uri.query().unwrap_or_default();
     // Asked only for what is written down: the answer may come from a directory service.
-    let by = || who_asks(&peer);
+    let by = || who_asks(&peer, context);
     let outcome = match (found.route.id, found.service.as_deref()) {
         (RouteId::Status, _) => status(context, query).await,
         (RouteId::Service, service) => service_status(context, service).await,
@@ -174,8 +174,11 @@ async fn respond(request: Request<Incoming>, peer: Peer, context: &Arc<Context>)
     outcome.unwrap_or_else(|reply| refusal(&reply))
 }
 
-fn who_asks(peer: &Peer) -> String {
-    let name = tutela_os::accounts::user_name(peer.uid);
+/// For the record: who asks, by name. The guard's own account, which asks most, is known already; to find
+/// another one's name may take a look into a directory.
+fn who_asks(peer: &Peer, context: &Context) -> String {
+    let own = context.identity.uid == Some(peer.uid);
+    let name = if own { context.identity.account.clone() } else { tutela_os::accounts::user_name(peer.uid) };
     match peer.pid {
         Some(pid) => format!("{name} (pid {pid})"),
         None => name,

@@ -20,26 +20,26 @@ use tutela_os::process::{Signal, Tree};
 const DRAIN: Duration = Duration::from_secs(5);
 
 impl Conductor {
-    /// Carries out every action and publishes every event, until there are none. Actions can bring inputs
-    /// at once (an empty tree), so they come first.
+    /// Carries out every action, until there are none: some bring inputs at once, such as an empty tree, and
+    /// those bring further actions. What is only tidying waits until what a program waits for is under way.
     pub(super) fn act(&mut self, now: Moment) {
-        // What is only tidying waits until what a program waits for is under way.
         let mut tidying = Vec::new();
-        loop {
-            while let Some((key, action)) = self.guard.poll_action() {
-                self.touched.insert(key);
-                match action {
-                    Action::Release { run } => tidying.push((key, run)),
-                    other => self.carry_out(now, key, other),
-                }
+        while let Some((key, action)) = self.guard.poll_action() {
+            self.touched.insert(key);
+            match action {
+                Action::Release { run } => tidying.push((key, run)),
+                other => self.carry_out(now, key, other),
             }
-            for (key, run) in tidying.drain(..) {
-                self.release(key, run);
-            }
-            match self.guard.poll_event() {
-                Some(event) => self.publish(now, event),
-                None => return,
-            }
+        }
+        for (key, run) in tidying {
+            self.release(key, run);
+        }
+    }
+
+    /// Publishes every event. At the end of a turn: telling of an end takes longer than reacting to it.
+    pub(super) fn publish_all(&mut self, now: Moment) {
+        while let Some(event) = self.guard.poll_event() {
+            self.publish(now, event);
         }
     }
 

@@ -476,6 +476,7 @@ impl Conductor {
     fn after_turn(&mut self) {
         let now = clock::now();
         self.act(now);
+        self.publish_all(now);
         self.tend_alerts(now);
         // Who is answered may rely on what was asked being kept.
         self.save_touched(now);

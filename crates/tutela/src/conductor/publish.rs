@@ -61,11 +61,13 @@ struct Telling {
     data: Vec<(&'static str, Value)>,
     shown: bool,
     occasion: Option<Occasion>,
+    /// Of which run, where it is not the one under way.
+    run: Option<u64>,
 }
 
 impl Telling {
     fn new(kind: EventKind, message: impl Into<String>) -> Self {
-        Telling { kind, message: message.into(), data: Vec::new(), shown: true, occasion: None }
+        Telling { kind, message: message.into(), data: Vec::new(), shown: true, occasion: None, run: None }
     }
 
     fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
@@ -89,7 +91,11 @@ impl Conductor {
         match event {
             Event::Instance { key, id, event } => {
                 self.touched.insert(key);
-                if let Some(telling) = self.tell_instance(key, &event) {
+                if let Some(mut telling) = self.tell_instance(key, &event) {
+                    // The instance may be in its next run by the time that this is told.
+                    if let Fact::Started { run, .. } | Fact::Exited { run, .. } = &event {
+                        telling.run = Some(run.0);
+                    }
                     self.tell(now, Some(&id), Some(key), telling);
                 }
             }
@@ -180,7 +186,8 @@ impl Conductor {
         if let Some(id) = id {
             record.service = Some(id.service.to_string());
             record.instance = Some(id.index);
-            record.run = key.and_then(|key| self.guard.instance(key)).map(|(_, service)| service.run().0);
+            let under_way = || key.and_then(|key| self.guard.instance(key)).map(|(_, service)| service.run().0);
+            record.run = telling.run.or_else(under_way);
         }
         for (name, value) in telling.data {
             record.data.insert(name.to_owned(), value);

@@ -21,6 +21,10 @@ const COLOURS: [&str; 6] = ["36", "35", "34", "33", "32", "95"];
 /// A wake-up that finds nothing: seldom enough to cost nothing.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
+/// What comes within this is shown at once. A person sees no difference; a flood of lines would otherwise wake
+/// this thread for each.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// A console on a thread of its own.
 #[derive(Debug)]
 pub struct Console {
@@ -96,6 +100,7 @@ fn show(mut lines: ConsoleLines, look: Look) {
             err.extend_from_slice(text.as_bytes());
         }
         flush(&mut out, &mut err);
+        std::thread::sleep(GATHER);
     }
 }
 

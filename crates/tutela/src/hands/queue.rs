@@ -14,6 +14,8 @@ struct Shared<T> {
 
 struct Inner<T> {
     items: VecDeque<T>,
+    /// Whether the receiver sleeps until something comes, and not only for a while.
+    sleeps: bool,
     closed: bool,
 }
 
@@ -31,7 +33,7 @@ pub struct Receiver<T>(Arc<Shared<T>>);
 
 /// A queue of at most `limit` items.
 pub fn queue<T>(limit: usize) -> (Sender<T>, Receiver<T>) {
-    let inner = Mutex::new(Inner { items: VecDeque::new(), closed: false });
+    let inner = Mutex::new(Inner { items: VecDeque::new(), sleeps: false, closed: false });
     let shared = Arc::new(Shared { inner, filled: Condvar::new(), limit });
     (Sender(shared.clone()), Receiver(shared))
 }
@@ -47,11 +49,21 @@ impl<T> Sender<T> {
             return Err(item);
         }
         inner.items.push_back(item);
-        let first = inner.items.len() == 1;
+        let wake = std::mem::take(&mut inner.sleeps);
         drop(inner);
-        if first {
+        if wake {
             self.0.filled.notify_one();
         }
+        Ok(())
+    }
+
+    /// Puts an item in that a gathering receiver is not to wait with. Never waits.
+    ///
+    /// # Errors
+    /// The item, when the queue is full.
+    pub fn push_urgent(&self, item: T) -> Result<(), T> {
+        self.push(item)?;
+        self.0.filled.notify_one();
         Ok(())
     }
 
@@ -82,11 +94,13 @@ impl<T> Receiver<T> {
             }
             // What a flood had needed is given back once it is over.
             inner.items.shrink_to(64);
+            inner.sleeps = true;
             inner = self.0.filled.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// The next item, if one is there or comes before `until`.
+    /// The next item, if one is there, else what has gathered at `until`: only an urgent item ends that wait, so
+    /// that a flood of small ones does not wake the receiver for each.
     pub fn pop_until(&self, until: Instant) -> Option<T> {
         let mut inner = self.0.lock();
         loop {

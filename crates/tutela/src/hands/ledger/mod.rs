@@ -188,7 +188,7 @@ impl Ledger {
     /// Keeps an alert until it is dropped. The answer comes when it is on the disk.
     pub fn put_alert(&self, id: String, bytes: Vec<u8>) -> oneshot::Receiver<()> {
         let (stored, answer) = oneshot::channel();
-        if self.operations.push(Operation::PutAlert { id, bytes, stored }).is_err() {
+        if self.operations.push_urgent(Operation::PutAlert { id, bytes, stored }).is_err() {
             self.figures.dropped.fetch_add(1, Ordering::Relaxed);
         }
         answer
@@ -204,7 +204,7 @@ impl Ledger {
     /// Reads events. The answer may take as long as the disk does.
     pub fn read(&self, filter: EventFilter) -> oneshot::Receiver<Result<Vec<EventRecord>, String>> {
         let (reply, answer) = oneshot::channel();
-        if let Err(Operation::Read { reply, .. }) = self.operations.push(Operation::Read { filter, reply }) {
+        if let Err(Operation::Read { reply, .. }) = self.operations.push_urgent(Operation::Read { filter, reply }) {
             let _ = reply.send(Err("the ledger's disk does not keep up; try again later".into()));
         }
         answer
@@ -214,7 +214,7 @@ impl Ledger {
     pub fn flush(&self) -> oneshot::Receiver<()> {
         let (done, answer) = oneshot::channel();
         // A full queue drops the question, and that answers it.
-        let _ = self.operations.push(Operation::Flush(done));
+        let _ = self.operations.push_urgent(Operation::Flush(done));
         answer
     }
 
