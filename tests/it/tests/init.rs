@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::process::Command;
-use tutela_it::processes::{children, kill, state, status_field};
+use tutela_it::processes::{children, kill, names_like, state};
 use tutela_it::{BOUND, Container, Guard, Stage, run_within, wait_until};
 
 /// A guard that is process 1 of a process namespace of its own.
@@ -40,13 +40,14 @@ fn process_one_reaps_strangers_passes_signals_on_and_stops_in_order() {
 
         // A process that somebody else put into the namespace and left there.
         let mut stranger = Command::new("nsenter");
-        stranger.args(["--target", &guard.pid().to_string(), "--pid", "sh", "-c", "sleep 0.2 >/dev/null & echo"]);
+        guard.dress(&mut stranger);
+        stranger.args(["--target", &guard.pid().to_string(), "--pid", "sh", "-c", "understudy await=leave exit=9 &"]);
         assert_eq!(run_within(BOUND, stranger).code, 0);
-        let sleeper = children(guard.pid())
-            .into_iter()
-            .find(|pid| status_field(*pid, "Name").as_deref() == Some("sleep"))
-            .expect("the stranger's child is process 1's own");
-        wait_until(BOUND, "the stranger is reaped", || state(sleeper).is_none().then_some(()));
+        let stranger = wait_until(BOUND, "process 1 is the stranger's parent", || {
+            names_like(&children(guard.pid()), "await=leave").first().copied()
+        });
+        guard.write("leave", "");
+        wait_until(BOUND, "the stranger is reaped", || state(stranger).is_none().then_some(()));
 
         kill(guard.pid(), "USR1");
         for file in ["signals", "others"] {
