@@ -68,8 +68,6 @@ impl EventRecord {
 pub enum EventKind {
     /// The guard began its work. Data: `version`, `pid`, `spec`.
     GuardStarted,
-    /// The guard begins to stop everything. Data: `why`.
-    GuardStopping,
     /// The guard has stopped everything.
     GuardStopped,
     /// A changed spec is in force. Data: `added`, `removed`, `restarted`, `adjusted`.
@@ -80,21 +78,17 @@ pub enum EventKind {
     Commanded,
     /// An instance has another state. Data: `from`, `to`, `cause`.
     StateChanged,
-    /// A service or instance has another health. Data: `from`, `to`, `cause`.
-    HealthChanged,
-    /// A program was started. Data: `pid`, `command`.
+    /// A program was started. Data: `pid`.
     Started,
     /// A program could not be started. Data: `error`.
     StartFailed,
-    /// A program can do its work. Data: `after_ms`.
+    /// A program can do its work. Data: `from`, `to`, `cause`.
     Ready,
     /// A program ended. Data: `code` or `signal`, `lasted_ms`, `wanted`.
     Exited,
-    /// A program will be started again. Data: `delay_ms`, `attempt`.
-    RestartPlanned,
     /// A crash loop was stopped. Data: `until`, `restarts`.
     Cooldown,
-    /// The single try after a cool-down began.
+    /// The single try after a cool-down began. Data: `from`, `to`, `cause`.
     HalfOpen,
     /// The single try after a cool-down failed. Data: `until`.
     HalfOpenFailed,
@@ -102,24 +96,18 @@ pub enum EventKind {
     Recovered,
     /// A service failed and will not be tried again by itself. Data: `cause`.
     Failed,
-    /// A step of the stop ladder was taken. Data: `step`.
-    StopStep,
     /// Processes resisted a stop. Data: `survivors`.
     Resisted,
     /// A probe changed its answer. Data: `probe`, `verdict`, `error`.
     ProbeChanged,
     /// A live probe failed; the program is restarted. Data: `probe`, `error`.
     Unhealthy,
-    /// A hook ran. Data: `hook`, `code`, `took_ms`, `error`.
+    /// A hook did not succeed. Data: `hook`, `error`.
     HookRan,
-    /// The program said something about itself over the notify socket. Data: `status`.
-    StatusText,
-    /// An alert arrived. Data: `alert`, `occasion`, `attempts`.
+    /// An alert arrived. Data: `alert`, `way`, `attempts`.
     AlertDelivered,
-    /// An alert did not arrive yet. Data: `alert`, `occasion`, `error`, `next_at`.
+    /// An alert did not arrive yet. Data: `alert`, `way`, `attempts`, `error`.
     AlertFailed,
-    /// Output of a program was dropped under its policy. Data: `lines`, `bytes`.
-    OutputDropped,
     /// This computer cannot do what the spec asks for. Data: `capability`, `reason`.
     Unsupported,
     /// The guard met trouble of its own. Data: `error`.

@@ -1,3 +1,5 @@
+//! The pump on pipes that end, stall, flood and are held open.
+
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 use super::*;
 use crate::tap;

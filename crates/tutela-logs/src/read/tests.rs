@@ -1,3 +1,5 @@
+//! Reading back across rotation, by time, by stream, and while files grow.
+
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 use super::*;
 use crate::lines::Splitter;

@@ -1,3 +1,5 @@
+//! One label's file: forms, rotation, and a disk that refuses.
+
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 use super::*;
 use crate::lines::Splitter;

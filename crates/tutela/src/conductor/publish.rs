@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 use tutela_core::guard::Event;
 use tutela_core::names::{InstanceId, InstanceKey};
 use tutela_core::reload::Change;
-use tutela_core::service::{Event as Fact, Exit, ProbeRole, Service, StateName};
+use tutela_core::service::{Cause, Event as Fact, Exit, ProbeRole, Service, StateName};
 use tutela_core::spec::Occasion;
 use tutela_core::time::Moment;
 use tutela_os::Unsupported;
@@ -121,7 +121,7 @@ impl Conductor {
         let service = self.guard.instance(key).map(|(_, service)| service);
         let dial = Dial::read();
         Some(match fact {
-            Fact::State { from, to, cause } => tell_state(*from, *to, &cause.to_string(), service, &dial),
+            Fact::State { from, to, cause } => tell_state(*from, *to, cause, service, &dial),
             Fact::Started { pid, .. } => {
                 Telling::new(EventKind::Started, format!("started, pid {pid}")).with("pid", *pid)
             }
@@ -296,7 +296,7 @@ impl Conductor {
     }
 }
 
-fn tell_state(from: StateName, to: StateName, cause: &str, service: Option<&Service>, dial: &Dial) -> Telling {
+fn tell_state(from: StateName, to: StateName, cause: &Cause, service: Option<&Service>, dial: &Dial) -> Telling {
     let at = service.and_then(Service::next).and_then(|next| next.at).map(|at| dial.wall(at).to_string());
     let message = match (to, &at) {
         (StateName::Running, _) => "running".to_owned(),
@@ -304,10 +304,11 @@ fn tell_state(from: StateName, to: StateName, cause: &str, service: Option<&Serv
         (other, _) => format!("{}: {cause}", other.word()),
     };
     // Starts and ends of programs are told by events of their own.
-    let shown = !matches!(to, StateName::Starting | StateName::Stopping);
+    let shown = !matches!(to, StateName::Starting | StateName::Stopping) || *cause == Cause::HalfOpen;
     let kind = match to {
         StateName::Running => EventKind::Ready,
         StateName::Failed => EventKind::Failed,
+        StateName::Starting if *cause == Cause::HalfOpen => EventKind::HalfOpen,
         StateName::Stopped
         | StateName::Waiting
         | StateName::Starting
@@ -317,7 +318,7 @@ fn tell_state(from: StateName, to: StateName, cause: &str, service: Option<&Serv
         | StateName::Done => EventKind::StateChanged,
     };
     let mut telling =
-        Telling::new(kind, message).with("from", from.word()).with("to", to.word()).with("cause", cause.to_owned());
+        Telling::new(kind, message).with("from", from.word()).with("to", to.word()).with("cause", cause.to_string());
     telling.shown = shown;
     if to == StateName::Failed {
         telling = telling.alerting(Occasion::Failed);
@@ -358,7 +359,6 @@ fn tell_reload(changes: &[(tutela_core::names::ServiceName, Change)]) -> Telling
 }
 
 fn shadow_of(service: &Service) -> Shadow {
-    use tutela_core::service::Cause;
     let history = service.history();
     let asked_down = matches!(service.cause(), Cause::Asked { .. } | Cause::Because(_)) && !service.is_wanted_up();
     Shadow {

@@ -1,3 +1,5 @@
+//! Deliveries to receivers that refuse, stall and speak nonsense; the outbox over time.
+
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 use super::outbox::{BACKOFF_MAX, GIVE_UP_AFTER, Outbox, OutboxEvent, PENDING_MAX};
 use super::*;

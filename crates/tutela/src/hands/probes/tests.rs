@@ -1,3 +1,5 @@
+//! Questions to servers that refuse, stall, answer late and answer nonsense.
+
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 use super::*;
 use hyper::server::conn::http2;
