@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use tutela_schema::spec::{Os, Sources, read};
 
 /// A spec that reads an environment file and puts its variables in.
-const WITH_ENV_FILE: &str =
-    "name = 's'\n[services.a]\ncommand = ['a', '${A:1}', '${B:2}']\nenv_files = ['.env']\nenv = { C = '${A:${B:x}}' }\n";
+const WITH_ENV_FILE: &str = "name = 's'\n[services.a]\ncommand = ['a', '${A:1}', '${B:2}']\nenv_files = ['.env']\nenv = { C = '${A:${B:x}}' }\n";
 
 /// A spec that takes everything else from its profile.
 const WITH_PROFILE: &str = "name = 's'\n[services.a]\ncommand = 'a'\nready.tcp = 'h:1'\n";
