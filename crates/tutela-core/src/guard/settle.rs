@@ -55,7 +55,7 @@ impl Guard {
         if gone {
             self.remove(key);
         }
-        if standing_changed || gone {
+        if standing_changed {
             self.tell_dependents(now, &service, open);
         }
         if at_rest {
