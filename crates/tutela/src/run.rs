@@ -36,6 +36,9 @@ use tutela_schema::spec::{Diagnostic, Loaded, Severity, Sources};
 /// How long the pump may read on once everything is stopped.
 const PUMP_END: Duration = Duration::from_secs(5);
 
+/// The longest address that a program can put into a socket's name; the kernel's 108 with the end of the text.
+const NOTIFY_ADDRESS_BYTES_MAX: usize = 107;
+
 /// Threads for work that blocks: followers of logs have one each, walked trees and usage the others.
 const BLOCKING_THREADS_MAX: usize = 64;
 
@@ -126,7 +129,16 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let calm = tutela_os::signals::calm();
     let pump = start_pump(&inbox)?;
     let notify = match NotifyInbox::bind(&paths.notify_socket(&name)) {
-        Ok(inbox) => Some(inbox),
+        Ok(inbox) if inbox.address().len() <= NOTIFY_ADDRESS_BYTES_MAX => Some(inbox),
+        Ok(inbox) => {
+            let address = inbox.address();
+            troubles.push(format!(
+                "programs get no NOTIFY_SOCKET: {} has more than the {NOTIFY_ADDRESS_BYTES_MAX} bytes that they can use; \
+                 set TUTELA_HOME to a shorter folder",
+                address.display()
+            ));
+            None
+        }
         Err(error) => {
             troubles.push(chain(&error));
             None

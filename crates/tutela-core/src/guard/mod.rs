@@ -372,6 +372,11 @@ impl Guard {
         self.ending && self.slots.values().all(|slot| slot.service.is_at_rest())
     }
 
+    /// Whether an instance waits for others to stop, to be started again with them.
+    pub fn awaits_restart(&self, key: InstanceKey) -> bool {
+        self.restarting.as_ref().is_some_and(|group| group.keys.contains(&key))
+    }
+
     /// Whether it is ending.
     pub fn is_ending(&self) -> bool {
         self.ending

@@ -44,7 +44,7 @@ pub use status::{Health, Next, StateName};
 use crate::chance::Chance;
 use crate::names::{RunId, ServiceName};
 use crate::probe::{Outcome, Strictness};
-use crate::spec::ServiceSpec;
+use crate::spec::{ProbeKind, ServiceSpec};
 use crate::time::Moment;
 use ending::{After, Ending};
 use questions::Questions;
@@ -404,7 +404,8 @@ impl Service {
 
     /// A line of output matched the pattern of a probe.
     pub fn handle_log_match(&mut self, now: Moment, run: RunId, slot: ProbeSlot) {
-        if run == self.run {
+        // A reload may have put another question in the place of the pattern that matched.
+        if run == self.run && self.questions.kind(slot) == Some(ProbeKind::Log) {
             let change = self.questions.handle_told(now, slot);
             self.verdict_changed(now, slot, change);
         }

@@ -139,6 +139,10 @@ impl Questions {
         self.slot(slot).map_or("", |slot| &slot.name)
     }
 
+    pub fn kind(&self, slot: ProbeSlot) -> Option<ProbeKind> {
+        self.slot(slot).map(|slot| slot.probe.spec().target.kind())
+    }
+
     pub fn has_passed(&self, slot: ProbeSlot) -> bool {
         self.slot(slot).is_some_and(|slot| slot.probe.has_passed())
     }

@@ -19,6 +19,7 @@
 //! Deliberately absent: knowledge of what is behind a reader, retrying a reader that failed, order between
 //! two streams beyond the order of reading.
 
+mod calm;
 mod room;
 mod stream;
 #[cfg(test)]
@@ -133,7 +134,8 @@ impl PumpHandle {
     /// # Errors
     /// The system has no thread, or no event queue, to give.
     pub fn start(on_event: impl Fn(PumpEvent) + Send + 'static) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().on_thread_unpark(calm::woken).build()?;
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let thread = std::thread::Builder::new()
             .name("pump".into())

@@ -117,6 +117,7 @@ impl StreamTask {
                 Poll::Ready(Ok(0)) => return Poll::Ready(CaptureEnd::Complete),
                 Poll::Ready(Ok(length)) => {
                     self.take(length);
+                    super::calm::count(length);
                     taken += length;
                     if let Some(finishing) = &mut self.finishing {
                         finishing.quiet_since = Instant::now();

@@ -27,11 +27,16 @@ pub struct Disk;
 
 impl Files for Disk {
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-        let file = std::fs::File::open(path)?;
-        // A folder opens on Linux and fails only at the first read, with less to say.
-        if file.metadata()?.is_dir() {
+        // Looked at before it is opened: a pipe without a writer would be waited for without end, and a folder opens
+        // on Linux and fails only at the first read, with less to say.
+        let about = std::fs::metadata(path)?;
+        if about.is_dir() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
         }
+        if !about.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+        }
+        let file = std::fs::File::open(path)?;
         let mut bytes = Vec::new();
         file.take(u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1)).read_to_end(&mut bytes)?;
         Ok(bytes)

@@ -3,8 +3,9 @@
 use super::command::Target;
 use super::words::StatusWords;
 use super::{Code, DONE, FAILED, NOT_RUNNING, UNKNOWN, block_on, report};
-use crate::client::{Client, ClientError, running};
+use crate::client::{Client, ClientError};
 use std::time::Duration;
+use tutela_os::endpoint;
 use tutela_os::paths::Paths;
 use tutela_schema::api::{GuardStatus, InstanceStatus, ServiceStatus, State, StatusReply};
 use tutela_schema::wall::WallTime;
@@ -18,13 +19,13 @@ pub fn status(words: &StatusWords, paths: &Paths) -> Code {
         Err(code) => return code,
     };
     loop {
-        let reply = match block_on(ask(target.as_ref(), paths)) {
-            Ok(Ok(reply)) => reply,
+        let (reply, whole) = match block_on(ask(target.as_ref(), paths)) {
+            Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return report::client_error(&error),
             Err(code) => return code,
         };
         let code = match select(reply, target.as_ref()) {
-            Ok(reply) => show(&reply, words, target.is_some()),
+            Ok(reply) => show(&reply, whole, words, target.is_some()),
             Err(code) => return code,
         };
         if !words.watch || code == FAILED {
@@ -34,21 +35,31 @@ pub fn status(words: &StatusWords, paths: &Paths) -> Code {
     }
 }
 
-async fn ask(target: Option<&Target>, paths: &Paths) -> Result<StatusReply, ClientError> {
+/// The status, and whether everybody who was asked answered.
+async fn ask(target: Option<&Target>, paths: &Paths) -> Result<(StatusReply, bool), ClientError> {
     let path = "/v1/status?usage=true";
     if let Some(target) = target {
-        return Client::new(paths, &target.guard).get(path).await;
+        return Client::new(paths, &target.guard).get(path).await.map(|reply| (reply, true));
     }
+    let mut whole = true;
     let mut all = StatusReply::default();
-    for found in running(paths) {
+    let guards = endpoint::list(paths.runtime_dir()).unwrap_or_else(|error| {
+        report::error(&crate::hands::spawner::chain(&error), None);
+        whole = false;
+        Vec::new()
+    });
+    for found in guards.into_iter().filter(|found| found.pid.is_some()) {
         match Client::new(paths, &found.name).get::<StatusReply>(path).await {
             Ok(reply) => all.guards.extend(reply.guards),
             // One that ended meanwhile, or is another account's, is none of those that can be shown.
             Err(ClientError::NoGuard { .. } | ClientError::NotAllowed { .. }) => {}
-            Err(error) => report::error(&error.to_string(), error.help().as_deref()),
+            Err(error) => {
+                report::error(&error.to_string(), error.help().as_deref());
+                whole = false;
+            }
         }
     }
-    Ok(all)
+    Ok((all, whole))
 }
 
 /// Keeps what was asked for.
@@ -76,7 +87,7 @@ fn select(mut reply: StatusReply, target: Option<&Target>) -> Result<StatusReply
     Ok(reply)
 }
 
-fn show(reply: &StatusReply, words: &StatusWords, named: bool) -> Code {
+fn show(reply: &StatusReply, whole: bool, words: &StatusWords, named: bool) -> Code {
     let text = if words.json {
         format!("{}\n", serde_json::to_string(reply).unwrap_or_default())
     } else {
@@ -84,6 +95,9 @@ fn show(reply: &StatusReply, words: &StatusWords, named: bool) -> Code {
         format!("{clear}{}", render(reply))
     };
     if !report::print(&text) {
+        return FAILED;
+    }
+    if !whole {
         return FAILED;
     }
     if reply.guards.is_empty() && !words.json {

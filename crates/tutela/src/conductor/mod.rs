@@ -165,6 +165,7 @@ pub struct Conductor {
     unsupported: HashSet<(InstanceKey, &'static str)>,
     suspended: Duration,
     told_ready: bool,
+    ledger_failing: bool,
     interrupts: u32,
 }
 
@@ -236,6 +237,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         unsupported: HashSet::new(),
         suspended: clock::suspended_total(),
         told_ready: false,
+        ledger_failing: false,
         interrupts: 0,
     };
     conductor.begin(kept_down, troubles);
@@ -446,7 +448,7 @@ impl Conductor {
         for notice in tutela_os::notify::parse(text) {
             let notice = match notice {
                 Notice::Ready => Core::Ready,
-                Notice::Status(text) => Core::Status(text),
+                Notice::Status(text) => Core::Status(plain(&text)),
                 Notice::Stopping => Core::Stopping,
                 Notice::Reloading => Core::Reloading,
                 Notice::Watchdog => Core::Watchdog,
@@ -480,8 +482,24 @@ impl Conductor {
         self.tend_alerts(now);
         // Who is answered may rely on what was asked being kept.
         self.save_touched(now);
+        self.watch_ledger();
         self.answer_tickets(now);
         self.tell_host();
+    }
+
+    /// Says once when the ledger begins to fail, and once when it works again.
+    fn watch_ledger(&mut self) {
+        let figures = self.ledger.figures();
+        let failing = figures.failing.load(std::sync::atomic::Ordering::Relaxed);
+        if std::mem::replace(&mut self.ledger_failing, failing) == failing {
+            return;
+        }
+        let why = figures.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        self.trouble(if failing {
+            format!("events and states cannot be written down: {why}; it is tried again")
+        } else {
+            "events and states are written down again".to_owned()
+        });
     }
 
     fn next_deadline(&self) -> Option<Moment> {
@@ -531,6 +549,14 @@ impl Conductor {
     fn trouble(&mut self, text: String) {
         self.say_trouble(clock::now(), &text);
     }
+}
+
+/// The most of a status text that is kept, in characters: a line of a wide terminal.
+const STATUS_TEXT_MAX: usize = 256;
+
+/// What a program says of itself, fit to be shown: in one line, and with nothing that a terminal would obey.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(STATUS_TEXT_MAX).collect()
 }
 
 /// The text of an OS error, for events.

@@ -171,6 +171,9 @@ impl Conductor {
 
     fn reached(&self, goal: Goal, watched: &Watched) -> bool {
         let Some((_, service)) = self.guard.instance(watched.key) else { return true };
+        if self.is_overtaken(goal, watched.key, service) {
+            return true;
+        }
         match goal {
             Goal::Up => service.has_settled() || self.waits_in_vain(service),
             Goal::Anew => {
@@ -179,6 +182,15 @@ impl Conductor {
             }
             Goal::Down => service.is_at_rest() && !service.is_wanted_up(),
             Goal::Settled => service.has_settled() || self.waits_in_vain(service),
+        }
+    }
+
+    /// Whether somebody has asked for the opposite since.
+    fn is_overtaken(&self, goal: Goal, key: InstanceKey, service: &Service) -> bool {
+        match goal {
+            Goal::Down => service.is_wanted_up(),
+            Goal::Up | Goal::Anew => !service.is_wanted_up() && !self.guard.awaits_restart(key),
+            Goal::Settled => false,
         }
     }
 
@@ -216,16 +228,19 @@ impl Conductor {
 
     fn outcome_of(&self, goal: Goal, watched: &Watched, waited: bool) -> InstanceOutcome {
         let Some((_, service)) = self.guard.instance(watched.key) else {
+            let wanted_gone = matches!(goal, Goal::Down | Goal::Settled);
             return InstanceOutcome {
                 id: watched.id.clone(),
-                outcome: Outcome::Done,
+                outcome: if wanted_gone { Outcome::Done } else { Outcome::Failed },
                 state: tutela_schema::api::State::Stopped,
-                message: Some("removed".into()),
+                message: Some("removed by a reload".into()),
                 survivors: Vec::new(),
             };
         };
         let name = service.state_name();
+        let overtaken = self.is_overtaken(goal, watched.key, service) && name != StateName::Done;
         let good = match goal {
+            _ if overtaken => false,
             Goal::Up | Goal::Anew => matches!(name, StateName::Running | StateName::Done),
             Goal::Down => service.is_at_rest(),
             Goal::Settled => !matches!(name, StateName::Failed | StateName::Backoff | StateName::Cooldown),
@@ -241,7 +256,11 @@ impl Conductor {
             id: watched.id.clone(),
             outcome,
             state: state(name),
-            message: (outcome != Outcome::Already).then(|| service.cause().to_string()),
+            message: if overtaken {
+                Some(format!("overtaken by another command: {}", service.cause()))
+            } else {
+                (outcome != Outcome::Already).then(|| service.cause().to_string())
+            },
             survivors: survivors.iter().map(|it| Survivor { pid: it.pid, name: it.name.clone() }).collect(),
         }
     }

@@ -81,7 +81,12 @@ impl Console {
 fn show(mut lines: ConsoleLines, look: Look) {
     let mut painter = Painter { look, colours: HashMap::new() };
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    while let Some(batch) = lines.wait(PATIENCE) {
+    while let Some(mut batch) = lines.wait(PATIENCE) {
+        std::thread::sleep(GATHER);
+        if let Some(gathered) = lines.wait(Duration::ZERO) {
+            batch.lines.extend(gathered.lines);
+            batch.dropped += gathered.dropped;
+        }
         for line in &batch.lines {
             // Runs of one kind are written in one piece, and whole before the other kind, so that the order
             // between the two stays.
@@ -100,7 +105,6 @@ fn show(mut lines: ConsoleLines, look: Look) {
             err.extend_from_slice(text.as_bytes());
         }
         flush(&mut out, &mut err);
-        std::thread::sleep(GATHER);
     }
 }
 

@@ -116,6 +116,14 @@ impl<T> Receiver<T> {
     }
 }
 
+impl<T> Receiver<T> {
+    /// Whether nothing is in it and nothing will come.
+    pub fn is_closed(&self) -> bool {
+        let inner = self.0.lock();
+        inner.closed && inner.items.is_empty()
+    }
+}
+
 impl<T> std::fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sender").field("waiting", &self.0.lock().items.len()).finish_non_exhaustive()

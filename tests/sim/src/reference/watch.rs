@@ -213,7 +213,12 @@ impl Reference {
             (StateName::Starting, StateName::Running) => {
                 law(model.program, || format!("{id} runs without a program"))?;
                 model.is_ready(id, service)?;
-                model.recovers_at = model.half_open.then(|| now + service.spec().restart.within);
+                // One that is to stop, but not yet, is forgiven when it does: until then it may still recover.
+                let recovers_at = model.half_open.then(|| now + service.spec().restart.within);
+                law(until == recovers_at || !model.wanted, || {
+                    format!("{id} recovers at {until:?}, not {recovers_at:?}")
+                })?;
+                model.recovers_at = until;
             }
             (StateName::Starting | StateName::Running, StateName::Stopping) => {
                 model.end.get_or_insert(End::Failed);

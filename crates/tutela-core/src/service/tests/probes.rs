@@ -365,3 +365,15 @@ fn a_ready_that_was_told_early_does_not_answer_another_probe_that_a_reload_puts_
     s.answer_next(ProbeRole::Startup, Outcome::Pass);
     s.is(StateName::Starting);
 }
+
+#[test]
+fn a_line_that_matched_does_not_answer_another_probe_that_a_reload_puts_in_its_place() {
+    let mut spec = spec();
+    spec.ready = Some(told(ProbeTarget::Log("listening".into())));
+    let mut s = Scenario::of(spec);
+    s.start();
+    s.spawned();
+    s.new_spec(|spec| spec.ready = Some(told(ProbeTarget::Notify)));
+    s.service.handle_log_match(s.now, s.run(), ProbeSlot(0));
+    s.is(StateName::Starting);
+}

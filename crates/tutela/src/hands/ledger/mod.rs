@@ -17,8 +17,8 @@ pub use open::read_offline;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -33,6 +33,9 @@ const GATHER: Duration = Duration::from_millis(10);
 
 /// Operations of one commit, so that a flood does not make one that takes seconds.
 const COMMIT_OPERATIONS_MAX: usize = 8192;
+
+/// How long after a failed commit the next one is tried, if nothing else asks for it.
+const REOPEN: Duration = Duration::from_secs(1);
 
 /// Operations that may wait for the disk: a start of 10,000 instances has three events for each.
 const OPERATIONS_MAX: usize = 65_536;
@@ -68,6 +71,8 @@ pub struct Kept {
     pub alerts: Vec<(String, Vec<u8>)>,
     /// Whether it stopped everything before it ended.
     pub ended_in_order: bool,
+    /// Whether nothing can be written, and all of it is in memory alone.
+    pub in_memory: bool,
     /// What could not be read, in words.
     pub troubles: Vec<String>,
 }
@@ -131,6 +136,8 @@ pub struct Figures {
     pub commits: AtomicU64,
     /// How long the last commit took, in microseconds.
     pub last_commit_micros: AtomicU64,
+    /// Whether the last commit failed.
+    pub failing: AtomicBool,
     /// The last failure, if commits fail; empty when they do not.
     pub last_error: Mutex<String>,
 }
@@ -147,7 +154,10 @@ impl Ledger {
         let (operations, inbox) = queue(OPERATIONS_MAX);
         let states: Arc<Mutex<BTreeMap<String, Option<SavedInstance>>>> = Arc::default();
         let figures: Arc<Figures> = Arc::default();
-        let writer = Writer { database, inbox, states: states.clone(), figures: figures.clone() };
+        let in_file = !kept.in_memory;
+        let place = in_file.then(|| path.clone());
+        let (states_too, figures_too) = (states.clone(), figures.clone());
+        let writer = Writer { database: Some(database), place, inbox, states: states_too, figures: figures_too };
         let thread = std::thread::Builder::new()
             .name("ledger".into())
             .stack_size(512 * 1024)
@@ -233,18 +243,29 @@ impl Ledger {
 }
 
 struct Writer {
-    database: Database,
+    /// `None` after a failed commit: the store refuses all further work until it is opened again.
+    database: Option<Database>,
+    /// The file; `None`: the store is in memory and never opened again.
+    place: Option<PathBuf>,
     inbox: Receiver<Operation>,
     states: Arc<Mutex<BTreeMap<String, Option<SavedInstance>>>>,
     figures: Arc<Figures>,
 }
 
 impl Writer {
-    fn work(self) {
+    fn work(mut self) {
         // A failed commit is tried again with what came meanwhile; the events of it stay in memory.
         let mut batch = Vec::new();
         loop {
-            let Some(first) = self.inbox.pop() else { return };
+            let first =
+                if self.database.is_some() { self.inbox.pop() } else { self.inbox.pop_until(Instant::now() + REOPEN) };
+            let Some(first) = first else {
+                if self.inbox.is_closed() {
+                    return;
+                }
+                self.commit(&mut batch, None);
+                continue;
+            };
             let until = Instant::now() + GATHER;
             let mut next = Some(first);
             let mut end = None;
@@ -257,12 +278,13 @@ impl Writer {
                     Operation::Read { filter, reply } => {
                         self.commit(&mut batch, None);
                         // Nobody waits for it any more.
-                        let read = open::quietly(|| read_events(&self.database, &filter));
-                        let _ = reply.send(read.map_err(|error| error.to_string()));
+                        let _ = reply.send(self.read(&filter));
                     }
                     Operation::Flush(done) => {
-                        self.commit(&mut batch, None);
-                        let _ = done.send(());
+                        // What is not on the disk is not confirmed: the question is dropped.
+                        if self.commit(&mut batch, None) {
+                            let _ = done.send(());
+                        }
                     }
                     other @ (Operation::Event(_)
                     | Operation::PutAlert { .. }
@@ -280,12 +302,31 @@ impl Writer {
         }
     }
 
-    /// Commits the batch and empties it; when that fails, keeps of it what may not be lost.
-    fn commit(&self, batch: &mut Vec<Operation>, end: Option<bool>) {
+    fn read(&self, filter: &EventFilter) -> Result<Vec<EventRecord>, String> {
+        let Some(database) = &self.database else {
+            let why = self.figures.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            return Err(format!("the event ledger cannot be used: {why}"));
+        };
+        open::quietly(|| read_events(database, filter)).map_err(|error| error.to_string())
+    }
+
+    /// Commits the batch and empties it; when that fails, keeps of it what may not be lost, and tries again with
+    /// what comes, at the latest after [`REOPEN`]. Answers whether everything is on the disk.
+    fn commit(&mut self, batch: &mut Vec<Operation>, end: Option<bool>) -> bool {
+        if let (None, Some(place)) = (&self.database, &self.place) {
+            self.database = open::again(place).ok();
+        }
         let states = std::mem::take(&mut *self.states.lock().unwrap_or_else(PoisonError::into_inner));
         let began = Instant::now();
-        match open::quietly(|| self.try_commit(batch, &states, end)) {
+        let committed = match &self.database {
+            Some(database) => {
+                open::quietly(|| try_commit(database, batch, &states, end)).map_err(|error| error.to_string())
+            }
+            None => Err(self.figures.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+        };
+        match committed {
             Ok(()) => {
+                self.figures.failing.store(false, Ordering::Relaxed);
                 self.figures.commits.fetch_add(1, Ordering::Relaxed);
                 let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
                 self.figures.last_commit_micros.store(micros, Ordering::Relaxed);
@@ -301,10 +342,16 @@ impl Writer {
                         | Operation::End { .. } => {}
                     }
                 }
+                true
             }
             Err(error) => {
+                // The store refuses everything after a failure, also once there is room again; it is opened anew.
+                if self.place.is_some() {
+                    self.database = None;
+                }
                 self.figures.failed.fetch_add(1, Ordering::Relaxed);
-                *self.figures.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string();
+                self.figures.failing.store(true, Ordering::Relaxed);
+                *self.figures.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
                 let mut newer = self.states.lock().unwrap_or_else(PoisonError::into_inner);
                 for (id, state) in states {
                     newer.entry(id).or_insert(state);
@@ -315,67 +362,68 @@ impl Writer {
                     self.figures.dropped.fetch_add(events as u64, Ordering::Relaxed);
                     batch.retain(|operation| !matches!(operation, Operation::Event(_)));
                 }
+                false
             }
         }
     }
+}
 
-    fn try_commit(
-        &self,
-        batch: &[Operation],
-        states: &BTreeMap<String, Option<SavedInstance>>,
-        end: Option<bool>,
-    ) -> Result<(), redb::Error> {
-        let nothing = batch.iter().all(|operation| matches!(operation, Operation::Sync(_)));
-        if nothing && states.is_empty() && end.is_none() {
-            return Ok(());
-        }
-        let transaction = self.database.begin_write()?;
-        {
-            let mut events = transaction.open_table(EVENTS)?;
-            let mut alerts = transaction.open_table(ALERTS)?;
-            let mut newest = None;
-            for operation in batch {
-                match operation {
-                    Operation::Event(event) => {
-                        // Strings and numbers only: there is no value that JSON cannot hold.
-                        let bytes = serde_json::to_vec(event.as_ref()).unwrap_or_default();
-                        events.insert(event.seq, bytes.as_slice())?;
-                        newest = Some(event.seq);
-                    }
-                    Operation::PutAlert { id, bytes, .. } => {
-                        alerts.insert(id.as_str(), bytes.as_slice())?;
-                    }
-                    Operation::DropAlert(id) => {
-                        alerts.remove(id.as_str())?;
-                    }
-                    Operation::Read { .. } | Operation::Sync(_) | Operation::Flush(_) | Operation::End { .. } => {}
-                }
-            }
-            if let Some(newest) = newest {
-                let oldest = newest.saturating_sub(EVENTS_MAX);
-                for _ in 0..PRUNE_MAX {
-                    let expired = events.first()?.is_some_and(|(seq, _)| seq.value() < oldest);
-                    if !expired {
-                        break;
-                    }
-                    events.pop_first()?;
-                }
-            }
-            let mut instances = transaction.open_table(INSTANCES)?;
-            for (id, state) in states {
-                match state {
-                    Some(state) => drop(instances.insert(id.as_str(), saved::encode(state).as_slice())?),
-                    None => drop(instances.remove(id.as_str())?),
-                }
-            }
-            if let Some(in_order) = end {
-                let mut marks = transaction.open_table(MARKS)?;
-                marks.insert(CLEAN, [u8::from(in_order)].as_slice())?;
-            }
-        }
-        transaction.commit()?;
-        Ok(())
+fn try_commit(
+    database: &Database,
+    batch: &[Operation],
+    states: &BTreeMap<String, Option<SavedInstance>>,
+    end: Option<bool>,
+) -> Result<(), redb::Error> {
+    let nothing = batch.iter().all(|operation| matches!(operation, Operation::Sync(_)));
+    if nothing && states.is_empty() && end.is_none() {
+        return Ok(());
     }
+    let transaction = database.begin_write()?;
+    {
+        let mut events = transaction.open_table(EVENTS)?;
+        let mut alerts = transaction.open_table(ALERTS)?;
+        let mut newest = None;
+        for operation in batch {
+            match operation {
+                Operation::Event(event) => {
+                    // Strings and numbers only: there is no value that JSON cannot hold.
+                    let bytes = serde_json::to_vec(event.as_ref()).unwrap_or_default();
+                    events.insert(event.seq, bytes.as_slice())?;
+                    newest = Some(event.seq);
+                }
+                Operation::PutAlert { id, bytes, .. } => {
+                    alerts.insert(id.as_str(), bytes.as_slice())?;
+                }
+                Operation::DropAlert(id) => {
+                    alerts.remove(id.as_str())?;
+                }
+                Operation::Read { .. } | Operation::Sync(_) | Operation::Flush(_) | Operation::End { .. } => {}
+            }
+        }
+        if let Some(newest) = newest {
+            let oldest = newest.saturating_sub(EVENTS_MAX);
+            for _ in 0..PRUNE_MAX {
+                let expired = events.first()?.is_some_and(|(seq, _)| seq.value() < oldest);
+                if !expired {
+                    break;
+                }
+                events.pop_first()?;
+            }
+        }
+        let mut instances = transaction.open_table(INSTANCES)?;
+        for (id, state) in states {
+            match state {
+                Some(state) => drop(instances.insert(id.as_str(), saved::encode(state).as_slice())?),
+                None => drop(instances.remove(id.as_str())?),
+            }
+        }
+        if let Some(in_order) = end {
+            let mut marks = transaction.open_table(MARKS)?;
+            marks.insert(CLEAN, [u8::from(in_order)].as_slice())?;
+        }
+    }
+    transaction.commit()?;
+    Ok(())
 }
 
 fn read_events(database: &Database, filter: &EventFilter) -> Result<Vec<EventRecord>, redb::Error> {
@@ -384,7 +432,7 @@ fn read_events(database: &Database, filter: &EventFilter) -> Result<Vec<EventRec
     let wanted = filter.last.unwrap_or(if filter.since.is_some() || filter.after.is_some() { EVENTS_MAX } else { 100 });
     let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
     let mut found = Vec::new();
-    for entry in table.range(filter.after.map_or(0, |after| after + 1)..)?.rev() {
+    for entry in table.range(filter.after.map_or(0, |after| after.saturating_add(1))..)?.rev() {
         if found.len() >= wanted {
             break;
         }

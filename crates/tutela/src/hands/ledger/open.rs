@@ -37,7 +37,13 @@ pub(super) fn open(path: &Path) -> Result<(Database, Kept), redb::Error> {
     let created = take(|| builder().create_with_backend(InMemoryBackend::new()));
     let (database, mut kept) = created.map_err(|error| redb::Error::Corrupted(error.to_string()))?;
     kept.troubles.push(trouble);
+    kept.in_memory = true;
     Ok((database, kept))
+}
+
+/// Opens the store at `path` again after it refused to go on. What is in it is known already.
+pub(super) fn again(path: &Path) -> Result<Database, Unusable> {
+    quietly(|| Ok(builder().create(path)?))
 }
 
 fn cannot_be_written(path: &Path, why: &dyn std::fmt::Display) -> String {
