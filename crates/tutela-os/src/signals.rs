@@ -39,6 +39,11 @@ impl Signals {
 #[derive(Debug)]
 pub struct Calm(#[allow(dead_code, reason = "what matters is its drop")] platform::signals::Calm);
 
+impl Calm {
+    /// Ends it here, as a drop does.
+    pub fn end(self) {}
+}
+
 /// Begins a [`Calm`].
 pub fn calm() -> Calm {
     Calm(platform::signals::Calm::begin())

@@ -199,7 +199,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         end_when_done: notify::host_name() != "systemd",
     };
     let stop_hands = serve(hands, listener.clone(), context)?;
-    drop(calm);
+    calm.end();
     // Reading a large spec takes more memory than keeping it.
     memory::release_unused();
     let ended = conductor.block_on(conductor::run(parts));

@@ -11,7 +11,11 @@ use std::iter::Peekable;
 use std::str::CharIndices;
 
 /// Reads the variables of one file in their order, each with its place.
-pub(crate) fn parse(text: &str, file: FileId, sources: &SourceMap) -> Result<Vec<(String, String, Place)>, Diagnostic> {
+pub(crate) fn parse(
+    text: &str,
+    file: FileId,
+    sources: &SourceMap,
+) -> Result<Vec<(String, String, Place)>, Box<Diagnostic>> {
     let text_after_mark = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     let skipped = text.len() - text_after_mark.len();
     let mut variables = Vec::new();
@@ -26,7 +30,8 @@ pub(crate) fn parse(text: &str, file: FileId, sources: &SourceMap) -> Result<Vec
             Err(bad) => {
                 let origin = sources.origin(Place::new(file, bad.at..bad.at + 1));
                 let error = Diagnostic::error(Code::BadEnvFile, Some(origin), bad.message);
-                return Err(error.help("write NAME=value, one a line; values with spaces may stand in quotes"));
+                let help = "write NAME=value, one a line; values with spaces may stand in quotes";
+                return Err(Box::new(error.help(help)));
             }
         }
     }

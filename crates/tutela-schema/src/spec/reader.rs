@@ -381,10 +381,10 @@ impl Reader<'_> {
                 }
                 let origin = Some(self.map.origin(asked_at));
                 let error = failure.diagnostic("the environment file", path, origin);
-                Err(match error.code {
+                Err(Box::new(match error.code {
                     Code::FileNotFound => error.help("create it, or write { path = \"…\", optional = true }"),
                     _ => error,
-                })
+                }))
             }
         };
         match lines {
@@ -394,7 +394,7 @@ impl Reader<'_> {
                 Some(lines)
             }
             Err(error) => {
-                self.out.push(error);
+                self.out.push(*error);
                 None
             }
         }

@@ -79,7 +79,7 @@ mod tests {
         let service = &spec.services[&spec.name];
         assert_eq!(service.launch.command.render(7), ["/srv/My Server", "${instance}"]);
         assert_eq!(service.launch.cwd, Path::new("/srv"));
-        assert_eq!(service.launch.env.keys().collect::<Vec<_>>(), ["A"]);
+        assert_eq!(service.launch.env.keys().map(|key| &**key).collect::<Vec<_>>(), ["A"]);
         assert_eq!(service.restart, tutela_core::spec::RestartPolicy::default());
         assert_eq!(service.stop.len(), 2);
     }

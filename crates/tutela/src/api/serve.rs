@@ -102,7 +102,6 @@ pub async fn serve(listener: &Listener, context: Arc<Context>, mut stopped: ones
         };
         let room = if peer.may_control() { &room } else { &strangers };
         let Ok(place) = room.clone().try_acquire_owned() else {
-            drop(stream);
             continue;
         };
         let (context, ending) = (context.clone(), ending.clone());

@@ -1,7 +1,7 @@
 //! What the hands make of the guard's actions: each one takes its time, and each one that owes an answer gives it.
 
 use super::program::killed;
-use super::{Deed, HookRun, Life, World};
+use super::{Deed, HookRun, Life, Question, World};
 use std::time::Duration;
 use tutela_core::guard::{Guard, Input};
 use tutela_core::names::{InstanceKey, RunId};
@@ -152,12 +152,12 @@ impl World {
         if probe.spec().target.is_passive() {
             return Err(format!("{id} is asked by its probe {name}, which waits to be told"));
         }
-        let expires = self.now + timeout + HANDS_GRACE;
-        if let Some((asked, _, open_until)) = self.questions.insert((key, slot), (run, attempt, expires))
-            && asked == run
-            && open_until > self.now
-            && probe.spec().timeout == timeout
-            && self.overlap_is_wrong(key, slot, guard)
+        let question = Question { run, attempt, asked: self.now, expires: self.now + timeout + HANDS_GRACE };
+        if let Some(open) = self.questions.insert((key, slot), question)
+            && open.run == run
+            && open.expires > self.now
+            // A probe that began anew since (a pause ended, its target changed) has forgotten the question.
+            && probe.since() < open.asked
         {
             return Err(format!("{id} is asked by its probe {name} while an earlier question is open"));
         }
@@ -170,13 +170,6 @@ impl World {
             if self.dice.percent(90) { self.dice.millis(0, millis.min(20)) } else { self.dice.millis(0, millis) };
         self.deed(after, Deed::Answer((key, run), slot, attempt));
         Ok(())
-    }
-
-    /// A probe that begins anew (a pause ended, its target changed) forgets the question that is open.
-    fn overlap_is_wrong(&self, key: InstanceKey, slot: ProbeSlot, guard: &Guard) -> bool {
-        let service = guard.instance(key).map(|(_, service)| service);
-        let probe = service.into_iter().flat_map(|service| service.probes()).find(|(number, ..)| *number == slot);
-        probe.is_some_and(|(.., probe)| self.now.since(probe.since()) > probe.spec().timeout + HANDS_GRACE)
     }
 
     pub(super) fn answer(&mut self, (key, run): Life, slot: ProbeSlot, attempt: u64, guard: &Guard) {

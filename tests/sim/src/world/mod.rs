@@ -106,6 +106,16 @@ struct HookRun {
     ended: bool,
 }
 
+/// A probe's question that the guard has no answer for.
+#[derive(Debug)]
+struct Question {
+    run: RunId,
+    attempt: u64,
+    asked: Moment,
+    /// When the machine may give it up.
+    expires: Moment,
+}
+
 /// The world. See the module's text.
 #[derive(Debug)]
 pub struct World {
@@ -119,8 +129,7 @@ pub struct World {
     /// Hooks that the guard has no answer for.
     hooks: BTreeMap<InstanceKey, HookRun>,
     released: BTreeSet<Life>,
-    /// Open questions and when the machine may give them up.
-    questions: BTreeMap<(InstanceKey, ProbeSlot), (RunId, u64, Moment)>,
+    questions: BTreeMap<(InstanceKey, ProbeSlot), Question>,
     dice: Dice,
     calm: bool,
     next_pid: u32,
@@ -174,8 +183,8 @@ impl World {
         self.now = self.now + span;
         self.queue =
             std::mem::take(&mut self.queue).into_iter().map(|((at, n), what)| ((at + span, n), what)).collect();
-        for (_, _, expires) in self.questions.values_mut() {
-            *expires = *expires + span;
+        for question in self.questions.values_mut() {
+            question.expires = question.expires + span;
         }
     }
 
@@ -192,7 +201,7 @@ impl World {
             }
             Input::Answer { run, slot, attempt, .. } => {
                 let open = self.questions.get(&(key, *slot));
-                if open.is_some_and(|(asked, number, _)| asked == run && number == attempt) {
+                if open.is_some_and(|open| open.run == *run && open.attempt == *attempt) {
                     self.questions.remove(&(key, *slot));
                 }
             }
