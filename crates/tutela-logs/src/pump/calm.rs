@@ -10,8 +10,9 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-/// Short beside what a person or a readiness probe notices, long beside a start (0.1 ms).
-const REST: Duration = Duration::from_micros(200);
+/// Short beside what a person or a readiness probe notices, long beside a start (0.1 ms) or the ends of a hundred
+/// programs.
+const REST: Duration = Duration::from_millis(1);
 
 /// What is read in a turn that was worth waking for: a page of lines.
 const MUCH_BYTES: usize = 4096;

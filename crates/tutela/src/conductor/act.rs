@@ -132,7 +132,9 @@ impl Conductor {
 
     fn signal(&mut self, key: InstanceKey, run: RunId, signal: Signal) {
         let Some(live) = self.live(key, run) else { return };
-        if let Err(error) = live.child.signal(signal) {
+        let sent = live.child.signal(signal);
+        self.asked += 1;
+        if let Err(error) = sent {
             self.trouble(os_words(&error));
         }
     }

@@ -55,6 +55,15 @@ const INPUTS_A_TURN: usize = 256;
 /// A growth of the suspended time below this is the reading's own noise.
 const SUSPENDED_NOISE: Duration = Duration::from_millis(100);
 
+/// Programs asked to end in one turn that are many.
+const MANY: u32 = 16;
+
+/// What the end of a small program takes of a processor, and as much again.
+const REST_FOR_EACH: Duration = Duration::from_micros(20);
+
+/// No rest is longer: it delays what is told of an end, and of a restart.
+const REST_MAX: Duration = Duration::from_millis(5);
+
 /// Ends that came before their start was told. As many as there are spawner threads at the most, and a
 /// reserve for those whose news wait in the inbox.
 const EARLY_MAX: usize = 20_000;
@@ -166,6 +175,10 @@ pub struct Conductor {
     suspended: Duration,
     told_ready: bool,
     ledger_failing: bool,
+    /// Programs that were asked to end in this turn.
+    asked: u32,
+    /// Ends are not collected before: many programs are just ending.
+    rest_until: Option<tokio::time::Instant>,
     interrupts: u32,
 }
 
@@ -238,6 +251,8 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         suspended: clock::suspended_total(),
         told_ready: false,
         ledger_failing: false,
+        asked: 0,
+        rest_until: None,
         interrupts: 0,
     };
     conductor.begin(kept_down, troubles);
@@ -265,9 +280,16 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
                 None => std::future::pending().await,
             }
         };
+        let rest_until = conductor.rest_until;
+        let children = async {
+            if let Some(until) = rest_until {
+                tokio::time::sleep_until(until).await;
+            }
+            child_signal.ready().await
+        };
         let woken = tokio::select! {
             biased;
-            _ = child_signal.ready() => Woken::Children,
+            _ = children => Woken::Children,
             signal = signals.next() => signal.map_or(Woken::Nothing, Woken::Signal),
             _ = alarm.fired() => Woken::Alarm,
             notice = notices => notice,
@@ -293,7 +315,10 @@ impl Conductor {
         let now = clock::now();
         self.notice_suspension(now);
         match woken {
-            Woken::Children => self.reap(now),
+            Woken::Children => {
+                self.rest_until = None;
+                self.reap(now);
+            }
             Woken::Alarm => {}
             Woken::Signal(signal) => self.handle_signal(now, signal),
             Woken::Notice(message) => self.handle_notice(now, &message),
@@ -483,8 +508,19 @@ impl Conductor {
         // Who is answered may rely on what was asked being kept.
         self.save_touched(now);
         self.watch_ledger();
+        self.rest_after_many();
         self.answer_tickets(now);
         self.tell_host();
+    }
+
+    /// Many programs that were asked at once end at once. To take note of each end costs more than the end, so
+    /// they have the processors for a moment, and are then collected together.
+    fn rest_after_many(&mut self) {
+        let asked = std::mem::take(&mut self.asked);
+        if asked >= MANY {
+            let rest = (REST_FOR_EACH * asked).min(REST_MAX);
+            self.rest_until = Some(tokio::time::Instant::now() + rest);
+        }
     }
 
     /// Says once when the ledger begins to fail, and once when it works again.

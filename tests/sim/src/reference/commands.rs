@@ -129,9 +129,9 @@ impl Reference {
                 continue;
             }
             let ids = self.ids_of(&name);
-            let any_wanted = ids.iter().any(|id| self.is_wanted(id));
+            let comes = ids.iter().any(|id| self.is_wanted(id) || self.group.contains(id));
             for id in ids {
-                if !any_wanted || self.models[&id].state == StateName::Failed {
+                if !comes || self.models[&id].state == StateName::Failed {
                     self.want_up(&id);
                 }
             }
