@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 /// this thread for each.
 const GATHER: Duration = Duration::from_millis(5);
 
+/// Lines that are few: a screen.
+const FEW: usize = 64;
+
 /// A console on a thread of its own.
 #[derive(Debug)]
 pub struct Console {
@@ -82,10 +85,13 @@ fn show(mut lines: ConsoleLines, look: Look) {
     let mut painter = Painter { look, colours: HashMap::new() };
     let (mut out, mut err) = (Vec::new(), Vec::new());
     while let Some(mut batch) = lines.wait(PATIENCE) {
-        std::thread::sleep(GATHER);
-        if let Some(gathered) = lines.wait(Duration::ZERO) {
-            batch.lines.extend(gathered.lines);
-            batch.dropped += gathered.dropped;
+        // A flood fills a batch by itself; to add another to it would only take its memory twice.
+        if batch.lines.len() < FEW {
+            std::thread::sleep(GATHER);
+            if let Some(gathered) = lines.wait(Duration::ZERO) {
+                batch.lines.extend(gathered.lines);
+                batch.dropped += gathered.dropped;
+            }
         }
         for line in &batch.lines {
             // Runs of one kind are written in one piece, and whole before the other kind, so that the order
