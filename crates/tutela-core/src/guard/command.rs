@@ -149,18 +149,18 @@ impl Guard {
     }
 
     /// What has to start because `roots` need it and it would not come by itself: services of which nothing is
-    /// wanted up nor to be started again with everything, and instances that gave up. One instance that an operator stopped beside others stays as it is.
+    /// wanted up, and instances that gave up. One instance that an operator stopped beside others stays as it is.
     pub(super) fn needs_to_pull(&self, roots: &BTreeSet<ServiceName>, because: &Cause) -> Vec<(InstanceKey, Cause)> {
         let mut needed = order::needed_by_all(&self.needs, roots);
         needed.retain(|name| !roots.contains(name) && !self.is_disabled(name));
         let mut pulled = Vec::new();
         for name in needed {
             let keys = self.keys_of(&name);
-            let comes = keys.iter().any(|key| self.is_wanted_up(*key)) || self.is_in_group(&name);
+            let any_wanted = keys.iter().any(|key| self.is_wanted_up(*key));
             let gave_up = |key: &&InstanceKey| {
                 self.slots.get(key).is_some_and(|slot| slot.service.state_name() == StateName::Failed)
             };
-            pulled.extend(keys.iter().filter(|key| !comes || gave_up(key)).map(|key| (*key, because.clone())));
+            pulled.extend(keys.iter().filter(|key| !any_wanted || gave_up(key)).map(|key| (*key, because.clone())));
         }
         pulled
     }

@@ -169,7 +169,7 @@ impl Guard {
     }
 
     /// Whether a service is stopped only to start again with everything.
-    pub(super) fn is_in_group(&self, service: &ServiceName) -> bool {
+    fn is_in_group(&self, service: &ServiceName) -> bool {
         let group = self.restarting.as_ref().map(|group| &group.keys);
         self.keys_of(service).iter().any(|key| group.is_some_and(|group| group.contains(key)))
     }

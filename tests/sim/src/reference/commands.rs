@@ -38,7 +38,12 @@ impl Reference {
                 }
             }
             Command::Resume(target) => self.targets(target).map_or(Order::Refused, |_| Order::Accepted),
-            Command::Reload(spec) => self.reload(spec),
+            Command::Reload(spec) => {
+                self.reloading = true;
+                let order = self.reload(spec);
+                self.reloading = false;
+                order
+            }
             Command::End => {
                 self.ending = true;
                 self.group.clear();
@@ -129,9 +134,9 @@ impl Reference {
                 continue;
             }
             let ids = self.ids_of(&name);
-            let comes = ids.iter().any(|id| self.is_wanted(id) || self.group.contains(id));
+            let any_wanted = ids.iter().any(|id| self.is_wanted(id));
             for id in ids {
-                if !comes || self.models[&id].state == StateName::Failed {
+                if !any_wanted || self.models[&id].state == StateName::Failed {
                     self.want_up(&id);
                 }
             }
@@ -139,12 +144,12 @@ impl Reference {
     }
 
     pub(super) fn want_up(&mut self, id: &InstanceId) {
-        self.group.remove(id);
+        let was_to_restart = self.group.remove(id);
         if let Some(delayed) = &mut self.delayed {
             delayed.kept_down.remove(id);
         }
         let Some(model) = self.models.get_mut(id).filter(|model| !model.retired) else { return };
-        model.torn = model.stopped_now;
+        model.torn = model.stopped_now || (was_to_restart && self.reloading);
         model.wanted = true;
         model.kicked = true;
         model.forgive();

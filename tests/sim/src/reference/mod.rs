@@ -59,7 +59,8 @@ struct Model {
     must_end: bool,
     /// Its run began in this step.
     begun: bool,
-    /// A reload takes it down (it needs what is disabled) and up again (what is added needs it).
+    /// A reload takes it down (it needs what is disabled, or its turn in a restart of everything has come) and up
+    /// again (what is added needs it).
     torn: bool,
     /// It was wanted up until this step.
     stopped_now: bool,
@@ -111,6 +112,8 @@ pub struct Reference {
     group: BTreeSet<InstanceId>,
     delayed: Option<Delayed>,
     ending: bool,
+    /// Words of a reload are being heard.
+    reloading: bool,
 }
 
 impl Model {
@@ -193,7 +196,7 @@ impl Reference {
                 models.insert(id, Model::new(now, service.clone()));
             }
         }
-        Reference { now, spec, models, group: BTreeSet::new(), delayed: None, ending: false }
+        Reference { now, spec, models, group: BTreeSet::new(), delayed: None, ending: false, reloading: false }
     }
 
     /// An earlier guard knew this of an instance.
