@@ -243,14 +243,15 @@ impl Guard {
             self.publish(key);
         }
         self.settle_all(now, keys);
+        let keys: Vec<InstanceKey> = living.iter().map(|(key, _)| *key).collect();
         for (key, cause) in living {
-            if !self.stop_has_to_wait(key) {
-                self.stop_one(now, key, cause);
-            } else if let Some(slot) = self.slots.get_mut(&key) {
+            if let Some(slot) = self.slots.get_mut(&key) {
                 slot.pending_stop = Some(cause);
                 slot.service.handle_stop_later();
-                self.settle(now, key);
             }
+        }
+        for key in keys {
+            self.settle(now, key);
         }
     }
 

@@ -25,7 +25,9 @@ use crate::names::{InstanceId, InstanceKey, RunId, ServiceName};
 use crate::order;
 use crate::probe::Outcome;
 use crate::reload::Change;
-use crate::service::{self, Action, Cause, Exit, History, HookOutcome, Notice, ProbeSlot, Service, Survivor};
+use crate::service::{
+    self, Action, Cause, Exit, History, HookOutcome, Notice, ProbeSlot, Service, StateName, Survivor,
+};
 use crate::spec::{GuardSpec, ServiceSpec, StartMode};
 use crate::time::Moment;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -190,11 +192,23 @@ struct Restarting {
     cause: Cause,
 }
 
-/// What of an instance matters to those that need it.
+/// What of an instance matters to others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Standing {
+    /// To those that need it.
     serves: bool,
     wanted_up: bool,
+    /// To those that it needs and that are to stop: it lives, and not in order to stay. Who is to stay up holds up
+    /// nobody: there is another instance for it, or it was started though its need is disabled.
+    holds_needs: bool,
+}
+
+impl Standing {
+    fn of(service: &Service) -> Self {
+        let wanted_up = service.is_wanted_up();
+        let stays = wanted_up && service.state_name() != StateName::Stopping;
+        Standing { serves: service.serves(), wanted_up, holds_needs: !service.is_at_rest() && !stays }
+    }
 }
 
 #[derive(Debug)]
@@ -202,7 +216,7 @@ struct Slot {
     id: InstanceId,
     service: Service,
     deadline: Option<Moment>,
-    /// What those that need it were told last.
+    /// What others were told last.
     standing: Standing,
     /// It is to stop as soon as nothing that needs it lives.
     pending_stop: Option<Cause>,

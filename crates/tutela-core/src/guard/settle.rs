@@ -44,18 +44,18 @@ impl Guard {
     fn settle_one(&mut self, now: Moment, key: InstanceKey, open: &mut Vec<InstanceKey>) {
         self.publish(key);
         let Some(slot) = self.slots.get_mut(&key) else { return };
-        let standing = Standing { serves: slot.service.serves(), wanted_up: slot.service.is_wanted_up() };
-        let standing_changed = std::mem::replace(&mut slot.standing, standing) != standing;
+        let standing = Standing::of(&slot.service);
+        let before = std::mem::replace(&mut slot.standing, standing);
         let at_rest = slot.service.is_at_rest();
         let gone = at_rest && slot.retired;
         let service = slot.id.service.clone();
-        if at_rest {
+        if before.holds_needs && !standing.holds_needs {
             self.reopen_pending_stops(&service, open);
         }
         if gone {
             self.remove(key);
         }
-        if standing_changed {
+        if (before.serves, before.wanted_up) != (standing.serves, standing.wanted_up) {
             self.tell_dependents(now, &service, open);
         }
         if at_rest {
@@ -91,7 +91,7 @@ impl Guard {
         slots.peek().is_some() && slots.all(|slot| slot.service.serves())
     }
 
-    /// An instance at rest may be what a stop of something it needs has waited for.
+    /// An instance that came to rest, or is to stay up after all, may be what a stop has waited for.
     fn reopen_pending_stops(&self, service: &ServiceName, open: &mut Vec<InstanceKey>) {
         for need in self.needs.get(service).map(Vec::as_slice).unwrap_or_default() {
             let pending = |key: &&InstanceKey| self.slots.get(key).is_some_and(|slot| slot.pending_stop.is_some());
@@ -100,14 +100,15 @@ impl Guard {
     }
 
     /// Whether the stop of an instance has to wait: its program lives, and so does something that needs it.
-    pub(super) fn stop_has_to_wait(&self, key: InstanceKey) -> bool {
+    fn stop_has_to_wait(&self, key: InstanceKey) -> bool {
         let Some(slot) = self.slots.get(&key) else { return false };
         let dependents = self.needed_by.get(&slot.id.service).map(Vec::as_slice).unwrap_or_default();
         slot.service.pid().is_some()
             && dependents
                 .iter()
                 .flat_map(|dependent| self.keys_of(dependent))
-                .any(|key| self.slots.get(key).is_some_and(|slot| !slot.service.is_at_rest()))
+                .filter_map(|key| self.slots.get(key))
+                .any(|slot| Standing::of(&slot.service).holds_needs)
     }
 
     fn stop_if_due(&mut self, now: Moment, key: InstanceKey, open: &mut Vec<InstanceKey>) {

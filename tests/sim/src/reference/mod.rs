@@ -311,8 +311,14 @@ impl Reference {
         any
     }
 
-    /// Direct dependents with something that is not at rest.
+    /// Whether something lives that needs `service` and would be left without it.
     fn has_living_dependents(&self, service: &ServiceName) -> bool {
-        self.models.iter().any(|(id, model)| !model.is_at_rest() && self.needs_of(&id.service).contains(service))
+        // What is disabled stops, though somebody who needs it was started meanwhile.
+        let stays = self.models.iter().any(|(id, model)| id.service == *service && model.wanted);
+        let stays = stays || self.is_disabled(service);
+        self.models.iter().any(|(id, model)| {
+            let does_without = stays && model.wanted && model.state != StateName::Stopping;
+            !model.is_at_rest() && !does_without && self.needs_of(&id.service).contains(service)
+        })
     }
 }

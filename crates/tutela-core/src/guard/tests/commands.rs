@@ -47,7 +47,7 @@ fn a_start_brings_up_a_need_that_gave_up() {
 fn everything_is_stopped_and_started_in_order() {
     let mut s = Scenario::running(spec(CHAIN));
     s.command(Command::Stop(Target::All)).expect("accepted");
-    s.does("ask other, ask web, ask api, ask db");
+    s.does("ask web, ask other, ask api, ask db");
     s.command(Command::Start(Target::All)).expect("accepted");
     s.does("spawn db, spawn other, spawn api, spawn web");
 }
@@ -155,7 +155,7 @@ fn a_restart_of_what_is_down_brings_up_what_it_needs() {
 fn a_restart_of_everything_stops_all_in_order_then_starts_all_in_order() {
     let mut s = Scenario::running(spec(CHAIN));
     s.command(Command::Restart(Target::All)).expect("accepted");
-    s.does("ask other, ask web, ask api, ask db, spawn db, spawn other, spawn api, spawn web");
+    s.does("ask web, ask other, ask api, ask db, spawn db, spawn other, spawn api, spawn web");
 }
 
 #[test]
@@ -408,5 +408,21 @@ fn a_start_takes_back_all_its_pending_stops_before_it_touches_anybody() {
     new.services.insert(name("front"), Arc::new(service("front", &["db"])));
     s.reload(new);
     s.does("spawn front");
+    s.is("db db:1", StateName::Running);
+}
+
+#[test]
+fn one_that_stays_up_during_a_restart_of_everything_does_not_hold_up_the_instances_of_its_need() {
+    let mut spec = spec("api: db; db:");
+    edit(&mut spec, "db").instances = 2;
+    let mut s = Scenario::running(spec);
+    s.slow(&["api"]);
+    s.command(Command::Restart(Target::All)).expect("accepted");
+    s.command(Command::Start(Target::Instance(id("db")))).expect("accepted");
+    s.does("ask api");
+    s.restart("api");
+    s.does("");
+    s.ends("api", 0);
+    s.does("spawn api, ask db:1, spawn db:1");
     s.is("db db:1", StateName::Running);
 }
