@@ -160,7 +160,10 @@ impl Guard {
             let gave_up = |key: &&InstanceKey| {
                 self.slots.get(key).is_some_and(|slot| slot.service.state_name() == StateName::Failed)
             };
-            pulled.extend(keys.iter().filter(|key| !any_wanted || gave_up(key)).map(|key| (*key, because.clone())));
+            // Of one that is stopped only to start with everything, those that would: the others were stopped before.
+            let any_in_group = keys.iter().any(|key| self.awaits_restart(*key));
+            let down = |key: &&InstanceKey| !any_wanted && (!any_in_group || self.awaits_restart(**key));
+            pulled.extend(keys.iter().filter(|key| down(key) || gave_up(key)).map(|key| (*key, because.clone())));
         }
         pulled
     }

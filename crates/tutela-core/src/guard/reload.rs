@@ -123,7 +123,7 @@ impl Guard {
                     begin.push((key, Cause::Reloaded("start".to_owned())));
                 }
             }
-            let comes_back = others_up || self.is_in_group(name);
+            let comes_back = others_up || self.keys_of(name).iter().any(|key| self.awaits_restart(*key));
             if was.is_some_and(|was| was.needs != new.needs) && comes_back {
                 need.insert(name.clone());
             }
@@ -161,17 +161,11 @@ impl Guard {
 
     /// An instance that comes while its service is restarted together with everything starts with it.
     fn join_group(&mut self, key: InstanceKey, service: &ServiceName) {
-        if self.is_in_group(service)
+        if self.keys_of(service).iter().any(|key| self.awaits_restart(*key))
             && let Some(group) = &mut self.restarting
         {
             group.keys.insert(key);
         }
-    }
-
-    /// Whether a service is stopped only to start again with everything.
-    fn is_in_group(&self, service: &ServiceName) -> bool {
-        let group = self.restarting.as_ref().map(|group| &group.keys);
-        self.keys_of(service).iter().any(|key| group.is_some_and(|group| group.contains(key)))
     }
 
     fn is_kept_down(&self, key: InstanceKey) -> bool {

@@ -135,8 +135,10 @@ impl Reference {
             }
             let ids = self.ids_of(&name);
             let any_wanted = ids.iter().any(|id| self.is_wanted(id));
+            let to_restart: BTreeSet<InstanceId> = ids.iter().filter(|id| self.group.contains(*id)).cloned().collect();
             for id in ids {
-                if !any_wanted || self.models[&id].state == StateName::Failed {
+                let down = !any_wanted && (to_restart.is_empty() || to_restart.contains(&id));
+                if down || self.models[&id].state == StateName::Failed {
                     self.want_up(&id);
                 }
             }

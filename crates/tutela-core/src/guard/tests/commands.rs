@@ -426,3 +426,18 @@ fn one_that_stays_up_during_a_restart_of_everything_does_not_hold_up_the_instanc
     s.does("spawn api, ask db:1, spawn db:1");
     s.is("db db:1", StateName::Running);
 }
+
+#[test]
+fn who_is_started_during_a_restart_of_everything_brings_up_what_comes_back_and_not_what_was_stopped_before() {
+    let mut spec = spec("api: db; db:; other:");
+    edit(&mut spec, "db").instances = 2;
+    edit(&mut spec, "api").start = StartMode::Manual;
+    let mut s = Scenario::running(spec);
+    s.slow(&["other"]);
+    s.command(Command::Stop(Target::Instance(id("db:1")))).expect("accepted");
+    s.command(Command::Restart(Target::All)).expect("accepted");
+    s.does("ask db:1, ask other, ask db");
+    s.start("api");
+    s.does("spawn db, spawn api");
+    s.is("db:1", StateName::Stopped);
+}
