@@ -436,7 +436,7 @@ fn who_is_started_during_a_restart_of_everything_brings_up_what_comes_back_and_n
     s.slow(&["other"]);
     s.command(Command::Stop(Target::Instance(id("db:1")))).expect("accepted");
     s.command(Command::Restart(Target::All)).expect("accepted");
-    s.does("ask db:1, ask other, ask db");
+    s.does("ask db:1, ask db, ask other");
     s.start("api");
     s.does("spawn db, spawn api");
     s.is("db:1", StateName::Stopped);
