@@ -8,7 +8,6 @@ use std::time::Duration;
 use tutela_core::guard::Guard;
 use tutela_core::names::{InstanceId, InstanceKey};
 use tutela_core::service::{ProbeRole, Service, StateName};
-use tutela_core::spec::StartMode;
 
 impl Reference {
     /// Judges where everybody stands.
@@ -19,6 +18,15 @@ impl Reference {
         law(guard.instances().count() == self.models.len(), || {
             "the guard has other instances than the spec".to_owned()
         })?;
+        if let Some(delayed) = &self.delayed
+            && !matches!(told, Told::Sleep(_))
+            && (delayed.until <= self.now || self.all_settled())
+        {
+            // Who still ends starts after that; whoever could have started has said so.
+            let forgotten = self.delayed_to_start().into_iter().find(|id| self.models[id].state == StateName::Stopped);
+            law(forgotten.is_none(), || format!("the delayed start of {forgotten:?} is forgotten"))?;
+            self.start_delayed();
+        }
         for (id, model) in &self.models {
             let Some((key, service)) = model.key.and_then(|key| Some((key, guard.instance(key)?.1))) else {
                 return Err(format!("{id} is missing"));
@@ -37,15 +45,6 @@ impl Reference {
         }
         let all_stopped = self.group.iter().all(|id| self.models[id].state == StateName::Stopped);
         law(self.group.is_empty() || !all_stopped, || "a common restart does not go on".to_owned())?;
-        if let Some(delayed) = &self.delayed
-            && !matches!(told, Told::Sleep(_))
-        {
-            let due = delayed.until <= self.now || self.all_settled();
-            law(!due || !self.delayed_has_work(), || "the delayed start is forgotten".to_owned())?;
-            if due {
-                self.delayed = None;
-            }
-        }
         let finished = self.ending && self.models.values().all(Model::is_at_rest);
         law(guard.is_finished() == finished, || "the guard is wrong about being finished".to_owned())?;
         for model in self.models.values_mut() {
@@ -53,19 +52,6 @@ impl Reference {
             (model.kicked, model.begun, model.torn, model.stopped_now) = (false, false, false, false);
         }
         Ok(())
-    }
-
-    fn delayed_has_work(&self) -> bool {
-        let Some(delayed) = &self.delayed else { return false };
-        let wanted = self.starting_with(StartMode::Delayed, &delayed.kept_down);
-        self.models.iter().any(|(id, model)| {
-            wanted.contains(&id.service)
-                && !self.is_disabled(&id.service)
-                && !model.retired
-                && !model.wanted
-                && !self.group.contains(id)
-                && !delayed.kept_down.contains(id)
-        })
     }
 
     fn is_where_it_belongs(&self, id: &InstanceId, model: &Model, guard: &Guard) -> Law {

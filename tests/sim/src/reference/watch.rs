@@ -258,20 +258,39 @@ impl Reference {
             }
             return Ok(());
         }
-        if let Some(delayed) = self.delayed.take() {
-            law(delayed.until <= self.now || self.all_settled(), || format!("{id} starts before the others settled"))?;
-            let wanted = self.starting_with(StartMode::Delayed, &delayed.kept_down);
-            for other in self.ids() {
-                let starts = wanted.contains(&other.service)
-                    && !self.is_disabled(&other.service)
-                    && !self.group.contains(&other)
-                    && !delayed.kept_down.contains(&other);
-                if let Some(model) = self.models.get_mut(&other).filter(|model| starts && !model.retired) {
-                    model.wanted = true;
-                }
-            }
+        if let Some(delayed) = &self.delayed {
+            let due = delayed.until <= self.now || self.all_settled();
+            law(due, || format!("{id} starts before the others settled"))?;
+            self.start_delayed();
         }
         law(self.is_wanted(id), || format!("{id} starts and nobody wants it"))
+    }
+
+    /// The turn of delayed services has come.
+    pub(super) fn start_delayed(&mut self) {
+        let starts = self.delayed_to_start();
+        self.delayed = None;
+        for id in starts {
+            if let Some(model) = self.models.get_mut(&id) {
+                model.wanted = true;
+                model.again = model.state == StateName::Stopping;
+            }
+        }
+    }
+
+    /// Who starts with delayed services: they, what they need, but for those that an operator stopped.
+    pub(super) fn delayed_to_start(&self) -> Vec<InstanceId> {
+        let Some(delayed) = &self.delayed else { return Vec::new() };
+        let wanted = self.starting_with(StartMode::Delayed, &delayed.kept_down);
+        let starts = |id: &InstanceId, model: &Model| {
+            wanted.contains(&id.service)
+                && !self.is_disabled(&id.service)
+                && !model.retired
+                && !model.wanted
+                && !self.group.contains(id)
+                && !delayed.kept_down.contains(id)
+        };
+        self.models.iter().filter(|(id, model)| starts(id, model)).map(|(id, _)| id.clone()).collect()
     }
 
     pub(super) fn all_settled(&self) -> bool {
