@@ -13,6 +13,7 @@
 //! - [`endpoint`]: the control socket and who is at its other end;
 //! - [`notify`]: readiness messages from programs, and to the service manager that started the guard;
 //! - [`pipe`], [`files`], [`paths`], [`accounts`]: bytes, folders and people;
+//! - [`registration`]: a place among the services of the OS;
 //! - [`usage`], [`limits`], [`memory`], [`terminal`], [`capabilities`]: the guard's own household.
 //!
 //! Deliberately absent: policy. When something is done, and how often, is decided in `tutela-core` and
@@ -32,6 +33,7 @@ pub mod notify;
 pub mod paths;
 pub mod pipe;
 pub mod process;
+pub mod registration;
 pub mod signals;
 pub mod terminal;
 pub mod usage;

@@ -289,17 +289,20 @@ impl Guard {
         }
         let restarts: Vec<(InstanceKey, Cause)> = keys.iter().map(|key| (*key, cause.clone())).collect();
         self.make_way(&restarts);
+        // What is at rest by now only starts: a need that is brought up may have done that by the time it is looked at.
+        let rests = |(key, _): &(InstanceKey, Cause)| self.slots.get(key).is_none_or(|slot| slot.service.is_at_rest());
+        let (at_rest, living): (Vec<_>, Vec<_>) = restarts.into_iter().partition(rests);
         if keys.iter().any(|key| !self.is_wanted_up(*key)) {
             let pulled = self.needs_to_pull(&BTreeSet::from([service.clone()]), &Cause::Because(service));
             self.start_all(now, pulled);
         }
-        for (key, cause) in restarts {
-            self.refresh_needs(now, key);
+        for (key, cause) in living {
             if let Some(slot) = self.slots.get_mut(&key) {
                 slot.service.handle_restart(now, cause);
                 self.settle(now, key);
             }
         }
+        self.start_all(now, at_rest);
         Ok(keys)
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod endpoint;
 pub(crate) mod notify;
 pub(crate) mod pipe;
 pub(crate) mod process;
+pub(crate) mod registration;
 pub(crate) mod signals;
 pub(crate) mod usage;
 

@@ -17,6 +17,7 @@ pub(crate) mod paths;
 pub(crate) mod pipe;
 pub(crate) mod proc;
 pub(crate) mod process;
+pub(crate) mod registration;
 pub(crate) mod signals;
 pub(crate) mod terminal;
 pub(crate) mod usage;

@@ -14,6 +14,7 @@ pub(crate) mod notify;
 pub(crate) mod paths;
 pub(crate) mod pipe;
 pub(crate) mod process;
+pub(crate) mod registration;
 pub(crate) mod signals;
 pub(crate) mod terminal;
 pub(crate) mod usage;

@@ -441,3 +441,18 @@ fn who_is_started_during_a_restart_of_everything_brings_up_what_comes_back_and_n
     s.does("spawn db, spawn api");
     s.is("db:1", StateName::Stopped);
 }
+
+#[test]
+fn a_restart_starts_once_what_waited_for_a_need_that_it_brings_up() {
+    let mut spec = spec("api: db; db:");
+    edit(&mut spec, "api").instances = 2;
+    let mut s = Scenario::running(spec);
+    s.command(Command::Stop(Target::Instance(id("db")))).expect("accepted");
+    s.command(Command::Stop(Target::Instance(id("api:1")))).expect("accepted");
+    s.ends("api", 1);
+    s.advance(secs(1));
+    s.is("api", StateName::Waiting);
+    s.told.clear();
+    s.restart("api");
+    s.does("spawn db, spawn api, spawn api:1");
+}
