@@ -1,5 +1,6 @@
 //! Somebody who asks for the status all the time, and looks at the guard's memory.
 
+use crate::standstill::{self, Metronome};
 use crate::{Stage, http, processes};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +16,9 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub struct Seen {
     /// How often it asked.
     pub asked: u32,
-    /// How long the slowest answer took.
+    /// How long the slowest answer took, as it was.
+    pub slowest_seen: Duration,
+    /// How long the slowest answer took, without the time in which the computer itself stood still.
     pub slowest: Duration,
     /// By how many bytes the guard's memory was larger at the most than at the beginning.
     pub growth: u64,
@@ -25,8 +28,15 @@ pub struct Seen {
 #[derive(Debug)]
 pub struct Witness {
     over: Arc<AtomicBool>,
-    asking: JoinHandle<Seen>,
+    asking: JoinHandle<(Seen, Vec<Slow>)>,
+    metronome: Metronome,
 }
+
+/// From when to when an answer took.
+type Slow = (Duration, Duration);
+
+/// Answers that took less need no second look.
+const SLOW: Duration = Duration::from_millis(20);
 
 impl Witness {
     /// Begins to ask.
@@ -34,7 +44,7 @@ impl Witness {
         let over = Arc::new(AtomicBool::new(false));
         let (socket, ended) = (stage.socket(), over.clone());
         let asking = std::thread::spawn(move || ask_until(&socket, guard, &ended));
-        Witness { over, asking }
+        Witness { over, asking, metronome: Metronome::begin() }
     }
 
     /// Stops asking.
@@ -43,20 +53,29 @@ impl Witness {
     /// The guard did not answer.
     pub fn end(self) -> Seen {
         self.over.store(true, Ordering::Relaxed);
-        self.asking.join().unwrap()
+        let (mut seen, slow) = self.asking.join().unwrap();
+        let stood = self.metronome.end();
+        let without = slow.iter().map(|(from, to)| stood.without(*from, *to)).max();
+        seen.slowest = without.unwrap_or(seen.slowest_seen);
+        seen
     }
 }
 
-fn ask_until(socket: &Path, guard: u32, over: &AtomicBool) -> Seen {
+fn ask_until(socket: &Path, guard: u32, over: &AtomicBool) -> (Seen, Vec<Slow>) {
+    let mut slow = Vec::new();
     let mut seen = Seen::default();
     let began_with = processes::memory(guard);
     while !over.load(Ordering::Relaxed) {
+        let from = standstill::now();
         let answer = http::ask(socket, "GET", "/v1/status").unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
         seen.asked += 1;
-        seen.slowest = seen.slowest.max(answer.took);
+        seen.slowest_seen = seen.slowest_seen.max(answer.took);
+        if answer.took > SLOW {
+            slow.push((from, standstill::now()));
+        }
         seen.growth = seen.growth.max(processes::memory(guard).saturating_sub(began_with));
         std::thread::park_timeout(PAUSE);
     }
-    seen
+    (seen, slow)
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 use tutela_it::processes::{Watched, kill};
+use tutela_it::standstill::{self, Metronome};
 use tutela_it::{BOUND, Container, Guard, Instance};
 
 /// How long after the kernel knows of an end the status may still say otherwise.
@@ -19,22 +20,27 @@ fn within_50_ms_of_the_kernel_knowing_the_status_does_not_call_a_killed_program_
             "[services.victim]\ncommand = [\"understudy\", \"hang\"]\nrestart = { delay = \"0s\", burst = 0 }\n\
              [services.watched]\ncommand = [\"understudy\", \"hang\"]\ninstances = 20\n",
         );
-        let mut slowest = Duration::ZERO;
+        let metronome = Metronome::begin();
+        let mut told = Vec::new();
         for _ in 0..ROUNDS {
             let pid = guard.wait_state("victim", "running").pid.unwrap();
             let watched = Watched::open(pid);
             kill(pid, "KILL");
             let ended = watched.ended(BOUND);
-            let told = loop {
+            let from = standstill::now();
+            loop {
                 let instance: Instance = guard.instance("victim");
                 if instance.state != "running" || instance.pid != Some(pid) {
-                    break ended.elapsed();
+                    told.push((from, standstill::now()));
+                    break;
                 }
                 assert!(ended.elapsed() < BOUND, "{instance:?}");
-            };
-            slowest = slowest.max(told);
+            }
         }
-        println!("{container:?}: true after {slowest:?} at the most, in {ROUNDS} rounds");
+        let stood = metronome.end();
+        let slowest = told.iter().map(|(from, to)| stood.without(*from, *to)).max().unwrap();
+        let seen = told.iter().map(|(from, to)| *to - *from).max().unwrap();
+        println!("{container:?}: true after {seen:?} at the most, {slowest:?} of which the computer ran, in {ROUNDS} rounds");
         assert!(slowest <= TRUE_WITHIN, "{container:?}: {slowest:?}");
     }
 }
