@@ -96,8 +96,8 @@ impl Nursery {
         self.0.spawn(request).map(Child)
     }
 
-    /// Collects every child that has ended and tells `each` about it, in the order of their collection.
-    /// Never waits. Of a program started here it tells exactly once, and never before its
+    /// Collects children that have ended and tells `each` about them, in the order of their collection. When
+    /// very many have, only some: [`ChildSignal::ready`] is ready again at once then. Never waits. Of a program started here it tells exactly once, and never before its
     /// [`Nursery::spawn`] has returned or is about to.
     ///
     /// Its owner may be told before the spawning thread has handed its [`Child`] on; then the token is
@@ -194,7 +194,7 @@ pub struct ChildSignal(platform::process::ChildSignal);
 
 impl ChildSignal {
     /// Waits until at least one child may have ended since the last [`Nursery::reap`]. Any number of ends
-    /// can stand behind one wake-up, and there may be none; reap all, then wait again. May be dropped and
+    /// can stand behind one wake-up, and there may be none; reap, then wait again. May be dropped and
     /// called again without losing one.
     ///
     /// # Errors

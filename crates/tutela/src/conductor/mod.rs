@@ -318,6 +318,8 @@ impl Conductor {
             Woken::Children => {
                 self.rest_until = None;
                 self.reap(now);
+                // Ends may come faster than they are collected, and they are looked at first.
+                self.handle_waiting(now, inputs);
             }
             Woken::Alarm => {}
             Woken::Signal(signal) => self.handle_signal(now, signal),
@@ -335,17 +337,22 @@ impl Conductor {
             }
             Woken::Input(Some(input)) => {
                 self.handle_input(now, input);
-                for _ in 1..INPUTS_A_TURN {
-                    let Ok(input) = inputs.try_recv() else { break };
-                    self.handle_input(now, input);
-                }
+                self.handle_waiting(now, inputs);
             }
             Woken::Input(None) | Woken::Nothing => {}
         }
         self.guard.handle_timeout(now);
     }
 
-    /// Collects every program that has ended. The kernel looks at every child for it, so it is done when it has
+    /// Handles what waits in the inbox, up to a turn's worth.
+    fn handle_waiting(&mut self, now: Moment, inputs: &mut mpsc::Receiver<Input>) {
+        for _ in 1..INPUTS_A_TURN {
+            let Ok(input) = inputs.try_recv() else { break };
+            self.handle_input(now, input);
+        }
+    }
+
+    /// Collects programs that have ended. The kernel looks at every child for it, so it is done when it has
     /// rung and not in every turn.
     fn reap(&mut self, now: Moment) {
         let nursery = self.nursery.clone();
