@@ -34,6 +34,8 @@ pub struct Definition {
     pub after: Vec<String>,
     /// How the OS learns that it is ready.
     pub readiness: Readiness,
+    /// How it is made to read its configuration again.
+    pub reload: Reload,
     /// How long a start may take until it is ready; it asks for more by itself where the OS allows that.
     pub start_timeout: Duration,
     /// How long a stop may take before the OS ends it by force.
@@ -130,6 +132,18 @@ pub enum Readiness {
     Told,
     /// It is ready when it runs. For programs that speak to no service manager.
     Running,
+}
+
+/// How it is made to read its configuration again, where the service manager has a word for that.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Reload {
+    /// It cannot.
+    #[default]
+    None,
+    /// By the signal HUP, and it tells the service manager when that begins and when it is done.
+    Signal,
+    /// The program run once more with these arguments, which ends when it is done, and well only if it worked.
+    Command(Vec<OsString>),
 }
 
 /// What is taken from it, as far as the OS can. `None` or empty: nothing.

@@ -11,7 +11,7 @@ mod definition;
 mod transaction;
 
 pub use definition::{
-    Account, Definition, Folders, Kind, Opening, Password, Protocol, Readiness, Sandbox, Scope, Start,
+    Account, Definition, Folders, Kind, Opening, Password, Protocol, Readiness, Reload, Sandbox, Scope, Start,
 };
 pub use transaction::{CarryOutError, Plan};
 pub(crate) use transaction::{Step, Undo};
@@ -19,7 +19,8 @@ pub(crate) use transaction::{Step, Undo};
 use crate::{Error, platform};
 use std::time::Duration;
 
-/// Works out what registering `definition` means here. Changes nothing.
+/// Works out what registering `definition` means here. Changes nothing and needs no rights: what stands in the way of
+/// carrying it out, such as missing rights, is [`Plan::obstacle`], so that the plan can be shown to everybody.
 ///
 /// # Errors
 /// [`RegisterError`]: why it would not work, as far as that can be known.

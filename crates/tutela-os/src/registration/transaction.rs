@@ -1,5 +1,6 @@
 //! Steps that are done all, or undone.
 
+use super::RegisterError;
 use crate::Error;
 use std::fmt;
 
@@ -22,6 +23,7 @@ pub struct Plan {
     pub(crate) steps: Vec<Box<dyn Step>>,
     /// What will be different from what the spec says, and why; for people.
     pub(crate) notes: Vec<String>,
+    obstacle: Option<RegisterError>,
 }
 
 impl fmt::Debug for Plan {
@@ -31,6 +33,21 @@ impl fmt::Debug for Plan {
 }
 
 impl Plan {
+    pub(crate) fn new(steps: Vec<Box<dyn Step>>, notes: Vec<String>) -> Plan {
+        Plan { steps, notes, obstacle: None }
+    }
+
+    /// Says why this plan, though it can be shown, cannot be carried out here or by this account. The first one stays.
+    pub(crate) fn hindered(mut self, obstacle: Option<RegisterError>) -> Plan {
+        self.obstacle = self.obstacle.or(obstacle);
+        self
+    }
+
+    /// Why it cannot be carried out: no rights, no service manager. Known before anything is changed.
+    pub fn obstacle(&self) -> Option<&RegisterError> {
+        self.obstacle.as_ref()
+    }
+
     /// What each step does, with what it writes where there is such a thing.
     pub fn steps(&self) -> impl Iterator<Item = (String, Option<String>)> + '_ {
         self.steps.iter().map(|step| (step.to_string(), step.text()))
@@ -46,11 +63,17 @@ impl Plan {
         self.steps.is_empty()
     }
 
-    /// Does every step. When one fails, those before it are undone, the last one first.
+    /// Does every step. When one fails, those before it are undone, the last one first. With an
+    /// [`Plan::obstacle`] nothing is tried.
     ///
     /// # Errors
     /// [`CarryOutError`], with what could not be undone.
     pub fn carry_out(self) -> Result<(), CarryOutError> {
+        if let Some(obstacle) = self.obstacle {
+            let error = Error::Refused(obstacle.to_string().trim_start_matches("refused: ").to_owned());
+            let step = self.steps.first().map(ToString::to_string).unwrap_or_default();
+            return Err(CarryOutError { step, error, stuck: Vec::new() });
+        }
         let mut undo: Vec<(String, Undo)> = Vec::new();
         for step in &self.steps {
             match step.carry_out() {
@@ -115,7 +138,8 @@ mod tests {
     fn what_was_done_before_a_failure_is_undone_the_last_first() {
         let said = Rc::new(RefCell::new(Vec::new()));
         let say = |name, works| Box::new(Say(name, works, said.clone())) as Box<dyn Step>;
-        let plan = Plan { steps: vec![say("a", true), say("b", true), say("c", false), say("d", true)], notes: vec![] };
+        let steps = vec![say("a", true), say("b", true), say("c", false), say("d", true)];
+        let plan = Plan::new(steps, Vec::new());
         let error = plan.carry_out().expect_err("c fails");
         assert_eq!(error.step, "c");
         assert_eq!(*said.borrow(), ["do a", "do b", "undo b", "undo a"]);
