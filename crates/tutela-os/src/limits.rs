@@ -1,4 +1,5 @@
-//! The guard's own limit of open files: it holds a few for every instance.
+//! The guard's own limits: the number of open files, of which it holds a few for every instance, and its standing
+//! against the programs.
 
 use crate::{Error, platform};
 
@@ -18,4 +19,11 @@ pub struct OpenFiles {
 /// The OS refused, or has no such limit ([`Error::Unsupported`]).
 pub fn raise_open_files() -> Result<OpenFiles, Error> {
     platform::limits::raise_open_files()
+}
+
+/// Puts this thread, and those that it starts from here on, above the programs, as far as the account may: a program
+/// that forks a thousand times must not keep the guard from answering. Programs get the standing that the guard was
+/// started with. Not for threads that carry the bytes of programs, which would take the processor from other programs.
+pub fn rise() {
+    platform::limits::rise();
 }

@@ -128,6 +128,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     // Ends of programs wake the conductor's thread and none of those that are started from here on.
     let calm = tutela_os::signals::calm();
     let pump = start_pump(&inbox)?;
+    limits::rise();
     let notify = match NotifyInbox::bind(&paths.notify_socket(&name)) {
         Ok(inbox) if inbox.address().len() <= NOTIFY_ADDRESS_BYTES_MAX => Some(inbox),
         Ok(inbox) => {

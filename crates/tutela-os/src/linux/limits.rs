@@ -1,8 +1,8 @@
-//! The guard's own limit of open files.
+//! The guard's own limit of open files, and its own standing.
 
 use crate::Error;
 use crate::limits::OpenFiles;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getpriority_process, getrlimit, setpriority_process, setrlimit};
 use std::sync::OnceLock;
 
 /// What the limit was before it was raised.
@@ -20,4 +20,25 @@ pub(crate) fn raise_open_files() -> Result<OpenFiles, Error> {
 /// What a program gets, unless its spec says otherwise: what the guard was started with.
 pub(crate) fn for_programs() -> Option<Rlimit> {
     BEFORE.get().copied()
+}
+
+/// By how much the guard stands above what it keeps: a program that forks a thousand times must not keep it from
+/// answering. Half of what there is leaves room above it for an operator's own tools.
+const ABOVE_PROGRAMS: i32 = 10;
+
+/// What the guard's own niceness was before it rose; only where it did.
+static NICENESS_BEFORE: OnceLock<i32> = OnceLock::new();
+
+/// Puts this thread, and those that it starts from here on, above the programs. An account that may not stays where
+/// it is: the guard works from there too, only later when programs leave nothing of the computer.
+pub(crate) fn rise() {
+    let Ok(before) = getpriority_process(None) else { return };
+    if NICENESS_BEFORE.get().is_none() && setpriority_process(None, before - ABOVE_PROGRAMS).is_ok() {
+        NICENESS_BEFORE.get_or_init(|| before);
+    }
+}
+
+/// The niceness of a program whose spec wants nothing special; `None`: the guard's own is right.
+pub(crate) fn niceness_for_programs() -> Option<i32> {
+    NICENESS_BEFORE.get().copied()
 }

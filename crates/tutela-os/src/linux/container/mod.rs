@@ -231,11 +231,11 @@ impl Tree {
 }
 
 /// What the kernel calls the words of the spec.
-pub(crate) const fn niceness(priority: Priority) -> i32 {
+pub(crate) fn niceness(priority: Priority) -> i32 {
     match priority {
         Priority::Idle => 19,
         Priority::Low => 10,
-        Priority::Normal => 0,
+        Priority::Normal => super::limits::niceness_for_programs().unwrap_or(0),
         Priority::High => -5,
     }
 }

@@ -216,8 +216,10 @@ impl Plan {
             ignored: setup.ignored,
             umask: request.umask.map(|bits| Mode::from_raw_mode(bits & 0o777)),
             limits: limits(request),
-            niceness: (request.limits.priority != Priority::Normal)
-                .then(|| super::super::container::niceness(request.limits.priority)),
+            niceness: match request.limits.priority {
+                Priority::Normal => super::super::limits::niceness_for_programs(),
+                other => Some(super::super::container::niceness(other)),
+            },
             oom_score: request.oom_score_adjust.map(|score| score.to_string().into_bytes()),
             mounts,
             account,
