@@ -75,7 +75,8 @@ pub(crate) fn all() -> Result<Vec<Stat>, Error> {
 
 /// The value of the variable `key` in the environment that process `pid` was started with.
 pub(crate) fn variable(pid: u32, key: &str) -> Option<String> {
-    let mut bytes = Vec::new();
+    // Enough for nearly every environment in one read; the kernel takes the other process's lock for each.
+    let mut bytes = Vec::with_capacity(16 << 10);
     File::open(format!("/proc/{pid}/environ")).ok()?.take(ENVIRON_BYTES_MAX).read_to_end(&mut bytes).ok()?;
     let value = bytes.split(|byte| *byte == 0).find_map(|pair| {
         let rest = pair.strip_prefix(key.as_bytes())?;

@@ -202,8 +202,9 @@ impl Tree {
     }
 
     pub(crate) async fn emptied(&self) -> Result<(), Error> {
-        /// A look at a thousand processes takes some 5 ms, shared between all trees that wait; four times
-        /// as long between two looks keeps a stop below a quarter of a core.
+        /// A look at a thousand processes takes some 5 ms, ten times that when their environments are read for the
+        /// first time; it is shared between all trees that wait. Four times as long between two looks keeps a stop
+        /// below a quarter of a core.
         const LOOK_EVERY: Duration = Duration::from_millis(20);
         if self.is_over() {
             return Ok(());
@@ -211,10 +212,15 @@ impl Tree {
         match self {
             Tree::Group(run) => run.group().emptied().await,
             Tree::Walk(_) => {
-                while !self.is_empty()? {
-                    tokio::time::sleep(LOOK_EVERY).await;
+                // Who waits here mostly has other things to do on this thread than to read the process table.
+                loop {
+                    let tree = self.clone();
+                    match tokio::task::spawn_blocking(move || tree.is_empty()).await {
+                        Ok(Ok(false)) => tokio::time::sleep(LOOK_EVERY).await,
+                        Ok(empty) => return empty.map(drop),
+                        Err(gone) => return Err(Error::io("look at the process table", std::io::Error::other(gone))),
+                    }
                 }
-                Ok(())
             }
         }
     }
