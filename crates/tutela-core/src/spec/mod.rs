@@ -3,9 +3,11 @@
 //! `tutela-schema` makes these from a spec file; machines and plans read them and trust them. Nothing
 //! here can be serialised: the text of a spec is the schema's business.
 
+mod install;
 mod launch;
 mod policy;
 
+pub use install::{InstallAccount, InstallSpec, OpenPort};
 pub use launch::{Capability, Command, Launch, Limits, Priority, Security};
 pub use policy::{
     DependencyCheck, Hook, Hooks, LadderStep, ProbeKind, ProbeSpec, ProbeTarget, RestartPolicy, RestartWhen, StartMode,
@@ -29,6 +31,8 @@ pub struct GuardSpec {
     pub services: BTreeMap<ServiceName, Arc<ServiceSpec>>,
     /// Where alerts go, by name.
     pub alerts: BTreeMap<Name, AlertSpec>,
+    /// How it becomes a service of the OS.
+    pub install: InstallSpec,
 }
 
 /// One service.

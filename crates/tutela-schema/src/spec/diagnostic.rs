@@ -207,6 +207,20 @@ codes! {
     NoRight = "no-right",
     /// A port that the service is to answer at is in use.
     PortInUse = "port-in-use",
+    /// A library that a program is linked to is not there.
+    LibraryMissing = "library-missing",
+    /// A variable makes a loader run code that the command does not name, with an administrator's rights.
+    LoaderVariable = "loader-variable",
+    /// Somebody who is no administrator could replace what runs with an administrator's rights.
+    WritableByOthers = "writable-by-others",
+    /// A path with spaces was split into words.
+    PathUnquoted = "path-unquoted",
+    /// The wall clock is wrong, or nobody keeps it.
+    ClockOff = "clock-off",
+    /// A disk has little room left.
+    DiskLow = "disk-low",
+    /// A limit of the account is low.
+    LimitLow = "limit-low",
 }
 
 impl fmt::Display for Code {

@@ -4,6 +4,10 @@
 //! Every key may be left out as far as serde goes: what is needed is checked by `service` and its neighbours, which
 //! know the layers. The `default` in each schema is compared with the real one by a test.
 
+mod install;
+
+pub use install::{InstallKeys, InstallOsKeys, InstallStartKey, PortKeys, ProtocolKey};
+
 use super::scalar::{CommandText, EnvValue, Percent, Size, Span, Templated};
 use super::union::{EnvFile, HookList, StatusText};
 use schemars::JsonSchema;
@@ -25,6 +29,8 @@ pub struct SpecKeys {
     pub services: Option<BTreeMap<String, ServiceKeys>>,
     /// Where alerts go, by name.
     pub alerts: Option<BTreeMap<String, AlertKeys>>,
+    /// How the guard becomes a service of the OS; for `tutela install` alone.
+    pub install: Option<InstallKeys>,
 }
 
 /// Writes the keys of a service twice: once as they stand in a service, with the sections for one OS, and once as they

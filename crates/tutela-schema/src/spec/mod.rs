@@ -26,6 +26,7 @@ mod alert;
 mod de;
 mod diagnostic;
 mod env_file;
+mod install;
 mod interpolate;
 mod keys;
 mod needs;

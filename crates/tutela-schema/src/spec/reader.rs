@@ -4,8 +4,9 @@ use super::alert::alert;
 use super::de;
 use super::diagnostic::{Code, Diagnostic, Severity, near};
 use super::env_file;
+use super::install::install;
 use super::interpolate::{Scope, interpolate};
-use super::keys::{AlertKeys, OsKeys, ServiceKeys, SpecKeys};
+use super::keys::{AlertKeys, InstallKeys, InstallOsKeys, OsKeys, ServiceKeys, SpecKeys};
 use super::needs;
 use super::resolved::Origins;
 use super::section::{Section, resolve, steps};
@@ -13,11 +14,12 @@ use super::service::{service, set_variable};
 use super::source::{Place, SourceMap};
 use super::tree::{self, Entry, Node, Step, Table, Value};
 use super::{Loaded, Os, PROFILE_VARIABLE, Refused, Sources};
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tutela_core::names::Name;
-use tutela_core::spec::{AlertSpec, GuardSpec, ServiceSpec};
+use tutela_core::spec::{AlertSpec, GuardSpec, InstallSpec, ServiceSpec};
 use tutela_core::template::Template;
 
 /// The most instances of all services together: each may be a program, with pipes and files of its own.
@@ -146,6 +148,7 @@ impl Reader<'_> {
         }
         let services = table.take("services");
         let alerts = table.take("alerts");
+        let installs = table.take("install");
 
         let none = Variables::new();
         let case_matters = sources.os != Os::Windows;
@@ -162,6 +165,7 @@ impl Reader<'_> {
                 alert_specs.insert(name, alert);
             }
         }
+        let install = installs.map(|entry| self.install(entry, &scope, &mut root)).unwrap_or_default();
         let shared = self.shared_env();
         for (name, entry) in self.tables(services.as_ref(), "services") {
             let (service, tree) = self.service(name.clone(), entry, &shared);
@@ -182,6 +186,7 @@ impl Reader<'_> {
             description: keys.description.unwrap_or_default(),
             services: services_read,
             alerts: alert_specs,
+            install,
         };
         Some((spec, profile, root, origins))
     }
@@ -263,6 +268,28 @@ impl Reader<'_> {
         alert
     }
 
+    fn install(&mut self, entry: Entry, scope: &Scope<'_>, root: &mut Node) -> InstallSpec {
+        let mut tree = Node { place: entry.key_place, ..entry.node };
+        if tree.as_table().is_none() {
+            let message = format!("'install' must be a table, not {}", tree.kind());
+            self.error(Code::WrongType, Some(tree.place), message, Some("write [install]".to_owned()));
+            return InstallSpec::default();
+        }
+        let mut broken = Vec::new();
+        self.for_this_os::<InstallOsKeys>(&mut tree, "install");
+        interpolate(&mut tree, scope, &self.map, &mut self.out, &mut broken);
+        let keys: Option<InstallKeys> = de::read(&mut tree, "install", &self.map, &mut self.out, &mut broken);
+        let mut section = self.section(&tree, &broken);
+        let spec = keys.map(|keys| install(&mut section, keys)).unwrap_or_default();
+        let found = section.out;
+        self.out.extend(found);
+        // Kept for the origins of its values.
+        if let Some(root) = root.as_table_mut() {
+            root.entries.insert("install".into(), Entry { key_place: entry.key_place, node: tree });
+        }
+        spec
+    }
+
     fn section<'s>(&'s self, tree: &'s Node, broken: &'s [Vec<Step>]) -> Section<'s> {
         Section { tree, sources: &self.map, os: self.sources.os, base: &self.folder, out: Vec::new(), broken }
     }
@@ -277,7 +304,7 @@ impl Reader<'_> {
         let mut broken = Vec::new();
         let label = format!("services.{name}");
         let mut tree = Node { place: entry.key_place, ..entry.node };
-        self.for_this_os(&mut tree, &label);
+        self.for_this_os::<OsKeys>(&mut tree, &label);
         let variables = self.variables(&mut tree, &label, &mut broken);
         let case_matters = sources.os != Os::Windows;
         let scope = Scope { process: &sources.env, files: &variables, case_matters };
@@ -298,7 +325,7 @@ impl Reader<'_> {
     }
 
     /// Lays the section for this OS over the service, and checks the keys of the other ones.
-    fn for_this_os(&mut self, tree: &mut Node, label: &str) {
+    fn for_this_os<K: DeserializeOwned>(&mut self, tree: &mut Node, label: &str) {
         let Some(table) = tree.as_table_mut() else { return };
         let mut mine = None;
         for os in [Os::Linux, Os::Windows, Os::Macos] {
@@ -316,7 +343,7 @@ impl Reader<'_> {
                 let case_matters = os != Os::Windows;
                 let scope = Scope { process: &self.sources.env, files: &none, case_matters };
                 interpolate(&mut other, &scope, &self.map, &mut Vec::new(), &mut Vec::new());
-                let _: Option<OsKeys> = de::read(&mut other, &label, &self.map, &mut self.out, &mut Vec::new());
+                let _: Option<K> = de::read(&mut other, &label, &self.map, &mut self.out, &mut Vec::new());
             }
         }
         if let Some(Entry { node: Node { value: Value::Table(upper), .. }, .. }) = mine {

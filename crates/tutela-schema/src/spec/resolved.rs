@@ -11,8 +11,8 @@ use super::tree::{Node, Step, UsedFrom};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tutela_core::spec::{
-    AlertSpec, AlertWay, Command, GuardSpec, Hook, LadderStep, Limits, LogPolicy, Priority, ProbeSpec, ProbeTarget,
-    RestartPolicy, RestartWhen, Security, ServiceSpec, StartMode, StopStep,
+    AlertSpec, AlertWay, Command, GuardSpec, Hook, InstallSpec, LadderStep, Limits, LogPolicy, OpenPort, Priority,
+    ProbeSpec, ProbeTarget, RestartPolicy, RestartWhen, Security, ServiceSpec, StartMode, StopStep,
 };
 
 /// What is shown in the place of a secret.
@@ -53,6 +53,7 @@ pub(super) fn resolve(spec: &GuardSpec, origins: &Origins) -> Vec<ResolvedValue>
     for alert in spec.alerts.values() {
         list.alert(alert);
     }
+    list.install(&spec.install);
     list.out
 }
 
@@ -189,13 +190,7 @@ impl List<'_> {
         }
         self.put(steps!["needs"], array(&service.needs));
         self.put(steps!["instances"], service.instances.to_string());
-        let start = match service.start {
-            StartMode::Auto => "auto",
-            StartMode::Delayed => "delayed",
-            StartMode::Manual => "manual",
-            StartMode::Disabled => "disabled",
-        };
-        self.text(steps!["start"], start);
+        self.text(steps!["start"], start_word(service.start));
         self.span(steps!["start_timeout"], service.start_timeout.unwrap_or_default());
         for (key, value) in [("user", &service.launch.user), ("group", &service.launch.group)] {
             if let Some(value) = value {
@@ -356,6 +351,32 @@ impl List<'_> {
         self.text(steps!["logs", "compress"], "none");
     }
 
+    fn install(&mut self, install: &InstallSpec) {
+        let at = |key: &str| [Step::from("install"), Step::from(key)];
+        if let Some(name) = &install.display_name {
+            self.text(&at("display_name"), name);
+        }
+        self.text(&at("start"), start_word(install.start));
+        self.text(&at("account"), &install.account.words());
+        self.put(&at("after"), array(&install.after));
+        self.span(&at("start_timeout"), install.start_timeout);
+        if let Some(span) = install.stop_timeout {
+            self.span(&at("stop_timeout"), span);
+        }
+        self.span(&at("watchdog"), install.watchdog.unwrap_or_default());
+        self.span(&at("restart_delay"), install.restart_delay);
+        self.put(&at("sandbox"), install.sandbox.to_string());
+        self.put(&at("executable_memory"), install.executable_memory.to_string());
+        let paths: Vec<_> = install.writable_paths.iter().map(|path| path.display()).collect();
+        self.put(&at("writable_paths"), array(&paths));
+        let opening = |opening: &OpenPort| {
+            let protocol = if opening.udp { "udp" } else { "tcp" };
+            format!("{{ port = {}, protocol = \"{protocol}\", from = {} }}", opening.port, array(&opening.from))
+        };
+        let openings: Vec<_> = install.open_ports.iter().map(opening).collect();
+        self.put(&at("open_ports"), format!("[{}]", openings.join(", ")));
+    }
+
     fn alert(&mut self, alert: &AlertSpec) {
         let way = steps!["alerts", alert.name.as_str()];
         let at = |key: &str| [way, &[Step::from(key)]].concat();
@@ -377,6 +398,15 @@ impl List<'_> {
         }
         let on: Vec<_> = alert.on.iter().map(|occasion| occasion.word()).collect();
         self.put(&at("on"), array(&on));
+    }
+}
+
+fn start_word(start: StartMode) -> &'static str {
+    match start {
+        StartMode::Auto => "auto",
+        StartMode::Delayed => "delayed",
+        StartMode::Manual => "manual",
+        StartMode::Disabled => "disabled",
     }
 }
 

@@ -41,7 +41,13 @@ fn spec(text: &str) -> GuardSpec {
         let service = service(word.trim(), &needs.split_whitespace().collect::<Vec<_>>());
         (service.name.clone(), Arc::new(service))
     });
-    GuardSpec { name: name("shop"), description: String::new(), services: services.collect(), alerts: BTreeMap::new() }
+    GuardSpec {
+        name: name("shop"),
+        description: String::new(),
+        services: services.collect(),
+        alerts: BTreeMap::new(),
+        install: crate::spec::InstallSpec::default(),
+    }
 }
 
 fn edit<'a>(spec: &'a mut GuardSpec, word: &str) -> &'a mut ServiceSpec {

@@ -179,6 +179,7 @@ fn the_reference_lists_every_key_once_with_type_and_default() {
         "| `start` | `auto` `delayed` `manual` `disabled` | `\"auto\"` |",
         "## `services.NAME.dependencies[]`",
         "## `alerts.NAME.email`",
+        "## `install.open_ports[]`",
     ] {
         assert!(text.contains(line), "no {line} in\n{text}");
     }
