@@ -8,6 +8,7 @@
 //! Deliberately absent: which folders, accounts and arguments a guard gets. That is decided by who calls.
 
 mod definition;
+pub mod systemd;
 mod transaction;
 
 pub use definition::{
