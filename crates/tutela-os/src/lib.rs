@@ -13,6 +13,8 @@
 //! - [`endpoint`]: the control socket and who is at its other end;
 //! - [`notify`]: readiness messages from programs, and to the service manager that started the guard;
 //! - [`pipe`], [`files`], [`paths`], [`accounts`]: bytes, folders and people;
+//! - [`host`]: who started this process, and serving Windows' service control manager;
+//! - [`eventlog`]: the log of the OS;
 //! - [`registration`]: a place among the services of the OS;
 //! - [`usage`], [`limits`], [`memory`], [`terminal`], [`capabilities`]: the guard's own household.
 //!
@@ -25,8 +27,10 @@ pub mod capabilities;
 pub mod clock;
 pub mod endpoint;
 mod error;
+pub mod eventlog;
 pub mod files;
 pub mod handle;
+pub mod host;
 pub mod limits;
 pub mod memory;
 pub mod notify;

@@ -4,6 +4,7 @@
 //! number; [`crate::process::Nursery::owner_of`] tells whose it is, and the caller drops what is nobody's.
 //! [`Host`] is the guard's mouth towards the service manager that started it, if one did.
 
+use crate::host::{Accepts, Scm, StartedBy};
 use crate::{Error, platform};
 use std::ffi::OsString;
 use std::path::Path;
@@ -97,8 +98,6 @@ fn parse_line(line: &str) -> Option<Notice> {
 pub struct Message {
     /// The process that sent it, by the word of the OS.
     pub pid: u32,
-    /// Its user.
-    pub uid: u32,
     /// What it says; see [`parse`].
     pub text: Vec<u8>,
     /// Whether the OS had to cut it. What is left of the text must not be acted on.
@@ -136,19 +135,41 @@ impl Inbox {
 }
 
 /// The service manager that started this guard and wants to hear from it.
+///
+/// Words that a service manager has no use for are not sent: Windows' knows no status text and no reload.
 #[derive(Debug)]
-pub struct Host(platform::host::Host);
+pub struct Host(Mouth);
+
+#[derive(Debug)]
+enum Mouth {
+    /// One that hears texts.
+    Text(platform::host::Host),
+    /// Windows' own.
+    Scm { scm: Scm, accepts: Accepts },
+}
+
+/// How often Windows' service manager is to hear that the guard lives, while it starts or stops.
+const SCM_ALIVE: Duration = Duration::from_secs(4);
 
 impl Host {
     /// The host that `lookup`, mostly the environment, names; `None` when there is none that listens.
     pub fn discover(lookup: impl Fn(&str) -> Option<OsString>) -> Option<Host> {
-        platform::host::Host::discover(&lookup).map(Host)
+        platform::host::Host::discover(&lookup).map(|host| Host(Mouth::Text(host)))
+    }
+
+    /// Windows' service control manager, by what [`crate::host::serve_scm`] gave. The service takes `accepts` once it
+    /// runs.
+    pub fn scm(scm: Scm, accepts: Accepts) -> Host {
+        Host(Mouth::Scm { scm, accepts })
     }
 
     /// How often the host wants to hear [`Host::alive`] at the latest; `None`: never. Half of it is a
-    /// good interval.
+    /// good interval. The answer may change after every word to the host.
     pub fn watchdog(&self) -> Option<Duration> {
-        self.0.watchdog()
+        match &self.0 {
+            Mouth::Text(host) => host.watchdog(),
+            Mouth::Scm { scm, .. } => scm.state().is_pending().then_some(SCM_ALIVE),
+        }
     }
 
     /// Tells that the guard does its work, with a line for people.
@@ -156,7 +177,10 @@ impl Host {
     /// # Errors
     /// The host cannot be reached. Worth a log line, nothing more: the guard works without it.
     pub fn ready(&self, status: &str) -> Result<(), Error> {
-        self.0.send(&format!("READY=1\nSTATUS={}", one_line(status)))
+        match &self.0 {
+            Mouth::Text(host) => host.send(&format!("READY=1\nSTATUS={}", one_line(status))),
+            Mouth::Scm { scm, accepts } => heard(scm.running(*accepts)),
+        }
     }
 
     /// Tells a line for people.
@@ -164,7 +188,10 @@ impl Host {
     /// # Errors
     /// As [`Host::ready`].
     pub fn status(&self, status: &str) -> Result<(), Error> {
-        self.0.send(&format!("STATUS={}", one_line(status)))
+        match &self.0 {
+            Mouth::Text(host) => host.send(&format!("STATUS={}", one_line(status))),
+            Mouth::Scm { .. } => Ok(()),
+        }
     }
 
     /// Tells that a reload begins; [`Host::ready`] ends it.
@@ -172,7 +199,23 @@ impl Host {
     /// # Errors
     /// As [`Host::ready`].
     pub fn reloading(&self) -> Result<(), Error> {
-        self.0.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", platform::clock::monotonic().as_micros()))
+        match &self.0 {
+            Mouth::Text(host) => {
+                host.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", platform::clock::monotonic().as_micros()))
+            }
+            Mouth::Scm { .. } => Ok(()),
+        }
+    }
+
+    /// Tells that everything is held still because an operator wants it so; [`Host::ready`] ends it.
+    ///
+    /// # Errors
+    /// As [`Host::ready`].
+    pub fn paused(&self) -> Result<(), Error> {
+        match &self.0 {
+            Mouth::Text(host) => host.send("STATUS=held still"),
+            Mouth::Scm { scm, .. } => heard(scm.paused()),
+        }
     }
 
     /// Tells that the guard is about to end.
@@ -180,7 +223,10 @@ impl Host {
     /// # Errors
     /// As [`Host::ready`].
     pub fn stopping(&self, status: &str) -> Result<(), Error> {
-        self.0.send(&format!("STOPPING=1\nSTATUS={}", one_line(status)))
+        match &self.0 {
+            Mouth::Text(host) => host.send(&format!("STOPPING=1\nSTATUS={}", one_line(status))),
+            Mouth::Scm { scm, .. } => heard(scm.stopping(SCM_ALIVE)),
+        }
     }
 
     /// Tells that the guard lives.
@@ -188,7 +234,13 @@ impl Host {
     /// # Errors
     /// As [`Host::ready`].
     pub fn alive(&self) -> Result<(), Error> {
-        self.0.send("WATCHDOG=1")
+        match &self.0 {
+            Mouth::Text(host) => host.send("WATCHDOG=1"),
+            Mouth::Scm { scm, .. } => {
+                scm.alive();
+                Ok(())
+            }
+        }
     }
 
     /// Asks for time: the start or stop that is going on will need until `deadline`.
@@ -196,13 +248,30 @@ impl Host {
     /// # Errors
     /// As [`Host::ready`].
     pub fn extend_timeout(&self, deadline: Moment) -> Result<(), Error> {
-        self.0.send(&format!("EXTEND_TIMEOUT_USEC={}", deadline.since(crate::clock::now()).as_micros()))
+        let left = deadline.since(crate::clock::now());
+        match &self.0 {
+            Mouth::Text(host) => host.send(&format!("EXTEND_TIMEOUT_USEC={}", left.as_micros())),
+            // Its bounds are fixed when the service is registered. What it wants to see is progress, and that is told
+            // by `alive`, so that a guard that hangs before the deadline is seen to hang.
+            Mouth::Scm { scm, .. } => {
+                scm.alive();
+                Ok(())
+            }
+        }
     }
 }
 
-/// What can run this guard: the word for `status --json`'s `host`.
+/// A word that came too late or twice changes nothing, which is what was wanted of it.
+fn heard(_told: bool) -> Result<(), Error> {
+    Ok(())
+}
+
+/// What can run this guard: the word for `status --json`'s `host`. `none`: no service manager.
 pub fn host_name() -> &'static str {
-    platform::host::name()
+    match crate::host::started_by() {
+        by if by.is_service_manager() || by == StartedBy::Init => by.word(),
+        _ => "none",
+    }
 }
 
 /// A status line must not smuggle assignments in.

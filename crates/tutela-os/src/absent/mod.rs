@@ -6,6 +6,7 @@
 pub(crate) mod accounts;
 pub(crate) mod container;
 pub(crate) mod endpoint;
+pub(crate) mod eventlog;
 pub(crate) mod notify;
 pub(crate) mod pipe;
 pub(crate) mod process;

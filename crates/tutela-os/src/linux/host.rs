@@ -1,13 +1,14 @@
-//! The service manager that started us, spoken to as `sd_notify` does.
+//! The service manager that started us: whether systemd did, and how it is spoken to, as `sd_notify` does.
 
 use super::address::Address;
-use crate::Error;
+use crate::host::{NotServed, Scm, ServiceExit, StartedBy};
+use crate::{Error, Unsupported};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where it listens, and how often it wants to hear from us.
@@ -55,14 +56,54 @@ fn watchdog(lookup: &impl Fn(&str) -> Option<OsString>) -> Option<Duration> {
     number("WATCHDOG_USEC").filter(|micros| *micros > 0 && meant_for_us).map(Duration::from_micros)
 }
 
-pub(crate) fn name() -> &'static str {
-    if std::process::id() == 1 {
-        "init"
-    } else if std::env::var_os("INVOCATION_ID").is_some() && Path::new("/run/systemd/system").is_dir() {
-        "systemd"
-    } else {
-        "none"
+pub(crate) fn serve_scm<R>(_name: &str, run: R) -> Result<ServiceExit, NotServed<R>>
+where
+    R: FnOnce(Scm) -> ServiceExit + Send + 'static,
+{
+    let reason = "Linux has systemd, which starts a service as a plain process and tells it to stop by a signal";
+    Err(NotServed { run, error: Unsupported::new("service control manager", reason).into() })
+}
+
+pub(crate) fn service_manager() -> Option<StartedBy> {
+    let signs = Signs {
+        invocation: std::env::var_os("INVOCATION_ID").is_some(),
+        exec_pid: std::env::var("SYSTEMD_EXEC_PID").ok().and_then(|pid| pid.parse().ok()),
+        own_pid: std::process::id(),
+        by_journal: super::journal::is_output_ours(),
+    };
+    signs.are_of_systemd(parent_is_systemd).then_some(StartedBy::Systemd)
+}
+
+pub(crate) fn is_init() -> bool {
+    std::process::id() == 1
+}
+
+/// What there is to see of systemd.
+struct Signs {
+    /// It set its variables for this process or for one of its ancestors.
+    invocation: bool,
+    /// Whom it started (since version 248).
+    exec_pid: Option<u32>,
+    own_pid: u32,
+    /// Standard output or error goes to the journal, and to the stream that was made for this unit.
+    by_journal: bool,
+}
+
+impl Signs {
+    /// A shell in a terminal that is itself a unit has the variables too; it is not the process that is named, its
+    /// output is a terminal, and its parent is that terminal.
+    fn are_of_systemd(&self, parent_is_systemd: impl FnOnce() -> bool) -> bool {
+        let named = match self.exec_pid {
+            Some(pid) => pid == self.own_pid,
+            None => self.invocation && parent_is_systemd(),
+        };
+        self.invocation && (named || self.by_journal)
     }
+}
+
+fn parent_is_systemd() -> bool {
+    let parent = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+    std::fs::read_to_string(format!("/proc/{parent}/comm")).is_ok_and(|name| name.trim_end() == "systemd")
 }
 
 #[cfg(test)]
@@ -103,5 +144,16 @@ mod tests {
     fn without_a_socket_there_is_no_host() {
         assert!(Host::discover(&|_: &str| None).is_none());
         assert!(Host::discover(&|_: &str| Some("relative".into())).is_none());
+    }
+
+    #[test]
+    fn variables_that_were_inherited_do_not_make_a_unit() {
+        let signs = |exec_pid, by_journal| Signs { invocation: true, exec_pid, own_pid: 7, by_journal };
+        assert!(signs(Some(7), false).are_of_systemd(|| false));
+        assert!(!signs(Some(6), false).are_of_systemd(|| true));
+        assert!(signs(Some(6), true).are_of_systemd(|| false));
+        assert!(signs(None, false).are_of_systemd(|| true));
+        assert!(!signs(None, false).are_of_systemd(|| false));
+        assert!(!Signs { invocation: false, ..signs(Some(7), true) }.are_of_systemd(|| true));
     }
 }

@@ -1,6 +1,7 @@
-//! The service manager: not here yet.
+//! The service manager that started us: whether launchd did. It hears nothing from us but our end.
 
-use crate::Error;
+use crate::host::{NotServed, Scm, ServiceExit, StartedBy};
+use crate::{Error, Unsupported};
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -23,6 +24,21 @@ impl Host {
     }
 }
 
-pub(crate) fn name() -> &'static str {
-    "none"
+pub(crate) fn serve_scm<R>(_name: &str, run: R) -> Result<ServiceExit, NotServed<R>>
+where
+    R: FnOnce(Scm) -> ServiceExit + Send + 'static,
+{
+    let reason = "macOS has launchd, which starts a service as a plain process and tells it to stop by a signal";
+    Err(NotServed { run, error: Unsupported::new("service control manager", reason).into() })
+}
+
+/// launchd is the first process and names the job; what a terminal starts has the name `0` or another parent.
+pub(crate) fn service_manager() -> Option<StartedBy> {
+    let named = std::env::var_os("XPC_SERVICE_NAME").is_some_and(|name| !name.is_empty() && name != "0");
+    let by_first = rustix::process::getppid().is_some_and(|parent| parent.as_raw_nonzero().get() == 1);
+    (named && by_first).then_some(StartedBy::Launchd)
+}
+
+pub(crate) fn is_init() -> bool {
+    std::process::id() == 1
 }

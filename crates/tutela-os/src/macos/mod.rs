@@ -5,6 +5,7 @@ pub(crate) mod capabilities;
 pub(crate) mod clock;
 pub(crate) mod container;
 pub(crate) mod endpoint;
+pub(crate) mod eventlog;
 pub(crate) mod files;
 pub(crate) mod handle;
 pub(crate) mod host;
