@@ -24,6 +24,11 @@ pub fn boot_id() -> Option<String> {
     platform::clock::boot_id()
 }
 
+/// Whether a time service keeps the wall clock; `None` where the OS does not say.
+pub fn is_synchronised() -> Option<bool> {
+    platform::clock::is_synchronised()
+}
+
 /// The wall-clock time of `moment`, by the wall clock as it is set at this call.
 pub fn wall_time(moment: Moment) -> SystemTime {
     let (now, wall) = (now(), SystemTime::now());

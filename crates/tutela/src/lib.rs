@@ -4,7 +4,7 @@
 //! - [`conductor`]: the one task that owns the machine;
 //! - [`hands`]: what carries its decisions out;
 //! - [`api`]: how others speak to it; [`client`]: how we do;
-//! - [`preflight`]: what can be known to fail before anything is started;
+//! - [`preflight`]: what can be known to fail before anything is started; [`doctor`]: what else can go wrong;
 //! - [`cli`]: words in, words out.
 //!
 //! Deliberately absent: what should happen (`tutela-core`), how an OS does it (`tutela-os`), the texts that
@@ -15,6 +15,7 @@ pub mod api;
 pub mod cli;
 pub mod client;
 pub mod conductor;
+pub mod doctor;
 pub mod hands;
 pub mod logs_view;
 pub mod preflight;

@@ -43,7 +43,6 @@ pub fn check(spec: &GuardSpec, loaded: Option<&Loaded>, ports: Ports) -> Vec<Dia
         checker.service = service.name.to_string();
         checker.launch(service);
         checker.account(&service.launch);
-        checker.other_commands(service);
         if ports == Ports::Free {
             checker.ports(service);
         }
@@ -76,7 +75,59 @@ pub fn ports(spec: &GuardSpec, loaded: Option<&Loaded>) -> Vec<Diagnostic> {
     checker.out
 }
 
-fn enabled(spec: &GuardSpec) -> impl Iterator<Item = &ServiceSpec> {
+/// A command of a service: its program, or that of a hook, a stop step, a probe.
+pub(crate) struct ServiceCommand<'a> {
+    /// The command.
+    pub command: &'a Command,
+    /// Where it is written.
+    pub keys: Vec<&'static str>,
+    /// What it is, as the subject of a sentence: `its before_start hook`.
+    pub what: String,
+}
+
+/// Every command that a service runs.
+pub(crate) fn commands_of(service: &ServiceSpec) -> Vec<ServiceCommand<'_>> {
+    let mut out = vec![ServiceCommand {
+        command: &service.launch.command,
+        keys: vec!["command"],
+        what: "its program".to_owned(),
+    }];
+    let hooks = &service.hooks;
+    for (key, list) in [
+        ("before_start", &hooks.before_start),
+        ("after_ready", &hooks.after_ready),
+        ("before_stop", &hooks.before_stop),
+        ("after_exit", &hooks.after_exit),
+    ] {
+        for hook in list {
+            out.push(ServiceCommand {
+                command: &hook.command,
+                keys: vec!["hooks", key],
+                what: format!("its {key} hook"),
+            });
+        }
+    }
+    for rung in &service.stop {
+        if let tutela_core::spec::StopStep::Command(command) = &rung.step {
+            out.push(ServiceCommand { command, keys: vec!["stop", "ladder"], what: "its stop command".to_owned() });
+        }
+    }
+    let probes = [("startup", &service.startup), ("ready", &service.ready), ("live", &service.live)];
+    for (key, probe) in probes {
+        if let Some(ProbeTarget::Exec(command)) = probe.as_ref().map(|probe| &probe.target) {
+            out.push(ServiceCommand { command, keys: vec![key, "exec"], what: format!("its {key} probe") });
+        }
+    }
+    for check in &service.dependencies {
+        if let ProbeTarget::Exec(command) = &check.probe.target {
+            let what = format!("its dependency check {}", check.name);
+            out.push(ServiceCommand { command, keys: vec!["dependencies"], what });
+        }
+    }
+    out
+}
+
+pub(crate) fn enabled(spec: &GuardSpec) -> impl Iterator<Item = &ServiceSpec> {
     spec.services.values().map(AsRef::as_ref).filter(|service| service.start != StartMode::Disabled)
 }
 
@@ -116,7 +167,9 @@ impl<'a> Checker<'a> {
                 return self.error(Code::FolderMissing, &["cwd"], message, "make it, or name another one");
             }
         }
-        self.command(launch, &launch.command, &["command"], "its program");
+        for ServiceCommand { command, keys, what } in commands_of(service) {
+            self.command(launch, command, &keys, &what);
+        }
     }
 
     fn command(&mut self, launch: &Launch, command: &Command, keys: &[&str], what: &str) {
@@ -149,52 +202,17 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn other_commands(&mut self, service: &ServiceSpec) {
-        let launch = &service.launch;
-        let hooks = &service.hooks;
-        for (key, list) in [
-            ("before_start", &hooks.before_start),
-            ("after_ready", &hooks.after_ready),
-            ("before_stop", &hooks.before_stop),
-            ("after_exit", &hooks.after_exit),
-        ] {
-            for hook in list {
-                self.command(launch, &hook.command, &["hooks", key], &format!("its {key} hook"));
-            }
-        }
-        for rung in &service.stop {
-            if let tutela_core::spec::StopStep::Command(command) = &rung.step {
-                self.command(launch, command, &["stop", "ladder"], "its stop command");
-            }
-        }
-        let probes = [("startup", &service.startup), ("ready", &service.ready), ("live", &service.live)];
-        for (key, probe) in probes {
-            if let Some(ProbeTarget::Exec(command)) = probe.as_ref().map(|probe| &probe.target) {
-                self.command(launch, command, &[key, "exec"], &format!("its {key} probe"));
-            }
-        }
-        for check in &service.dependencies {
-            if let ProbeTarget::Exec(command) = &check.probe.target {
-                self.command(launch, command, &["dependencies"], &format!("its dependency check {}", check.name));
-            }
-        }
-    }
-
     fn account(&mut self, launch: &Launch) {
-        let resolved = match (&launch.user, &launch.group) {
-            (None, None) => return,
-            (Some(user), group) => accounts::resolve(user, group.as_deref()),
-            (None, Some(group)) => accounts::resolve_group(group),
-        };
+        let resolved = accounts::for_program(launch.user.as_deref(), launch.group.as_deref());
         let key = if launch.user.is_some() { "user" } else { "group" };
         match resolved {
             Err(error) => {
                 let message = crate::hands::spawner::chain(&error);
                 self.error(Code::AccountUnknown, &[key], message, "create it, or name another one");
             }
-            Ok(identity) => {
-                let same = accounts::current().is_ok_and(|own| own.uid == identity.uid && own.gid == identity.gid);
-                if !same && !accounts::is_privileged() {
+            Ok(None) => {}
+            Ok(Some(identity)) => {
+                if !identity.is_own() && !accounts::is_privileged() {
                     let message = format!("only an administrator can run a program as {}", identity.name);
                     self.error(Code::NoRight, &[key], message, "run the guard as root, or leave this key out");
                 }

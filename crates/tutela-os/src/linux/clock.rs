@@ -30,6 +30,15 @@ pub(crate) fn boot_id() -> Option<String> {
     Some(text.trim().to_owned())
 }
 
+/// The kernel forgets that the clock is kept some hours after a time service last said so.
+pub(crate) fn is_synchronised() -> Option<bool> {
+    // SAFETY: the struct is plain numbers, for which zero is a value; zero modes only reads.
+    let mut about: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a whole struct of this frame.
+    let state = unsafe { libc::adjtimex(&raw mut about) };
+    (state >= 0).then_some(about.status & libc::STA_UNSYNC == 0)
+}
+
 fn since_boot() -> Duration {
     span(clock_gettime(ClockId::Boottime))
 }

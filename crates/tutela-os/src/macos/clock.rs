@@ -49,3 +49,8 @@ impl Alarm {
         match *self {}
     }
 }
+
+/// It does not say in a way that an ordinary account could ask.
+pub(crate) fn is_synchronised() -> Option<bool> {
+    None
+}

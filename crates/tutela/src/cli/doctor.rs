@@ -13,14 +13,20 @@ use tutela_schema::spec::{Diagnostic, Severity};
 
 pub fn doctor(words: &DoctorWords, paths: &Paths) -> Code {
     let report = capabilities::report(None);
-    let found = match &words.spec {
+    let mut found = match &words.spec {
         None => Vec::new(),
         Some(path) => {
             let ports = |name: &Name| Ports::expected(paths, name);
-            crate::run::read_and_check(path, words.profile.clone(), ports)
-                .map_or_else(|found| found, |(_, found)| found)
+            match crate::run::read_and_check(path, words.profile.clone(), ports) {
+                Err(found) => found,
+                Ok((loaded, mut found)) => {
+                    found.extend(crate::doctor::examine_spec(&loaded.spec, &loaded));
+                    found
+                }
+            }
         }
     };
+    found.extend(crate::doctor::examine_host(paths));
     let wrong = found.iter().any(|it| it.severity == Severity::Error);
     if words.json {
         let guarantees: Vec<_> =
