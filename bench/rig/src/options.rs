@@ -10,7 +10,7 @@ pub const HELP: &str = "\
 bench/run [OPTIONS]            measure; lines and tables go to bench/results/
 bench/run report [LINES]       write bench/RESULTS.md from LINES (default: the latest in bench/results/)
 
-  --only a,b        measurements: restart fleet stop storm probes     (default: all)
+  --only a,b        measurements: cold restart fleet stop storm probes(default: all)
   --subjects a,b    floor floor:sh tutela runit s6 supervisord circus pm2   (default: all)
   --quick           small and short: shows that everything works, its figures mean little
   --sched rr|other  scheduling of rig and subject in restart, fleet and stop (default: rr where allowed)
@@ -24,6 +24,8 @@ bench/run report [LINES]       write bench/RESULTS.md from LINES (default: the l
 /// One thing that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measure {
+    /// Size, first words and readiness of the binary.
+    Cold,
     /// SIGKILL to the first instruction of the successor.
     Restart,
     /// Start of a thousand, memory and idle CPU with them.
@@ -38,11 +40,13 @@ pub enum Measure {
 
 impl Measure {
     /// All, in the order of the report.
-    pub const ALL: [Measure; 5] = [Measure::Restart, Measure::Fleet, Measure::Stop, Measure::Storm, Measure::Probes];
+    pub const ALL: [Measure; 6] =
+        [Measure::Cold, Measure::Restart, Measure::Fleet, Measure::Stop, Measure::Storm, Measure::Probes];
 
     /// Its word on the command line and in lines of JSON.
     pub const fn word(self) -> &'static str {
         match self {
+            Measure::Cold => "cold",
             Measure::Restart => "restart",
             Measure::Fleet => "fleet",
             Measure::Stop => "stop",
@@ -92,6 +96,13 @@ pub struct Options {
     pub peers: PathBuf,
     /// Where lines and tables go.
     pub results: PathBuf,
+}
+
+impl Options {
+    /// A program that `bench/run` built beside the one that is kept alive.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.child.with_file_name(name)
+    }
 }
 
 /// What the rig is asked to do.

@@ -143,7 +143,10 @@ impl Drop for Stage {
 }
 
 /// Kills every descendant, and reaps until none is left.
-fn clear() -> Result<()> {
+///
+/// # Errors
+/// One cannot be ended.
+pub fn clear() -> Result<()> {
     let begun = now();
     loop {
         let all = kernel::descendants();

@@ -1,6 +1,7 @@
 //! What is measured, one file each. Rounds are interleaved: every subject once, then every subject again, each round
 //! beginning with another one, so that a slow minute of the machine does not hit one subject alone.
 
+mod cold;
 mod fleet;
 mod probes;
 mod restart;
@@ -27,6 +28,7 @@ pub fn all(options: &Options, book: &mut Book) -> Result<u32> {
     for measure in &options.measures {
         let (rounds, realtime) = match measure {
             Measure::Restart | Measure::Fleet | Measure::Stop => (options.dose.rounds, options.realtime),
+            Measure::Cold => (options.dose.rounds, false),
             // Scheduled like everything else: what is asked here is how a busy guard shares the machine.
             Measure::Storm | Measure::Probes => (1, false),
         };
@@ -62,7 +64,8 @@ fn takes_part(measure: Measure, subject: Subject) -> bool {
     match measure {
         Measure::Restart | Measure::Fleet | Measure::Stop => true,
         Measure::Storm => matches!(subject, Subject::Floor | Subject::Tutela),
-        Measure::Probes => subject == Subject::Tutela,
+        // The C program beside it is started in the same breath.
+        Measure::Probes | Measure::Cold => subject == Subject::Tutela,
     }
 }
 
@@ -73,6 +76,7 @@ fn once(measure: Measure, subject: Subject, last: bool, options: &Options) -> Ve
         Measure::Fleet => vec![(name, fleet::once(subject, last, options))],
         Measure::Storm => vec![(name, storm::once(subject, options))],
         Measure::Probes => vec![(name, probes::once(options))],
+        Measure::Cold => cold::once(options),
         Measure::Stop => {
             let mut found = vec![(name, stop::by_command(subject, options))];
             if matches!(subject, Subject::Floor | Subject::Tutela) {

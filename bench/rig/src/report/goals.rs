@@ -57,6 +57,14 @@ fn all(record: &Record) -> Vec<Goal> {
     let fact = |name: &str| record.facts.get(name).and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN);
     let mut goals = Vec::new();
 
+    let of = |subject: &str| median(&figures(record, "cold", subject, "p50_ms"));
+    goals.push(against_floor("cold", "`tutela --version`, beside a C program", "3 x floor", " ms", 3.0, false, of));
+    let size = median(&figures(record, "cold", "tutela", "size_mib"));
+    goals.push(plain("cold", "size of the binary", "at most 12 MiB", size, " MiB", size <= 12.0));
+    let over = median(&figures(record, "cold", "tutela", "ready_over_ms"));
+    let what = "guard start to READY=1, over the program's own readiness";
+    goals.push(plain("cold", what, "at most 30 ms", over, " ms", over <= 30.0));
+
     for (what, share, times, wanted) in [
         ("SIGKILL to the next one's first instruction, p50", 0.5, 1.3, "1.3 x floor, ahead of every peer"),
         ("the same, p99", 0.99, 2.0, "2 x floor, ahead of every peer"),

@@ -29,7 +29,19 @@ struct Table {
     ratio: Option<&'static str>,
 }
 
-const TABLES: [Table; 6] = [
+const TABLES: [Table; 7] = [
+    Table {
+        measure: "cold",
+        title: "The binary: first words, size, readiness of a guard",
+        columns: &[
+            ("p50_ms", "`--version` p50 ms"),
+            ("p99_ms", "p99 ms"),
+            ("size_mib", "size MiB"),
+            ("ready_ms", "start to READY=1, ms"),
+            ("ready_alone_ms", "of its program alone, ms"),
+        ],
+        ratio: Some("p50_ms"),
+    },
     Table {
         measure: "restart",
         title: "SIGKILL of a program to the first instruction of the next one",
