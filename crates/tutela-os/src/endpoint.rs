@@ -1,10 +1,15 @@
 //! The control socket of a guard: one per guard, found by its path, served to those who may control it.
 //!
-//! Everybody who can reach the socket may connect, so that they can be told why they are refused; the
-//! guard decides by [`Peer::may_control`], which the OS vouches for. A lock beside the socket makes sure
-//! that of two guards with one name one is refused, and that a socket left by a crash is replaced.
+//! The guard decides by [`Peer::may_control`], which the OS vouches for. Of two guards with one name one is
+//! refused, and a socket left by a crash is in nobody's way.
+//!
+//! On Linux it is a unix socket with a lock beside it, which everybody who can reach it may connect to, so
+//! that they can be told why they are refused. On Windows it is a named pipe, which the OS opens only to
+//! the system, administrators, the guard's own account and the local group `Tutela Operators`, if there
+//! is one; it is never reachable from another computer.
 
-use crate::files::LockError;
+use crate::accounts::AccountId;
+use crate::paths::Paths;
 use crate::{Error, platform};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,32 +37,30 @@ pub enum BindError {
     Failed(#[from] Error),
 }
 
-impl BindError {
-    /// The refusal of the lock beside the socket at `path`.
-    #[allow(dead_code, reason = "an OS without control sockets takes no lock for one")]
-    pub(crate) fn from_lock(path: &Path, refusal: LockError) -> Self {
-        match refusal {
-            LockError::Held { holder, .. } => BindError::InUse { path: path.to_owned(), pid: holder },
-            LockError::Failed(error) => BindError::Failed(error),
-        }
-    }
-}
-
 /// Who is at the other end of a connection, by the word of the OS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// The user.
-    pub uid: u32,
-    /// The group.
-    pub gid: u32,
+    /// The account.
+    pub account: AccountId,
     /// The process that connected; it may have ended since.
     pub pid: Option<u32>,
+    /// Whether the account is the guard's own.
+    pub(crate) own: bool,
+    /// Whether it may control the guard for another reason: an administrator's or operator's rights, which
+    /// are those that it connected with.
+    pub(crate) trusted: bool,
 }
 
 impl Peer {
-    /// Whether it may control this guard: the guard's own user and the administrator may.
+    /// Whether it may control this guard: its own account and administrators may; on Windows also the
+    /// operators' group.
     pub fn may_control(&self) -> bool {
-        platform::endpoint::may_control(self)
+        self.own || self.trusted
+    }
+
+    /// Whether it has the guard's own account.
+    pub fn is_own_account(&self) -> bool {
+        self.own
     }
 }
 
@@ -75,7 +78,8 @@ impl Listener {
         platform::endpoint::Listener::bind(path).map(Listener)
     }
 
-    /// The next connection and who made it.
+    /// The next connection and who made it. May be dropped and called again without losing one; one call
+    /// at a time.
     ///
     /// # Errors
     /// Mostly too many open files; the listener stays usable. Wait a little before the next call.
@@ -90,11 +94,11 @@ impl Listener {
     }
 }
 
-/// Connects to the control socket at `path`.
+/// Connects to the control socket at `path`. The guard learns who we are, and cannot act in our name.
 ///
 /// # Errors
 /// Nobody answers there: [`Error::io_kind`] is `NotFound` or `ConnectionRefused`. Not ours to enter:
-/// `PermissionDenied`.
+/// `PermissionDenied`. On Windows also that the guard had no place free for some seconds.
 pub async fn connect(path: &Path) -> Result<Stream, Error> {
     platform::endpoint::connect(path).await.map(Stream)
 }
@@ -110,12 +114,16 @@ pub struct Found {
     pub pid: Option<u32>,
 }
 
-/// The control sockets in `runtime_dir`, by name. A folder that does not exist has none.
+/// The control sockets of this account's guards, by name: those beside each other, and those in folders of
+/// their own. Where there is no folder there are none. Of two with one name the one that answers is told.
 ///
 /// # Errors
-/// The folder cannot be read.
-pub fn list(runtime_dir: &Path) -> Result<Vec<Found>, Error> {
-    platform::endpoint::list(runtime_dir)
+/// A folder cannot be read.
+pub fn list(paths: &Paths) -> Result<Vec<Found>, Error> {
+    let mut found = platform::endpoint::list(paths)?;
+    found.sort_by(|left, right| left.name.cmp(&right.name).then(right.pid.is_some().cmp(&left.pid.is_some())));
+    found.dedup_by(|later, former| later.name == former.name);
+    Ok(found)
 }
 
 impl AsyncRead for Stream {

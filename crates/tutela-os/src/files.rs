@@ -1,4 +1,7 @@
 //! Files that must be whole or not there at all, private, bounded, and locked.
+//!
+//! What is private is so by modes on Linux, and on Windows by an access list of its own, that takes nothing
+//! over from the folder above: the system, administrators and this account.
 
 use crate::{Error, platform};
 use std::fs::File;
@@ -24,7 +27,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         file.write_all(bytes)?;
         file.sync_all()
     });
-    let placed = written.and_then(|()| std::fs::rename(&beside, path));
+    let placed = written.and_then(|()| platform::files::place(&beside, path));
     if let Err(source) = placed {
         // What lies beside is our own and useless; that it stays is the lesser evil to hiding the cause.
         drop(std::fs::remove_file(&beside));
@@ -51,10 +54,12 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Makes `path` and the folders above it; those that are made are accessible by this account only.
+/// Makes `path` and the folders above it; those that are made are accessible by this account only, and on
+/// Windows by the system and administrators, as everything is.
 ///
 /// # Errors
-/// It cannot be made, or is no folder.
+/// It cannot be made, or is no folder. On Windows also that it is there already and another account's, which
+/// could read and replace whatever is put in it: everybody may make folders in `ProgramData`.
 pub fn make_private_dir(path: &Path) -> Result<(), Error> {
     platform::files::make_dir(path, true)
 }
@@ -62,7 +67,7 @@ pub fn make_private_dir(path: &Path) -> Result<(), Error> {
 /// Makes `path` and the folders above it; those that are made can be entered and listed by everybody.
 ///
 /// # Errors
-/// It cannot be made, or is no folder.
+/// As [`make_private_dir`].
 pub fn make_public_dir(path: &Path) -> Result<(), Error> {
     platform::files::make_dir(path, false)
 }
@@ -99,12 +104,8 @@ impl Lock {
     pub fn take(path: &Path) -> Result<Lock, LockError> {
         let failed = |what: &str, source| Error::io(format!("{what} {}", path.display()), source);
         let mut file = platform::files::open_lock(path).map_err(|source| failed("open the lock", source))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => {
-                return Err(LockError::Held { path: path.to_owned(), holder: holder_in(&file) });
-            }
-            Err(std::fs::TryLockError::Error(source)) => return Err(failed("lock", source).into()),
+        if !platform::files::try_lock(&file, false).map_err(|source| failed("lock", source))? {
+            return Err(LockError::Held { path: path.to_owned(), holder: holder_in(&file) });
         }
         file.set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()))
@@ -115,9 +116,9 @@ impl Lock {
     /// Who holds the lock at `path`: `None` when nobody does.
     pub fn holder(path: &Path) -> Option<u32> {
         let file = File::open(path).ok()?;
-        match file.try_lock_shared() {
-            Err(std::fs::TryLockError::WouldBlock) => holder_in(&file),
-            Ok(()) | Err(std::fs::TryLockError::Error(_)) => None,
+        match platform::files::try_lock(&file, true) {
+            Ok(false) => holder_in(&file),
+            Ok(true) | Err(_) => None,
         }
     }
 

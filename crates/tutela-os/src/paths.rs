@@ -1,6 +1,8 @@
 //! Where things live: specs, state, logs, sockets. Computed from the environment, nothing is created here.
 //!
-//! `TUTELA_HOME` puts everything under one folder: `specs/`, `state/NAME/`, `logs/NAME/` and `run/`.
+//! `TUTELA_HOME` puts everything under one folder: `specs/`, `state/NAME/`, `logs/NAME/` and `run/`. On
+//! Windows sockets are named pipes, which lie in no folder; there a home gives them names of its own, so
+//! that two homes never meet.
 
 use crate::platform;
 use std::ffi::OsString;
@@ -10,19 +12,30 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
     pub(crate) specs: PathBuf,
-    pub(crate) state: PathBuf,
-    pub(crate) logs: Logs,
+    pub(crate) state: Place,
+    /// `None`: `logs` inside the guard's state folder.
+    pub(crate) logs: Option<Place>,
     pub(crate) runtime: PathBuf,
+    /// What everything is under, when `TUTELA_HOME` or a test said so.
+    pub(crate) home: Option<PathBuf>,
 }
 
-/// Where log folders are, seen from the roots.
+/// Where a guard's folder of one kind is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Logs {
-    /// One folder with a folder per guard.
-    Root(PathBuf),
-    /// `logs` inside the guard's state folder.
-    #[allow(dead_code, reason = "not every OS has accounts without a log root")]
-    UnderState,
+pub(crate) enum Place {
+    /// In this folder, by the guard's name.
+    In(PathBuf),
+    /// This one, which the host gave to the guard alone.
+    Own(PathBuf),
+}
+
+impl Place {
+    fn of(&self, name: &str) -> PathBuf {
+        match self {
+            Place::In(root) => root.join(name),
+            Place::Own(own) => own.clone(),
+        }
+    }
 }
 
 impl Paths {
@@ -36,13 +49,35 @@ impl Paths {
         platform::paths::discover(&lookup)
     }
 
+    /// The folders of a guard that a host started: those that systemd made for it and named in
+    /// `RUNTIME_DIRECTORY`, `STATE_DIRECTORY` and `LOGS_DIRECTORY` are its own, and the rest is as
+    /// [`Paths::discover`] says. `TUTELA_HOME` decides alone here too. Not for anybody else: a program
+    /// that a unit started has these variables of its own unit.
+    pub fn of_host(lookup: impl Fn(&str) -> Option<OsString>) -> Paths {
+        let mut paths = Paths::discover(&lookup);
+        if paths.home.is_some() {
+            return paths;
+        }
+        if let Some(runtime) = first_folder(&lookup, "RUNTIME_DIRECTORY") {
+            paths.runtime = runtime;
+        }
+        if let Some(state) = first_folder(&lookup, "STATE_DIRECTORY") {
+            paths.state = Place::Own(state);
+        }
+        if let Some(logs) = first_folder(&lookup, "LOGS_DIRECTORY") {
+            paths.logs = Some(Place::Own(logs));
+        }
+        paths
+    }
+
     /// The folders when everything is under `home`.
     pub fn under(home: &Path) -> Paths {
         Paths {
             specs: home.join("specs"),
-            state: home.join("state"),
-            logs: Logs::Root(home.join("logs")),
+            state: Place::In(home.join("state")),
+            logs: Some(Place::In(home.join("logs"))),
             runtime: home.join("run"),
+            home: Some(home.to_path_buf()),
         }
     }
 
@@ -53,31 +88,46 @@ impl Paths {
 
     /// The folder in which guard `name` keeps its state and event ledger.
     pub fn state_dir(&self, name: &str) -> PathBuf {
-        self.state.join(name)
+        self.state.of(name)
     }
 
     /// The folder in which guard `name` keeps the output of its services.
     pub fn log_dir(&self, name: &str) -> PathBuf {
         match &self.logs {
-            Logs::Root(root) => root.join(name),
-            Logs::UnderState => self.state.join(name).join("logs"),
+            Some(place) => place.of(name),
+            None => self.state_dir(name).join("logs"),
         }
     }
 
-    /// The folder of control sockets.
+    /// The folder of what lives only as long as a guard does. On Linux the control sockets are in it.
     pub fn runtime_dir(&self) -> &Path {
         &self.runtime
     }
 
-    /// The control socket of guard `name`.
+    /// The control socket that guard `name` opens. On Windows the name of a pipe, not a file.
     pub fn socket(&self, name: &str) -> PathBuf {
-        self.runtime.join(format!("{name}.sock"))
+        platform::paths::socket(self, name)
     }
 
-    /// The socket on which guard `name` hears its programs' readiness messages.
-    pub fn notify_socket(&self, name: &str) -> PathBuf {
-        self.runtime.join(format!("{name}.notify"))
+    /// Where the control socket of guard `name` may be, in the order of asking: beside the others, or in a
+    /// folder of its own, when it runs under an account of its own. The first that answers is it.
+    pub fn sockets(&self, name: &str) -> Vec<PathBuf> {
+        platform::paths::sockets(self, name)
     }
+
+    /// The socket on which guard `name` hears its programs' readiness messages. On Windows the name of a
+    /// pipe, not a file.
+    pub fn notify_socket(&self, name: &str) -> PathBuf {
+        platform::paths::notify_socket(self, name)
+    }
+}
+
+/// The first of the folders that a host names in `key`; a guard's unit has one of each kind. A path that
+/// is not absolute is none that systemd wrote.
+fn first_folder(lookup: &impl Fn(&str) -> Option<OsString>, key: &str) -> Option<PathBuf> {
+    let value = lookup(key)?.into_string().ok()?;
+    let first = PathBuf::from(value.split(':').next()?);
+    first.has_root().then_some(first)
 }
 
 #[cfg(test)]
@@ -90,12 +140,43 @@ mod tests {
         assert_eq!(paths.specs_dir(), Path::new("/x/specs"));
         assert_eq!(paths.state_dir("shop"), Path::new("/x/state/shop"));
         assert_eq!(paths.log_dir("shop"), Path::new("/x/logs/shop"));
-        assert_eq!(paths.socket("shop"), Path::new("/x/run/shop.sock"));
+        assert_eq!(paths.runtime_dir(), Path::new("/x/run"));
     }
 
     #[test]
     fn an_empty_home_variable_counts_as_unset() {
         let empty = Paths::discover(|key| (key == "TUTELA_HOME").then(OsString::new));
         assert_eq!(empty, Paths::discover(|_| None));
+    }
+
+    #[test]
+    fn a_socket_is_looked_for_where_it_is_opened_first() {
+        let paths = Paths::under(Path::new("/x"));
+        assert_eq!(paths.sockets("shop").first(), Some(&paths.socket("shop")));
+        assert!(!paths.sockets("shop").contains(&paths.notify_socket("shop")));
+    }
+
+    #[test]
+    fn the_folders_that_a_host_made_are_used_only_when_it_is_asked_for() {
+        let given = |key: &str| match key {
+            "RUNTIME_DIRECTORY" => Some(OsString::from("/run/tutela/shop")),
+            "STATE_DIRECTORY" => Some(OsString::from("/var/lib/tutela/shop:/var/lib/other")),
+            "LOGS_DIRECTORY" => Some(OsString::from("logs/shop")),
+            _ => None,
+        };
+        let (own, others) = (Paths::of_host(given), Paths::discover(given));
+        assert_eq!(own.runtime_dir(), Path::new("/run/tutela/shop"));
+        assert_eq!(own.state_dir("shop"), Path::new("/var/lib/tutela/shop"));
+        assert_eq!(own.log_dir("shop"), others.log_dir("shop"), "a relative folder is none of a host's");
+        assert_eq!(others, Paths::discover(|_| None));
+    }
+
+    #[test]
+    fn a_home_outweighs_a_host() {
+        let home = |key: &str| match key {
+            "TUTELA_HOME" => Some(OsString::from("/x")),
+            _ => Some(OsString::from("/run/tutela/shop")),
+        };
+        assert_eq!(Paths::of_host(home), Paths::under(Path::new("/x")));
     }
 }

@@ -8,9 +8,8 @@ use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use std::io::ErrorKind;
-use std::path::PathBuf;
 use std::time::Duration;
-use tutela_os::endpoint::{self, Found};
+use tutela_os::endpoint::{self, Found, Stream};
 use tutela_os::paths::Paths;
 use tutela_schema::api::ErrorReply;
 
@@ -68,7 +67,9 @@ impl ClientError {
                 Some("no guard runs here at all; `tutela run SPEC` starts one".into())
             }
             ClientError::NoGuard { others, .. } => Some(format!("there are: {}", others.join(", "))),
-            ClientError::NotAllowed { .. } => Some("run this as the account of the guard, or as root".into()),
+            ClientError::NotAllowed { .. } => {
+                Some("run this as the account of the guard, or as an administrator".into())
+            }
             ClientError::Refused(reply) => reply.error.help.clone(),
             ClientError::Failed { .. } => None,
         }
@@ -79,14 +80,13 @@ impl ClientError {
 #[derive(Debug, Clone)]
 pub struct Client {
     name: String,
-    socket: PathBuf,
     paths: Paths,
 }
 
 impl Client {
     /// The guard `name`, wherever its socket is.
     pub fn new(paths: &Paths, name: &str) -> Client {
-        Client { name: name.to_owned(), socket: paths.socket(name), paths: paths.clone() }
+        Client { name: name.to_owned(), paths: paths.clone() }
     }
 
     /// The guard's name.
@@ -141,14 +141,7 @@ impl Client {
     }
 
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, ClientError> {
-        let stream = endpoint::connect(&self.socket).await.map_err(|error| match error.io_kind() {
-            Some(ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-                let others = running(&self.paths).into_iter().map(|found| found.name).collect();
-                ClientError::NoGuard { name: self.name.clone(), others }
-            }
-            Some(ErrorKind::PermissionDenied) => ClientError::NotAllowed { name: self.name.clone() },
-            _ => self.failed(crate::hands::spawner::chain(&error)),
-        })?;
+        let stream = self.connect().await?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.failed(error.to_string()))?;
         // Ends with the answer.
@@ -161,6 +154,22 @@ impl Client {
             .body(Full::new(body))
             .map_err(|error| self.failed(error.to_string()))?;
         sender.send_request(request).await.map_err(|error| self.failed(error.to_string()))
+    }
+
+    /// To the first of the places where the guard may be that somebody answers at.
+    async fn connect(&self) -> Result<Stream, ClientError> {
+        for socket in self.paths.sockets(&self.name) {
+            return match endpoint::connect(&socket).await {
+                Ok(stream) => Ok(stream),
+                Err(error) => match error.io_kind() {
+                    Some(ErrorKind::NotFound | ErrorKind::ConnectionRefused) => continue,
+                    Some(ErrorKind::PermissionDenied) => Err(ClientError::NotAllowed { name: self.name.clone() }),
+                    _ => Err(self.failed(crate::hands::spawner::chain(&error))),
+                },
+            };
+        }
+        let others = running(&self.paths).into_iter().map(|found| found.name).collect();
+        Err(ClientError::NoGuard { name: self.name.clone(), others })
     }
 
     async fn read<T: DeserializeOwned>(&self, response: Response<Incoming>) -> Result<T, ClientError> {
@@ -198,7 +207,7 @@ impl Client {
 
 /// The guards whose sockets are answered.
 pub fn running(paths: &Paths) -> Vec<Found> {
-    let mut found = endpoint::list(paths.runtime_dir()).unwrap_or_default();
+    let mut found = endpoint::list(paths).unwrap_or_default();
     found.retain(|found| found.pid.is_some());
     found
 }

@@ -350,7 +350,6 @@ fn identity(name: &str, spec: String, nursery: &Nursery) -> Identity {
         name: name.to_owned(),
         version: env!("CARGO_PKG_VERSION"),
         computer: usage::host_name(),
-        uid: account.as_ref().map(|account| account.uid),
         account: account.map(|account| account.name).unwrap_or_default(),
         pid: std::process::id(),
         since: wall_now(),

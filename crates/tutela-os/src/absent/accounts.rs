@@ -1,8 +1,22 @@
-//! No identities by number.
+//! No identities.
 
 use super::absent;
 use crate::Error;
-use crate::process::Identity;
+use crate::accounts::{AccountId, Identity};
+
+/// There is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Account {}
+
+impl Account {
+    pub(crate) fn id(&self) -> AccountId {
+        match *self {}
+    }
+
+    pub(crate) fn groups(&self) -> &[u32] {
+        match *self {}
+    }
+}
 
 pub(crate) fn resolve(_user: &str, _group: Option<&str>) -> Result<Identity, Error> {
     Err(absent("accounts"))
@@ -12,12 +26,19 @@ pub(crate) fn resolve_group(_group: &str) -> Result<Identity, Error> {
     Err(absent("accounts"))
 }
 
+pub(crate) fn for_program(user: Option<&str>, group: Option<&str>) -> Result<Option<Identity>, Error> {
+    match (user, group) {
+        (None, None) => Ok(None),
+        _ => Err(absent("accounts")),
+    }
+}
+
 pub(crate) fn current() -> Result<Identity, Error> {
     Err(absent("accounts"))
 }
 
-pub(crate) fn user_name(uid: u32) -> String {
-    uid.to_string()
+pub(crate) fn name_of(account: &AccountId) -> String {
+    account.to_string()
 }
 
 /// Nothing that needs the right can be done here.

@@ -3,6 +3,7 @@
 use super::absent;
 use crate::Error;
 use crate::endpoint::{BindError, Found, Peer};
+use crate::paths::Paths;
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
@@ -35,12 +36,7 @@ pub(crate) async fn connect(_path: &Path) -> Result<Stream, Error> {
     Err(absent("control sockets"))
 }
 
-/// Nobody may: a peer that the OS does not vouch for has no rights.
-pub(crate) fn may_control(_peer: &Peer) -> bool {
-    false
-}
-
-pub(crate) fn list(_runtime_dir: &Path) -> Result<Vec<Found>, Error> {
+pub(crate) fn list(_paths: &Paths) -> Result<Vec<Found>, Error> {
     Err(absent("control sockets"))
 }
 

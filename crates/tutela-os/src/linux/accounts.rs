@@ -1,7 +1,7 @@
 //! Users and groups through the C library, which asks whatever directory the host is set up for.
 
 use crate::Error;
-use crate::process::Identity;
+use crate::accounts::{AccountId, Identity};
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::mem::MaybeUninit;
@@ -13,6 +13,25 @@ const ENTRY_BYTES_MAX: usize = 1 << 20;
 
 /// The most groups that Linux gives one process.
 const GROUPS_MAX: usize = 65_536;
+
+/// What a process has of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// The supplementary groups.
+    pub(crate) groups: Vec<u32>,
+}
+
+impl Account {
+    pub(crate) fn id(&self) -> AccountId {
+        AccountId::Unix { uid: self.uid, gid: self.gid }
+    }
+
+    pub(crate) fn groups(&self) -> &[u32] {
+        &self.groups
+    }
+}
 
 /// What an account database knows of a user.
 struct User {
@@ -29,29 +48,40 @@ pub(crate) fn resolve(user: &str, group: Option<&str>) -> Result<Identity, Error
         // A number needs no account: containers use numbers that nobody has named.
         let uid = user.parse::<u32>().map_err(|_| no_such("user", user))?;
         let gid = own_group.unwrap_or(uid);
-        return Ok(Identity { uid, gid, groups: vec![gid], name: user.to_owned(), home: None });
+        let account = Account { uid, gid, groups: vec![gid] };
+        return Ok(Identity { account, name: user.to_owned(), home: None });
     };
     let gid = own_group.unwrap_or(account.gid);
     Ok(Identity {
-        uid: account.uid,
-        gid,
-        groups: groups_of(&account.name, gid)?,
+        account: Account { uid: account.uid, gid, groups: groups_of(&account.name, gid)? },
         name: account.name.to_string_lossy().into_owned(),
         home: Some(account.home),
     })
 }
 
 pub(crate) fn resolve_group(group: &str) -> Result<Identity, Error> {
-    Ok(Identity { gid: find_group(group)?, ..current()? })
+    let own = current()?;
+    Ok(Identity { account: Account { gid: find_group(group)?, ..own.account }, ..own })
+}
+
+/// The guard's own account is an identity as every other: a start that has nothing to change knows it.
+pub(crate) fn for_program(user: Option<&str>, group: Option<&str>) -> Result<Option<Identity>, Error> {
+    match (user, group) {
+        (None, None) => Ok(None),
+        (Some(user), group) => resolve(user, group).map(Some),
+        (None, Some(group)) => resolve_group(group).map(Some),
+    }
 }
 
 pub(crate) fn current() -> Result<Identity, Error> {
     let uid = rustix::process::geteuid().as_raw();
     let groups = rustix::process::getgroups().map_err(|errno| Error::io("read the guard's own groups", errno))?;
     Ok(Identity {
-        uid,
-        gid: rustix::process::getegid().as_raw(),
-        groups: groups.into_iter().map(rustix::process::Gid::as_raw).collect(),
+        account: Account {
+            uid,
+            gid: rustix::process::getegid().as_raw(),
+            groups: groups.into_iter().map(rustix::process::Gid::as_raw).collect(),
+        },
         name: user_name(uid),
         home: user_by_number(uid).ok().flatten().map(|user| user.home),
     })
@@ -62,6 +92,27 @@ pub(crate) fn user_name(uid: u32) -> String {
         Ok(Some(user)) => user.name.to_string_lossy().into_owned(),
         Ok(None) | Err(_) => uid.to_string(),
     }
+}
+
+pub(crate) fn name_of(account: &AccountId) -> String {
+    match account {
+        AccountId::Unix { uid, .. } => user_name(*uid),
+        other @ (AccountId::Sid(_) | AccountId::Unknown) => other.to_string(),
+    }
+}
+
+/// The name of a group's number, or the number as text.
+pub(crate) fn group_name(gid: u32) -> String {
+    let found = entry(
+        &format!("look up the group {gid}"),
+        |entry: *mut libc::group, buffer, result| {
+            // SAFETY: entry, buffer (with its length) and result are live, ours and exclusive for the call,
+            // which writes to nothing else.
+            unsafe { libc::getgrgid_r(gid, entry, buffer.as_mut_ptr(), buffer.len(), result) }
+        },
+        |entry| c_text(entry.gr_name).to_string_lossy().into_owned(),
+    );
+    found.ok().flatten().unwrap_or_else(|| gid.to_string())
 }
 
 pub(crate) fn is_privileged() -> bool {
@@ -185,8 +236,8 @@ mod tests {
     fn root_is_found_by_name_and_by_number() {
         for user in ["root", "0"] {
             let root = resolve(user, None).unwrap();
-            assert_eq!((root.uid, root.gid, root.name.as_str()), (0, 0, "root"));
-            assert!(root.groups.contains(&0));
+            assert_eq!((root.id(), root.name.as_str()), (AccountId::Unix { uid: 0, gid: 0 }, "root"));
+            assert!(root.groups().contains(&0));
         }
     }
 
@@ -200,6 +251,6 @@ mod tests {
     #[test]
     fn a_number_without_an_account_is_an_identity_too() {
         let nobody = resolve("64123", None).unwrap();
-        assert_eq!((nobody.uid, nobody.gid, nobody.home), (64_123, 64_123, None));
+        assert_eq!((nobody.id(), nobody.home), (AccountId::Unix { uid: 64_123, gid: 64_123 }, None));
     }
 }

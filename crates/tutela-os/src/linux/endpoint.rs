@@ -2,8 +2,10 @@
 
 use super::address::Address;
 use crate::Error;
+use crate::accounts::AccountId;
 use crate::endpoint::{BindError, Found, Peer};
-use crate::files::Lock;
+use crate::files::{Lock, LockError};
+use crate::paths::Paths;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -43,7 +45,10 @@ impl Listener {
             };
             made?;
         }
-        let lock = Lock::take(&lock_of(path)).map_err(|refusal| BindError::from_lock(path, refusal))?;
+        let lock = Lock::take(&lock_of(path)).map_err(|refusal| match refusal {
+            LockError::Held { holder, .. } => BindError::InUse { path: path.to_owned(), pid: holder },
+            LockError::Failed(error) => BindError::Failed(error),
+        })?;
         // Ours by the lock; whoever left it is gone.
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error).into()),
@@ -59,12 +64,8 @@ impl Listener {
         let failed = |source: io::Error| Error::io(format!("accept a connection at {}", self.path.display()), source);
         let (stream, _) = self.socket.accept().await.map_err(failed)?;
         let credentials = stream.peer_cred().map_err(failed)?;
-        let peer = Peer {
-            uid: credentials.uid(),
-            gid: credentials.gid(),
-            pid: credentials.pid().and_then(|pid| u32::try_from(pid).ok()),
-        };
-        Ok((Stream(stream), peer))
+        let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok());
+        Ok((Stream(stream), peer(credentials.uid(), credentials.gid(), pid)))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -85,11 +86,15 @@ pub(crate) async fn connect(path: &Path) -> Result<Stream, Error> {
     UnixStream::connect(&address.path).await.map(Stream).map_err(failed)
 }
 
-pub(crate) fn may_control(peer: &Peer) -> bool {
-    peer.uid == 0 || peer.uid == rustix::process::geteuid().as_raw()
+/// Root may control every guard.
+fn peer(uid: u32, gid: u32, pid: Option<u32>) -> Peer {
+    let own = uid == rustix::process::geteuid().as_raw();
+    Peer { account: AccountId::Unix { uid, gid }, pid, own, trusted: uid == 0 }
 }
 
-pub(crate) fn list(runtime_dir: &Path) -> Result<Vec<Found>, Error> {
+/// Those in the folder, and in each of its folders the one that has the folder's name.
+pub(crate) fn list(paths: &Paths) -> Result<Vec<Found>, Error> {
+    let runtime_dir = paths.runtime_dir();
     let failed = |source| Error::io(format!("list the control sockets in {}", runtime_dir.display()), source);
     let entries = match std::fs::read_dir(runtime_dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -98,15 +103,23 @@ pub(crate) fn list(runtime_dir: &Path) -> Result<Vec<Found>, Error> {
     let mut found = Vec::new();
     for entry in entries {
         let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "sock")
-            && let Some(name) = path.file_stem()
-        {
-            let (name, pid) = (name.to_string_lossy().into_owned(), Lock::holder(&lock_of(&path)));
-            found.push(Found { name, path, pid });
+        if path.extension().is_some_and(|extension| extension == "sock") {
+            found.extend(found_at(path));
+        } else if let Some(name) = path.file_name() {
+            // A folder of somebody else's that cannot be entered holds nobody who could be spoken to.
+            let inside = path.join(name).with_added_extension("sock");
+            if inside.exists() {
+                found.extend(found_at(inside));
+            }
         }
     }
-    found.sort_unstable_by(|left, right| left.name.cmp(&right.name));
     Ok(found)
+}
+
+fn found_at(path: PathBuf) -> Option<Found> {
+    let name = path.file_stem()?.to_string_lossy().into_owned();
+    let pid = Lock::holder(&lock_of(&path));
+    Some(Found { name, path, pid })
 }
 
 impl AsyncRead for Stream {
@@ -153,7 +166,6 @@ mod tests {
         let first = Listener::bind(&path).unwrap();
         let refusal = Listener::bind(&path).unwrap_err();
         assert!(matches!(refusal, BindError::InUse { pid: Some(pid), .. } if pid == std::process::id()), "{refusal}");
-        assert_eq!(list(path.parent().unwrap()).unwrap().first().and_then(|found| found.pid), Some(std::process::id()));
         drop(first);
         assert!(!path.exists());
     }
@@ -163,12 +175,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("shop.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        assert_eq!(list(dir.path()).unwrap().first().map(|found| found.pid), Some(None));
         let listener = Listener::bind(&path).unwrap();
         let (accepted, connected) = tokio::join!(listener.accept(), connect(&path));
         connected.unwrap();
         let (_, peer) = accepted.unwrap();
-        assert_eq!((peer.pid, may_control(&peer)), (Some(std::process::id()), true));
+        assert_eq!((peer.pid, peer.may_control()), (Some(std::process::id()), true));
     }
 
     #[tokio::test]
@@ -180,10 +191,25 @@ mod tests {
         assert!(accepted.is_ok() && connected.is_ok());
     }
 
+    #[tokio::test]
+    async fn guards_in_folders_of_their_own_are_listed_beside_the_others() {
+        let home = tempfile::tempdir().unwrap();
+        let paths = Paths::under(home.path());
+        let beside = Listener::bind(&paths.socket("cafe")).unwrap();
+        let apart = Listener::bind(paths.sockets("shop").last().unwrap()).unwrap();
+        // Left by a guard that crashed; the one that runs is told in its place.
+        drop(std::os::unix::net::UnixListener::bind(paths.socket("shop")).unwrap());
+        std::fs::create_dir(paths.runtime_dir().join("empty")).unwrap();
+        let found = crate::endpoint::list(&paths).unwrap();
+        let told: Vec<_> = found.iter().map(|found| (found.name.as_str(), found.path.as_path())).collect();
+        assert_eq!(told, [("cafe", beside.path()), ("shop", apart.path())]);
+        assert!(found.iter().all(|found| found.pid == Some(std::process::id())));
+    }
+
     #[test]
     fn another_user_may_not_control() {
-        let stranger = Peer { uid: 64_123, gid: 64_123, pid: None };
-        assert!(!may_control(&stranger));
-        assert!(may_control(&Peer { uid: 0, ..stranger }));
+        assert!(!peer(64_123, 64_123, None).may_control());
+        assert!(peer(0, 64_123, None).may_control());
+        assert!(peer(rustix::process::geteuid().as_raw(), 64_123, None).is_own_account());
     }
 }

@@ -28,3 +28,17 @@ pub(crate) fn make_dir(path: &Path, private: bool) -> Result<(), Error> {
 pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(path)
 }
+
+/// In place of what is there, at once.
+pub(crate) fn place(beside: &Path, path: &Path) -> io::Result<()> {
+    std::fs::rename(beside, path)
+}
+
+/// Whether the lock was to be had.
+pub(crate) fn try_lock(file: &File, shared: bool) -> io::Result<bool> {
+    match if shared { file.try_lock_shared() } else { file.try_lock() } {
+        Ok(()) => Ok(true),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(false),
+        Err(std::fs::TryLockError::Error(error)) => Err(error),
+    }
+}

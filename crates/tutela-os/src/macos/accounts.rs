@@ -1,2 +1,4 @@
 //! Users and groups: not here yet.
-pub(crate) use crate::absent::accounts::{current, is_privileged, resolve, resolve_group, user_name};
+pub(crate) use crate::absent::accounts::{
+    Account, current, for_program, is_privileged, name_of, resolve, resolve_group,
+};

@@ -1,6 +1,6 @@
 //! Where things live on macOS, by the same rules as on Linux: the system's folders for root, the XDG base directories for everybody else.
 
-use crate::paths::{Logs, Paths};
+use crate::paths::{Paths, Place};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -8,9 +8,10 @@ pub(crate) fn discover(lookup: &impl Fn(&str) -> Option<OsString>) -> Paths {
     if super::accounts::is_privileged() {
         return Paths {
             specs: PathBuf::from("/etc/tutela"),
-            state: PathBuf::from("/var/lib/tutela"),
-            logs: Logs::Root(PathBuf::from("/var/log/tutela")),
+            state: Place::In(PathBuf::from("/var/lib/tutela")),
+            logs: Some(Place::In(PathBuf::from("/var/log/tutela"))),
             runtime: PathBuf::from("/run/tutela"),
+            home: None,
         };
     }
     let home = lookup("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
@@ -25,5 +26,25 @@ pub(crate) fn discover(lookup: &impl Fn(&str) -> Option<OsString>) -> Paths {
         Some(dir) if Path::new(&dir).is_absolute() => PathBuf::from(dir).join("tutela"),
         _ => state.join("run"),
     };
-    Paths { specs: base("XDG_CONFIG_HOME", ".config").join("tutela"), state, logs: Logs::UnderState, runtime }
+    Paths {
+        specs: base("XDG_CONFIG_HOME", ".config").join("tutela"),
+        state: Place::In(state),
+        logs: None,
+        runtime,
+        home: None,
+    }
+}
+
+pub(crate) fn socket(paths: &Paths, name: &str) -> PathBuf {
+    paths.runtime.join(format!("{name}.sock"))
+}
+
+/// Beside the others, or in the folder that systemd makes for a guard with an account of its own.
+pub(crate) fn sockets(paths: &Paths, name: &str) -> Vec<PathBuf> {
+    let file = format!("{name}.sock");
+    vec![paths.runtime.join(&file), paths.runtime.join(name).join(&file)]
+}
+
+pub(crate) fn notify_socket(paths: &Paths, name: &str) -> PathBuf {
+    paths.runtime.join(format!("{name}.notify"))
 }

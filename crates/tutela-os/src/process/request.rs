@@ -1,5 +1,6 @@
 //! What a start needs to know: everything is decided, nothing is looked up.
 
+pub use crate::accounts::Identity;
 use crate::handle::Handle;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -82,19 +83,4 @@ impl From<Handle> for Stdio {
     fn from(handle: Handle) -> Self {
         Stdio::Handle(handle)
     }
-}
-
-/// Whom a program runs as. See [`crate::accounts`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The user.
-    pub uid: u32,
-    /// The first group.
-    pub gid: u32,
-    /// The supplementary groups.
-    pub groups: Vec<u32>,
-    /// The user's name, for `USER` and `LOGNAME`; the number where there is no name.
-    pub name: String,
-    /// The user's home folder, for `HOME`; `None` where the account has none.
-    pub home: Option<PathBuf>,
 }

@@ -118,10 +118,10 @@ pub async fn serve(listener: &Listener, context: Arc<Context>, mut stopped: ones
 
 async fn connection(stream: Stream, peer: Peer, context: Arc<Context>, mut ending: watch::Receiver<()>) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let context = context.clone();
+        let (context, peer) = (context.clone(), peer.clone());
         async move {
             let head = request.method() == hyper::Method::HEAD;
-            let answer = respond(request, peer, &context).await;
+            let answer = respond(request, &peer, &context).await;
             Ok::<_, Infallible>(if head { answer.map(|_| http_body_util::Empty::new().boxed_unsync()) } else { answer })
         }
     });
@@ -139,9 +139,9 @@ async fn connection(stream: Stream, peer: Peer, context: Arc<Context>, mut endin
     let _ = connection.await;
 }
 
-async fn respond(request: Request<Incoming>, peer: Peer, context: &Arc<Context>) -> Answer {
+async fn respond(request: Request<Incoming>, peer: &Peer, context: &Arc<Context>) -> Answer {
     if !peer.may_control() {
-        let who = tutela_os::accounts::user_name(peer.uid);
+        let who = peer.account.name();
         let message = format!("refused: {who} may not control the guard {}", context.identity.name);
         let help = format!("run this as {} or as an administrator", context.identity.account);
         return refusal(&ErrorReply::new(ErrorCode::NotAllowed, message, Some(help)));
@@ -154,7 +154,7 @@ async fn respond(request: Request<Incoming>, peer: Peer, context: &Arc<Context>)
     };
     let query = parts.uri.query().unwrap_or_default();
     // Asked only for what is written down: the answer may come from a directory service.
-    let by = || who_asks(&peer, context);
+    let by = || who_asks(peer, context);
     let outcome = match (found.route.id, found.service.as_deref()) {
         (RouteId::Status, _) => status(context, query).await,
         (RouteId::Service, service) => service_status(context, service).await,
@@ -176,8 +176,7 @@ async fn respond(request: Request<Incoming>, peer: Peer, context: &Arc<Context>)
 /// For the record: who asks, by name. The guard's own account, which asks most, is known already; to find
 /// another one's name may take a look into a directory.
 fn who_asks(peer: &Peer, context: &Context) -> String {
-    let own = context.identity.uid == Some(peer.uid);
-    let name = if own { context.identity.account.clone() } else { tutela_os::accounts::user_name(peer.uid) };
+    let name = if peer.is_own_account() { context.identity.account.clone() } else { peer.account.name() };
     match peer.pid {
         Some(pid) => format!("{name} (pid {pid})"),
         None => name,

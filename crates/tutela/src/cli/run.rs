@@ -16,7 +16,7 @@ pub fn run(words: RunWords, paths: &Paths) -> Code {
     let colour = match words.color {
         Colour::Always => true,
         Colour::Never => false,
-        Colour::Auto => terminal::stdout_is_terminal() && !plain,
+        Colour::Auto => !plain && terminal::stdout_takes_colours(),
     };
     let options =
         Options { what, show_output: !words.quiet, colour, paths: paths.clone(), force_walk: words.force_walk };

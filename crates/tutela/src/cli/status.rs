@@ -43,7 +43,7 @@ async fn ask(target: Option<&Target>, paths: &Paths) -> Result<(StatusReply, boo
     }
     let mut whole = true;
     let mut all = StatusReply::default();
-    let guards = endpoint::list(paths.runtime_dir()).unwrap_or_else(|error| {
+    let guards = endpoint::list(paths).unwrap_or_else(|error| {
         report::error(&crate::hands::spawner::chain(&error), None);
         whole = false;
         Vec::new()

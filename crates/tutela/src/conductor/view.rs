@@ -24,8 +24,6 @@ pub struct Identity {
     pub computer: String,
     /// The account that it runs as.
     pub account: String,
-    /// Its number, on an OS that has numbers for accounts.
-    pub uid: Option<u32>,
     /// Its process.
     pub pid: u32,
     /// When it began.

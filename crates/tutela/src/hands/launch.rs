@@ -202,12 +202,7 @@ pub fn log_policy(spec: &ServiceSpec, log_dir: &Path) -> Policy {
 }
 
 fn identity_of(launch: &Launch) -> Result<Option<Identity>, String> {
-    let found = match (&launch.user, &launch.group) {
-        (None, None) => return Ok(None),
-        (Some(user), group) => accounts::resolve(user, group.as_deref()),
-        (None, Some(group)) => accounts::resolve_group(group),
-    };
-    found.map(Some).map_err(|error| chain(&error))
+    accounts::for_program(launch.user.as_deref(), launch.group.as_deref()).map_err(|error| chain(&error))
 }
 
 fn find(words: &[String], env: &BTreeMap<OsString, OsString>, cwd: &Path) -> Result<PathBuf, String> {

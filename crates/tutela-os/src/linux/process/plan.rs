@@ -190,9 +190,9 @@ impl Plan {
         let mut listen_pid = None;
         let environment = environment(request, mark, &mut listen_pid)?;
         let account = request.identity.as_ref().filter(|identity| !is_already(identity)).map(|identity| Account {
-            uid: Uid::from_raw(identity.uid),
-            gid: Gid::from_raw(identity.gid),
-            groups: identity.groups.iter().copied().map(Gid::from_raw).collect(),
+            uid: Uid::from_raw(identity.account.uid),
+            gid: Gid::from_raw(identity.account.gid),
+            groups: identity.account.groups.iter().copied().map(Gid::from_raw).collect(),
         });
         let security = &request.security;
         let paths = |paths: &[std::path::PathBuf]| {
@@ -239,9 +239,9 @@ impl Plan {
 
 /// Becoming whom one is already takes no right, so an unprivileged guard may name its own account.
 fn is_already(identity: &Identity) -> bool {
-    rustix::process::geteuid().as_raw() == identity.uid
-        && rustix::process::getegid().as_raw() == identity.gid
-        && identity.uid != 0
+    rustix::process::geteuid().as_raw() == identity.account.uid
+        && rustix::process::getegid().as_raw() == identity.account.gid
+        && identity.account.uid != 0
 }
 
 fn text(request: &SpawnRequest, text: &OsStr, what: &str) -> Result<CString, SpawnError> {
