@@ -6,12 +6,10 @@
 pub(crate) mod accounts;
 pub(crate) mod container;
 pub(crate) mod endpoint;
-pub(crate) mod eventlog;
 pub(crate) mod notify;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod registration;
-pub(crate) mod signals;
 pub(crate) mod usage;
 
 use crate::{Error, Os, Unsupported};
