@@ -8,6 +8,7 @@
 //! Deliberately absent: anything that installs OS packages (that is `./test`) and any dependency beyond
 //! `anyhow` and `serde_json`, so that the first `cargo xtask` on a fresh clone starts within seconds.
 
+mod beds;
 mod cargo;
 mod deny;
 mod floors;
@@ -55,6 +56,11 @@ fn run(words: Vec<String>) -> Result<bool> {
             Ok(true)
         }
         ["check"] => Ok(report::run_all(&root, &STEPS)),
+        ["beds", kinds @ ..] => report::one("beds", || beds::make(&root, kinds)),
+        ["programs"] => report::one("programs", || beds::programs(&root)),
+        ["windows", arguments @ ..] => report::one("windows", || beds::windows(&root, arguments)),
+        // Its exit code is the program's, so no table follows.
+        ["wine", program @ ..] => std::process::exit(beds::wine(&root, program)?),
         ["generate"] => report::one("generate", || generated::write(&root)),
         ["sim", seed @ ..] => report::one("sim", || proof::sim(&root, seed)),
         ["fuzz"] => report::one("fuzz", || proof::fuzz(&root, proof::FUZZ_SECONDS)),
@@ -79,6 +85,10 @@ fn step_called(name: &str) -> Result<Step> {
 fn help() -> String {
     let mut text = String::from(
         "cargo xtask COMMAND\n\n  check              every step below, then a table\n  generate           write what `generated` compares\n  \
+         beds [KIND]        make the testbeds that are missing: wine, systemd, machine\n  \
+         programs           build what is given away, and see that it is static and small\n  \
+         windows [ARGS…]    tests of the Windows build under Wine; ARGS choose others, as of `cargo test`\n  \
+         wine PROGRAM ARGS… run a Windows program\n  \
          sim [SEED|ARGS…]   the seeded simulator: 10,000 runs, or one seed\n  \
          fuzz [SECONDS]     fuzz the spec parser, 60 seconds unless told\n\nsteps, each a command too; several may be named:\n",
     );

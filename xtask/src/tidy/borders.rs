@@ -11,7 +11,7 @@ use crate::tree::{File, Tree};
 const OS_CRATE: &str = "crates/tutela-os";
 
 /// Linux programs by nature: they may use what the standard library has for one OS, and still have no switch.
-const LINUX_PROGRAMS: [&str; 3] = ["bench", "tests/it", "xtask"];
+const LINUX_PROGRAMS: [&str; 4] = ["bench", "tests/beds", "tests/it", "xtask"];
 
 /// What decides and touches nothing.
 const GROUND_FLOOR: &str = "crates/tutela-core";
