@@ -174,8 +174,18 @@ impl<'a> Checker<'a> {
 
     fn command(&mut self, launch: &Launch, command: &Command, keys: &[&str], what: &str) {
         let path = launch.env.get("PATH").map(|path| OsString::from(path.render(0)));
-        let first = command.words.first().map(|word| word.render(0)).unwrap_or_default();
-        self.program(&first, path.as_deref(), &launch.cwd, keys, what);
+        let words = command.render(0);
+        let first = words.first().map(String::as_str).unwrap_or_default();
+        let is_file = |path: &str| launch.cwd.join(path).is_file();
+        if !is_file(first)
+            && let Some(meant) = meant(&words, is_file)
+        {
+            let message = format!("{what} {first} does not exist, but {meant} does: its spaces split it");
+            let word = meant.replace('\\', "\\\\");
+            let help = format!("write the command as a list, with the path as one word: [\"{word}\", …]");
+            return self.error(Code::PathUnquoted, keys, message, help);
+        }
+        self.program(first, path.as_deref(), &launch.cwd, keys, what);
     }
 
     fn program(&mut self, name: &str, path: Option<&OsStr>, cwd: &Path, keys: &[&str], what: &str) {
@@ -252,6 +262,14 @@ impl<'a> Checker<'a> {
             }
         }
     }
+}
+
+/// The shortest run of first words that together are the path of a file: what somebody meant who did not quote it.
+fn meant(words: &[String], is_file: impl Fn(&str) -> bool) -> Option<String> {
+    /// A path has few spaces.
+    const WORDS_MAX: usize = 8;
+    let runs = (2..=words.len().min(WORDS_MAX)).map(|count| words.get(..count).unwrap_or_default().join(" "));
+    runs.filter(|run| run.contains(['/', '\\'])).find(|run| is_file(run))
 }
 
 /// Whether a service is told the port, in its command or its environment: then it is its own, and a start on a
@@ -401,6 +419,14 @@ mod tests {
         assert_eq!(loopback("[::1]:81"), Some("[::1]:81".parse().unwrap()));
         assert_eq!(loopback("10.0.0.1:81"), None);
         assert_eq!(loopback("db:5432"), None);
+    }
+
+    #[test]
+    fn the_words_of_a_split_path_are_found_together() {
+        let words = ["/opt/my", "shop/api", "--port", "1"].map(String::from);
+        assert_eq!(meant(&words, |path| path == "/opt/my shop/api").as_deref(), Some("/opt/my shop/api"));
+        assert_eq!(meant(&words, |_| false), None);
+        assert_eq!(meant(&words[..1], |_| true), None);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub fn doctor(words: &DoctorWords, paths: &Paths) -> Code {
         None => Vec::new(),
         Some(path) => {
             let ports = |name: &Name| Ports::expected(paths, name);
-            match crate::run::read_and_check(path, words.profile.clone(), ports) {
+            match crate::run::read_and_look(path, words.profile.clone(), ports) {
                 Err(found) => found,
                 Ok((loaded, mut found)) => {
                     found.extend(crate::doctor::examine_spec(&loaded.spec, &loaded));

@@ -7,13 +7,11 @@
 //!
 //! - [`libraries`]: what programs link to, and whether it is there;
 //! - [`environment`]: variables that make loaders run somebody else's code;
-//! - [`quoting`]: a path with a space that was split;
 //! - [`host`]: clock, disk, limits.
 
 mod environment;
 mod host;
 mod libraries;
-mod quoting;
 
 pub use host::examine as examine_host;
 
@@ -31,11 +29,8 @@ pub fn examine_spec(spec: &GuardSpec, loaded: &Loaded) -> Vec<Diagnostic> {
     for service in crate::preflight::enabled(spec) {
         environment::examine(&mut chart, &mut inherited, service);
         for call in calls(service) {
-            match &call.program {
-                Some(program) => {
-                    libraries::examine(&mut chart, &mut inspected, &call, program);
-                }
-                None => quoting::examine(&mut chart, &call),
+            if let Some(program) = &call.program {
+                libraries::examine(&mut chart, &mut inspected, &call, program);
             }
         }
     }
