@@ -110,6 +110,8 @@ pub enum EventKind {
     AlertFailed,
     /// This computer cannot do what the spec asks for. Data: `capability`, `reason`.
     Unsupported,
+    /// The service manager of the OS told something: power, sessions, the clock, a code. Data: `told`.
+    HostTold,
     /// The guard met trouble of its own. Data: `error`.
     Trouble,
     /// A kind that this version does not know.

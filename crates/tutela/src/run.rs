@@ -1,8 +1,9 @@
 //! Brings a guard up: every part in its order, each refusal before anything is started; and down again.
 
 use crate::api::{self, Context, Reload};
-use crate::conductor::{self, Feed, Identity, Inbox, InstanceRef, Matches, Outcome, Parts, wall_now};
+use crate::conductor::{self, AskReload, Feed, Identity, Inbox, InstanceRef, Matches, Outcome, Parts, wall_now};
 use crate::hands::console::{Console, Look};
+use crate::hands::journal::Journal;
 use crate::hands::launch::Surroundings;
 use crate::hands::ledger::{Kept, Ledger};
 use crate::hands::probes::TlsContexts;
@@ -24,11 +25,12 @@ use tutela_core::spec::{GuardSpec, StartMode};
 use tutela_logs::PumpHandle;
 use tutela_logs::pump::{PumpEvent, WriterEvent};
 use tutela_os::endpoint::{BindError, Listener};
+use tutela_os::host::{self, Accepts, Scm};
 use tutela_os::notify::{Host, Inbox as NotifyInbox};
 use tutela_os::paths::Paths;
 use tutela_os::process::{Nursery, NurseryOptions};
 use tutela_os::signals::Signals;
-use tutela_os::{accounts, capabilities, clock, files, limits, memory, notify, usage};
+use tutela_os::{accounts, capabilities, clock, eventlog, files, limits, memory, notify, usage};
 use tutela_schema::api::CapabilityStatus;
 use tutela_schema::saved::{SavedInstance, Wanted};
 use tutela_schema::spec::{Diagnostic, Loaded, Severity, Sources};
@@ -38,6 +40,10 @@ const PUMP_END: Duration = Duration::from_secs(5);
 
 /// The longest address that a program can put into a socket's name; the kernel's 108 with the end of the text.
 const NOTIFY_ADDRESS_BYTES_MAX: usize = 107;
+
+/// How long a service manager is told to be patient until the conductor turns: the spec is read, programs and accounts
+/// are looked up, and the ledger of a guard that crashed is repaired.
+const PREPARED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Threads for work that blocks: followers of logs have one each, walked trees and usage the others.
 const BLOCKING_THREADS_MAX: usize = 64;
@@ -67,6 +73,8 @@ pub struct Options {
     pub paths: Paths,
     /// Walk the process table even where control groups are to be had.
     pub force_walk: bool,
+    /// The service that this process is, under Windows' service control manager.
+    pub scm: Option<Scm>,
 }
 
 /// Why a guard did not come up.
@@ -92,6 +100,9 @@ impl From<tutela_os::Error> for Failure {
 /// It did not come up; nothing was started.
 pub fn run(options: Options) -> Result<Outcome, Failure> {
     memory::bound_arenas();
+    if let Some(scm) = &options.scm {
+        scm.starting(PREPARED_WITHIN);
+    }
     let Plan { spec, loaded, mut warnings, folder, words } = load(&options.what)?;
     let name = spec.name.to_string();
     let paths = &options.paths;
@@ -153,6 +164,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         folder,
     });
     let console = start_console(&options, &spec)?;
+    let journal = start_journal(&options, &name, &mut troubles);
     let identity = identity(&name, words, &nursery);
     let context = Arc::new(Context {
         inbox: inbox.clone(),
@@ -178,12 +190,17 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         nursery,
         signals,
         notify,
-        host: Host::discover(|key| std::env::var_os(key)),
+        host: match &options.scm {
+            Some(scm) => Some(Host::scm(scm.clone(), Accepts::ALL)),
+            None => Host::discover(|key| std::env::var_os(key)),
+        },
+        controls: options.scm.as_ref().map(Scm::controls),
         spawner,
         pump: pump.clone(),
         questions: QuestionDesk::new(hands.handle().clone(), tls, inbox.clone()),
         ledger: ledger.clone(),
         console,
+        journal,
         show_output: options.show_output,
         feed: context.feed.clone(),
         inbox,
@@ -195,9 +212,10 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         kept_down,
         alerts: kept.alerts,
         troubles,
-        reload: context.reload.is_some().then(|| hup_reload(&hands, &context)),
+        reload: context.reload.is_some().then(|| asked_reload(&hands, &context)),
         forward_signals: matches!(options.what, What::Program(_)) || std::process::id() == 1,
-        end_when_done: notify::host_name() != "systemd",
+        // A service that has nothing to do is one all the same; its service manager would only start it again.
+        end_when_done: !host::started_by().is_service_manager(),
     };
     let stop_hands = serve(hands, listener.clone(), context)?;
     calm.end();
@@ -206,6 +224,9 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let ended = conductor.block_on(conductor::run(parts));
     drop(stop_hands);
     let (outcome, console) = ended?;
+    if let Some(scm) = &options.scm {
+        scm.stopping(PUMP_END * 3);
+    }
     wind_down(&conductor, &pump, ledger, console);
     // Last: the next guard of this name may come as soon as it is gone, and opens the ledger then.
     drop(listener);
@@ -267,6 +288,19 @@ pub fn read_and_check(
     profile: Option<String>,
     ports: impl FnOnce(&Name) -> Ports,
 ) -> Result<(Loaded, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let (loaded, found) = read_and_look(path, profile, ports)?;
+    Ok((loaded, sorted_out(found)?))
+}
+
+/// The same, but what this computer lacks is no refusal: it is among what is found.
+///
+/// # Errors
+/// Everything that is wrong with the spec itself.
+pub fn read_and_look(
+    path: &std::path::Path,
+    profile: Option<String>,
+    ports: impl FnOnce(&Name) -> Ports,
+) -> Result<(Loaded, Vec<Diagnostic>), Vec<Diagnostic>> {
     let sources = Sources::of_process(path, profile).map_err(|error| {
         let message = format!("the working folder is gone: {error}");
         vec![Diagnostic::error(tutela_schema::spec::Code::FileUnreadable, None, message)]
@@ -274,7 +308,7 @@ pub fn read_and_check(
     let loaded = tutela_schema::spec::read(&sources).map_err(|refused| refused.diagnostics)?;
     let mut found = loaded.warnings.clone();
     found.extend(preflight::check(&loaded.spec, Some(&loaded), ports(&loaded.spec.name)));
-    Ok((loaded, sorted_out(found)?))
+    Ok((loaded, found))
 }
 
 fn bind(hands: &Runtime, paths: &Paths, name: &str) -> Result<Listener, Failure> {
@@ -343,6 +377,16 @@ fn start_console(options: &Options, spec: &GuardSpec) -> Result<Console, Failure
     Console::start(look).map_err(|error| Failure::Failed(format!("failed to start the console's thread: {error}")))
 }
 
+/// The OS's own log, where operators look into it: it then shows what the console would.
+fn start_journal(options: &Options, name: &str, troubles: &mut Vec<String>) -> Option<Journal> {
+    let source = match &options.scm {
+        Some(scm) => scm.name(),
+        None if eventlog::output_is_journal() => "tutela",
+        None => return None,
+    };
+    Journal::start(name, source).map_err(|error| troubles.push(chain(&error))).ok()
+}
+
 fn identity(name: &str, spec: String, nursery: &Nursery) -> Identity {
     let report = capabilities::report(Some(nursery)).into_iter();
     let account = accounts::current().ok();
@@ -376,13 +420,14 @@ fn reloader(what: &What) -> Option<Box<Reload>> {
     }))
 }
 
-fn hup_reload(hands: &Runtime, context: &Arc<Context>) -> Box<dyn Fn() + Send> {
+/// Reloads without waiting for it.
+fn asked_reload(hands: &Runtime, context: &Arc<Context>) -> AskReload {
     let (hands, context) = (hands.handle().clone(), context.clone());
-    Box::new(move || {
-        let context = context.clone();
+    Box::new(move |by| {
+        let (context, by) = (context.clone(), by.to_owned());
         hands.spawn(async move {
             // What came of it is an event either way; a refusal changes nothing.
-            let _ = api::reload_now(&context, false, "signal SIGHUP".into()).await;
+            let _ = api::reload_now(&context, false, by).await;
         });
     })
 }

@@ -101,6 +101,7 @@ pub enum CaptureEnd {
 enum Command {
     Attach(Box<Attach>),
     Policy { label: Arc<str>, policy: Arc<Policy> },
+    Rotate,
     Pattern { capture: u64, pattern: Box<Pattern> },
     Finish { capture: u64, deadline: Duration, done: oneshot::Sender<CaptureEnd> },
     Forget { label: Arc<str> },
@@ -172,6 +173,14 @@ impl PumpHandle {
     /// [`PumpRefusal`].
     pub fn set_policy(&self, label: &str, policy: Arc<Policy>) -> Result<(), PumpRefusal> {
         send(&self.commands, Command::Policy { label: Arc::from(label), policy })
+    }
+
+    /// Begins a new file for every label, with the next line that each writes.
+    ///
+    /// # Errors
+    /// [`PumpRefusal`].
+    pub fn rotate(&self) -> Result<(), PumpRefusal> {
+        send(&self.commands, Command::Rotate)
     }
 
     /// Forgets a label with its counters, once none of its captures is left. Its files stay.

@@ -155,6 +155,7 @@ impl Room {
                     desk.writer.borrow_mut().set_policy(policy);
                 }
             }
+            Command::Rotate => self.writers.borrow().values().for_each(|desk| desk.writer.borrow_mut().rotate()),
             Command::Pattern { capture, pattern } => {
                 if let Some(capture) = self.captures.borrow().get(&capture) {
                     capture.taps.borrow_mut().patterns.push(*pattern);

@@ -81,8 +81,8 @@ impl OpenFile {
     }
 
     /// Whether it has to be rotated before the next byte. Only at the start of a line, but for a line that
-    /// does not end: `overrun` bytes behind the limit are enough.
-    pub(super) fn is_due(&self, policy: &Policy, now: Now, overrun: u64) -> bool {
+    /// does not end: `overrun` bytes behind the limit are enough. `asked`: somebody wants it.
+    pub(super) fn is_due(&self, policy: &Policy, now: Now, overrun: u64, asked: bool) -> bool {
         if self.size == 0 || self.rotate_not_before.is_some_and(|moment| now.tick < moment) {
             return false;
         }
@@ -90,7 +90,7 @@ impl OpenFile {
             self.size >= limit && (self.at_line_start || self.size >= limit.saturating_add(overrun))
         });
         let old = policy.rotate_every.is_some_and(|limit| self.at_line_start && now.wall.since(self.born) >= limit);
-        large || old
+        large || old || (asked && self.at_line_start)
     }
 
     /// Renames it after this moment, removes the oldest beyond what is kept, and opens the next one. Where

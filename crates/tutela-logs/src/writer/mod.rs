@@ -87,6 +87,8 @@ pub struct Writer {
     status: Arc<StatusCell>,
     open: Option<OpenFile>,
     trouble: Option<Box<Trouble>>,
+    /// Somebody wants a new file, and the next line is its first.
+    rotation_asked: bool,
     events: Vec<WriterEvent>,
 }
 
@@ -103,7 +105,7 @@ struct Trouble {
 impl Writer {
     /// A writer that has not touched the disk yet. `label` satisfies [`crate::is_label`].
     pub fn new(label: Arc<str>, policy: Arc<Policy>) -> Self {
-        Writer { label, policy, status: Arc::default(), open: None, trouble: None, events: Vec::new() }
+        Writer { label, policy, status: Arc::default(), open: None, trouble: None, rotation_asked: false, events: Vec::new() }
     }
 
     /// Whose output this is.
@@ -138,6 +140,11 @@ impl Writer {
         if fewer && let Err(error) = file::prune(&self.policy, &self.label) {
             self.blemish(&error);
         }
+    }
+
+    /// Begins a new file with the next line that is written, where there is anything in this one.
+    pub fn rotate(&mut self) {
+        self.rotation_asked = true;
     }
 
     /// Closes the file until the next byte.
@@ -239,10 +246,13 @@ impl Writer {
             self.status.set_file(files::current(&self.policy.dir, &self.label));
             self.adopt(opened);
         }
-        if let Some(open) = self.open.take_if(|open| open.is_due(&self.policy, now, LINE_BYTES_MAX as u64)) {
+        let asked = self.rotation_asked;
+        if let Some(open) = self.open.take_if(|open| open.is_due(&self.policy, now, LINE_BYTES_MAX as u64, asked)) {
             let opened = open.rotate(&self.policy, &self.label, now)?;
             self.adopt(opened);
         }
+        // An empty file is a new one, whoever made it so.
+        self.rotation_asked &= self.open.as_ref().is_some_and(|open| open.size > 0);
         Ok(())
     }
 

@@ -268,3 +268,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_rotation_that_was_asked_for_comes_with_the_next_line_and_only_once() {
+    for timestamps in [true, false] {
+        let mut bench = Bench::new(|policy| policy.timestamps = timestamps);
+        bench.writer.rotate();
+        bench.feed(b"one\ntw");
+        bench.writer.rotate();
+        bench.feed(b"o\n");
+        bench.pass(Duration::from_secs(1));
+        bench.feed(b"three\n");
+        bench.feed(b"four\n");
+        let files = bench.files();
+        assert_eq!(files.len(), 2, "{files:?}");
+        let all = files.concat();
+        assert_eq!(all.iter().filter(|byte| **byte == b'\n').count(), 4);
+    }
+}

@@ -10,6 +10,7 @@ mod check;
 mod command;
 mod doctor;
 mod generate;
+mod install;
 mod logs;
 mod report;
 mod run;
@@ -18,6 +19,7 @@ mod words;
 
 use clap::Parser;
 use std::process::ExitCode;
+use tutela_os::host::{self, NotServed, Scm, ServiceExit};
 use tutela_os::paths::Paths;
 use words::{Cli, Command};
 
@@ -29,9 +31,24 @@ const FAILED: Code = 1;
 const WRONG: Code = 2;
 const NOT_RUNNING: Code = 3;
 const UNKNOWN: Code = 4;
+const NOT_ALLOWED: Code = 5;
 
 /// Reads the command line and does as it says.
 pub fn main() -> ExitCode {
+    if run::is_service(std::env::args_os().skip(1)) {
+        // First of all: the service control manager of Windows waits for it, and not for long.
+        match host::serve_scm("tutela", |scm| ServiceExit::code(command_line(Some(scm)).into())) {
+            Ok(exit) => return ExitCode::from(exit.process_code()),
+            Err(NotServed { error: tutela_os::Error::Unsupported(_), .. }) => {}
+            // Somebody tries the very words that the service is registered with.
+            Err(not_served) => eprintln!("tutela: {}; running in the foreground", not_served.error),
+        }
+    }
+    ExitCode::from(command_line(None))
+}
+
+/// `scm`: the service that this process is.
+fn command_line(scm: Option<Scm>) -> Code {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -39,17 +56,20 @@ pub fn main() -> ExitCode {
             let code = if error.use_stderr() { WRONG } else { DONE };
             // A closed output has nobody left to be told.
             let _ = error.print();
-            return ExitCode::from(code);
+            run::tell_service_manager(scm.as_ref(), &error.to_string());
+            return code;
         }
     };
     let paths = Paths::discover(|key| std::env::var_os(key));
-    ExitCode::from(dispatch(cli.command, &paths))
+    dispatch(cli.command, &paths, scm)
 }
 
-fn dispatch(command: Command, paths: &Paths) -> Code {
+fn dispatch(command: Command, paths: &Paths, scm: Option<Scm>) -> Code {
     match command {
-        Command::Run(words) => run::run(words, paths),
+        Command::Run(words) => run::run(words, paths, scm),
         Command::Check(words) => check::check(&words, paths),
+        Command::Install(words) => install::install(&words, paths),
+        Command::Uninstall(words) => install::uninstall(&words, paths),
         Command::Start(words) => command::command(tutela_schema::api::Verb::Start, &words, paths),
         Command::Stop(words) => command::stop(&words, paths),
         Command::Restart(words) => command::command(tutela_schema::api::Verb::Restart, &words, paths),

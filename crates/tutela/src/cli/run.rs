@@ -3,33 +3,76 @@
 use super::words::{Colour, RunWords};
 use super::{Code, DONE, FAILED, WRONG, report};
 use crate::conductor::Outcome;
+use crate::hands::journal;
 use crate::run::{Failure, Options, What, run as run_guard};
+use std::ffi::OsString;
+use tutela_os::eventlog::{EventLog, Level, Record};
+use tutela_os::host::Scm;
 use tutela_os::paths::Paths;
 use tutela_os::terminal;
 
-pub fn run(words: RunWords, paths: &Paths) -> Code {
+/// Whether these words, without the program's own name, say that a service manager starts a guard. Looks at nothing
+/// else, because the service control manager of Windows waits.
+pub fn is_service(words: impl Iterator<Item = OsString>) -> bool {
+    let mut words = words.take_while(|word| word != "--");
+    words.next().is_some_and(|word| word == "run") && words.any(|word| word == "--service")
+}
+
+pub fn run(words: RunWords, paths: &Paths, scm: Option<Scm>) -> Code {
     let what = match words.spec {
         Some(path) => What::File { path, profile: words.profile },
         None => What::Program(words.program),
     };
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let plain = words.service || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colour = match words.color {
         Colour::Always => true,
         Colour::Never => false,
         Colour::Auto => !plain && terminal::stdout_takes_colours(),
     };
-    let options =
-        Options { what, show_output: !words.quiet, colour, paths: paths.clone(), force_walk: words.force_walk };
+    let options = Options {
+        what,
+        show_output: !words.quiet && !words.service,
+        colour,
+        paths: if words.service { Paths::of_host(|key| std::env::var_os(key)) } else { paths.clone() },
+        force_walk: words.force_walk,
+        scm: scm.clone(),
+    };
     match run_guard(options) {
         Ok(Outcome::Asked | Outcome::AllDone { well: true }) => DONE,
         Ok(Outcome::AllDone { well: false }) => FAILED,
         Err(Failure::Spec(found)) => {
             report::diagnostics(&found);
+            let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
+            tell_service_manager(scm.as_ref(), &format!("the spec was refused\n{}", lines.join("\n")));
             WRONG
         }
         Err(Failure::Failed(message)) => {
             report::error(&message, None);
+            tell_service_manager(scm.as_ref(), &message);
             FAILED
         }
+    }
+}
+
+/// Why the guard did not come up, for those who look into the Event Log: a service of Windows has no terminal.
+pub fn tell_service_manager(scm: Option<&Scm>, message: &str) {
+    let Some(scm) = scm else { return };
+    let record = Record { level: Level::Error, message, id: journal::REFUSED_ID, message_id: None, fields: &[] };
+    // Without a log there is only the exit code.
+    let _ = EventLog::open(scm.name()).and_then(|log| log.write(&record));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_words_of_the_guard_itself_make_a_service() {
+        let is = |words: &str| is_service(words.split(' ').map(OsString::from));
+        assert!(is("run --service shop.toml"));
+        assert!(is("run shop.toml --profile x --service"));
+        assert!(!is("run shop.toml"));
+        assert!(!is("run -- program --service"));
+        assert!(!is("status --service"));
     }
 }

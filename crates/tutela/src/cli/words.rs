@@ -19,6 +19,10 @@ pub enum Command {
     Run(RunWords),
     /// Say whether a spec is right, and what it means
     Check(CheckWords),
+    /// Make the guard of a spec a service of the OS
+    Install(InstallWords),
+    /// Take a guard out of the services of the OS
+    Uninstall(UninstallWords),
     /// Start services, with what they need
     Start(TargetWords),
     /// Stop services, after what needs them
@@ -70,6 +74,9 @@ pub struct RunWords {
     /// Colours: when standard output is a terminal, always, or never
     #[arg(long, value_enum, default_value_t = Colour::Auto)]
     pub color: Colour,
+    /// Run as a service of the OS: its service manager has started this, and sees events, not what services write
+    #[arg(long)]
+    pub service: bool,
     /// Walk the process table even where control groups are to be had
     #[arg(long, hide = true)]
     pub force_walk: bool,
@@ -106,6 +113,69 @@ pub struct CheckWords {
     /// Look at the file alone, not at programs, accounts and ports of this computer
     #[arg(long)]
     pub offline: bool,
+}
+
+/// `tutela install`.
+#[derive(Debug, Args)]
+pub struct InstallWords {
+    /// The spec file, or the NAME of NAME.toml in the folder of specs
+    #[arg(value_name = "SPEC|NAME")]
+    pub target: String,
+    /// Overlay the spec by NAME.PROFILE.toml beside it, also whenever the OS starts the guard
+    #[arg(long, env = "TUTELA_PROFILE", hide_env_values = true)]
+    pub profile: Option<String>,
+    /// Show every step and what it writes, and do nothing; needs no rights
+    #[arg(long)]
+    pub print: bool,
+    /// For your own account alone, not for the computer. Not on Windows
+    #[arg(long)]
+    pub user: bool,
+    /// As what: a service, a task of the OS's clock, or something that starts when somebody logs in
+    #[arg(long = "as", value_enum, value_name = "KIND", default_value_t = InstallKind::Service)]
+    pub kind: InstallKind,
+    /// The account instead of the spec's: own, system, NAME, new:NAME; on Windows also local-service, network-service, managed:DOMAIN\name$
+    #[arg(long)]
+    pub account: Option<String>,
+    /// Read the account's password from standard input, for Windows
+    #[arg(long, requires = "account")]
+    pub password_stdin: bool,
+    /// Start it now, and wait until it is ready
+    #[arg(long)]
+    pub start: bool,
+    /// Have the OS start it by itself, whatever the spec says
+    #[arg(long, conflicts_with = "no_enable")]
+    pub enable: bool,
+    /// Have nobody start it but you, whatever the spec says
+    #[arg(long)]
+    pub no_enable: bool,
+}
+
+/// As what a guard is installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum InstallKind {
+    /// A service: SCM, systemd, launchd
+    Service,
+    /// Started by the OS's clock: Task Scheduler, a systemd timer
+    Task,
+    /// Started at a login: Run key, XDG autostart, launchd agent
+    Login,
+}
+
+/// `tutela uninstall`.
+#[derive(Debug, Args)]
+pub struct UninstallWords {
+    /// The guard's NAME, or its spec file
+    #[arg(value_name = "SPEC|NAME")]
+    pub target: String,
+    /// Remove its state and its logs too
+    #[arg(long)]
+    pub purge: bool,
+    /// Show every step, and do nothing; needs no rights
+    #[arg(long)]
+    pub print: bool,
+    /// What is installed for your own account
+    #[arg(long)]
+    pub user: bool,
 }
 
 /// A command for a guard or one of its services.

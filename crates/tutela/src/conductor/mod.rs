@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   ends of programs ─┐
-//!   signals ──────────┤                    ┌─> hands (spawner, pump, probes, trees)
+//!   signals, controls ┤                    ┌─> hands (spawner, pump, probes, trees)
 //!   deadlines ────────┼─> guard machine ───┤
 //!   notify socket ────┤   (tutela-core)    └─> events (ledger, console, subscribers, alerts)
 //!   inbox ────────────┘
@@ -18,6 +18,7 @@
 mod act;
 mod alerts;
 mod errands;
+mod host;
 mod input;
 mod publish;
 mod requests;
@@ -29,6 +30,7 @@ pub use publish::{FEED_EVENTS_MAX, Feed};
 pub use view::{Identity, wall_now};
 
 use crate::hands::console::Console;
+use crate::hands::journal::Journal;
 use crate::hands::launch::{Order, Surroundings};
 use crate::hands::ledger::Ledger;
 use crate::hands::questions::QuestionDesk;
@@ -39,12 +41,13 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tutela_core::guard::{self, Command, Guard};
+use tutela_core::guard::{self, Guard};
 use tutela_core::names::{InstanceKey, RunId};
 use tutela_core::service::Exit as CoreExit;
 use tutela_core::time::Moment;
 use tutela_logs::{CaptureHandle, PumpHandle};
 use tutela_os::clock::{self, Alarm};
+use tutela_os::host::{Control, Controls};
 use tutela_os::notify::{Host, Inbox as NotifyInbox};
 use tutela_os::process::{Child, ChildSignal, ChildToken, ContainerKind, Exit, Nursery, Signal};
 use tutela_os::signals::Signals;
@@ -72,6 +75,9 @@ const EARLY_MAX: usize = 20_000;
 /// the oldest go: those can only be of programs that have long ended.
 const EARLY_NOTICES_MAX: usize = 256;
 
+/// Has the spec read again, off this thread. Called with who asks.
+pub type AskReload = Box<dyn Fn(&str) + Send>;
+
 /// Everything that the conductor needs and somebody else has made.
 pub struct Parts {
     /// The machine, with what an earlier guard left.
@@ -84,8 +90,10 @@ pub struct Parts {
     pub signals: Signals,
     /// Where programs speak, on hosts that have it.
     pub notify: Option<NotifyInbox>,
-    /// The service manager that started the guard.
+    /// The service manager that started the guard, where it wants to hear from it.
     pub host: Option<Host>,
+    /// What it asks, where it does not do so by signals.
+    pub controls: Option<Controls>,
     /// Starts programs.
     pub spawner: Spawner,
     /// Keeps their output.
@@ -96,6 +104,8 @@ pub struct Parts {
     pub ledger: Arc<Ledger>,
     /// Shows what happens.
     pub console: Console,
+    /// Shows it instead, where operators look into the OS's own log.
+    pub journal: Option<Journal>,
     /// Whether it shows what programs write too.
     pub show_output: bool,
     /// Everybody who follows the events.
@@ -118,8 +128,9 @@ pub struct Parts {
     pub alerts: Vec<(String, Vec<u8>)>,
     /// What came up while the parts were made.
     pub troubles: Vec<String>,
-    /// Reads the spec again, for a reload by signal. `None`: there is no file, and the signal is passed on.
-    pub reload: Option<Box<dyn Fn() + Send>>,
+    /// Reads the spec again, for a reload by signal or control; it is told who asks. `None`: there is no file, and a
+    /// signal is passed on.
+    pub reload: Option<AskReload>,
     /// Whether signals that mean nothing to the guard are passed on to the programs.
     pub forward_signals: bool,
     /// Whether the guard ends when nothing is left that could run by itself.
@@ -148,6 +159,7 @@ pub struct Conductor {
     questions: QuestionDesk,
     ledger: Arc<Ledger>,
     console: Console,
+    journal: Option<Journal>,
     show_output: bool,
     feed: Feed,
     inbox: Inbox,
@@ -155,7 +167,7 @@ pub struct Conductor {
     surroundings: Arc<Surroundings>,
     identity: Identity,
     next_seq: u64,
-    reload: Option<Box<dyn Fn() + Send>>,
+    reload: Option<AskReload>,
     forward_signals: bool,
     end_when_done: bool,
     /// Trees cost a walk over the process table, so they are looked at off this thread.
@@ -180,6 +192,8 @@ pub struct Conductor {
     /// Ends are not collected before: many programs are just ending.
     rest_until: Option<tokio::time::Instant>,
     interrupts: u32,
+    /// Everything is held still, because the service manager asked for it.
+    held: Option<host::Held>,
 }
 
 /// A program that was started and is not released yet.
@@ -202,6 +216,7 @@ enum Woken {
     Input(Option<Input>),
     Alarm,
     Signal(Signal),
+    Control(Control),
     Notice(tutela_os::notify::Message),
     Matches(Vec<(InstanceKey, guard::Input)>),
     HostWatchdog,
@@ -213,10 +228,9 @@ enum Woken {
 /// # Errors
 /// The OS gave no alarm; nothing was started.
 pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
-    let Parts { mut child_signal, mut signals, notify, mut inputs, kept_down, mut troubles, .. } = parts;
+    let Parts { mut child_signal, mut signals, controls, notify, mut inputs, kept_down, mut troubles, .. } = parts;
     let mut alarm = Alarm::new()?;
     let walked = matches!(parts.nursery.container(), ContainerKind::Walk { .. });
-    let watchdog = parts.host.as_ref().and_then(Host::watchdog).map(|interval| interval / 2);
     let mut conductor = Conductor {
         guard: parts.guard,
         nursery: parts.nursery,
@@ -226,6 +240,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         questions: parts.questions,
         ledger: parts.ledger,
         console: parts.console,
+        journal: parts.journal,
         show_output: parts.show_output,
         feed: parts.feed,
         inbox: parts.inbox,
@@ -254,13 +269,17 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         asked: 0,
         rest_until: None,
         interrupts: 0,
+        held: None,
     };
     conductor.begin(kept_down, troubles);
-    let mut host_alive = watchdog.map(tokio::time::interval);
+    let mut host_alive = host::Alive::default();
     loop {
         conductor.after_turn();
         if let Some(outcome) = conductor.outcome() {
             conductor.say_ended();
+            if let Some(journal) = conductor.journal {
+                journal.end();
+            }
             return Ok((outcome, conductor.console));
         }
         // An alarm that cannot be armed would leave deadlines unheard; the next input's turn tries again.
@@ -271,15 +290,13 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
                 None => std::future::pending().await,
             }
         };
-        let watchdog = async {
-            match &mut host_alive {
-                Some(interval) => {
-                    interval.tick().await;
-                    Woken::HostWatchdog
-                }
+        let asked = async {
+            match &controls {
+                Some(controls) => host::next_control(controls).await,
                 None => std::future::pending().await,
             }
         };
+        let watchdog = host_alive.due(conductor.host.as_ref());
         let rest_until = conductor.rest_until;
         let children = async {
             if let Some(until) = rest_until {
@@ -291,9 +308,10 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
             biased;
             _ = children => Woken::Children,
             signal = signals.next() => signal.map_or(Woken::Nothing, Woken::Signal),
+            control = asked => Woken::Control(control),
             _ = alarm.fired() => Woken::Alarm,
             notice = notices => notice,
-            woken = watchdog => woken,
+            () = watchdog => Woken::HostWatchdog,
             matches = conductor.matches.take() => Woken::Matches(matches),
             input = inputs.recv() => Woken::Input(input),
         };
@@ -323,6 +341,7 @@ impl Conductor {
             }
             Woken::Alarm => {}
             Woken::Signal(signal) => self.handle_signal(now, signal),
+            Woken::Control(control) => self.handle_control(now, control),
             Woken::Notice(message) => self.handle_notice(now, &message),
             Woken::Matches(matches) => {
                 for (key, input) in matches {
@@ -431,18 +450,9 @@ impl Conductor {
         match signal {
             Signal::TERM | Signal::INT | Signal::QUIT => {
                 self.interrupts += 1;
-                let command =
-                    if self.interrupts == 1 && signal != Signal::QUIT { Command::End } else { Command::Hurry };
-                if command == Command::Hurry {
-                    let _ = self.guard.handle_command(now, Command::End, &by);
-                }
-                // Ending is never refused.
-                let _ = self.guard.handle_command(now, command, &by);
-                if let Some(host) = &self.host {
-                    let _ = host.stopping("stopping every service");
-                }
+                self.end(now, &by, self.interrupts > 1 || signal == Signal::QUIT);
             }
-            Signal::HUP if self.reload.is_some() => self.reload.iter().for_each(|reload| reload()),
+            Signal::HUP if self.reload.is_some() => self.reload.iter().for_each(|reload| reload(&by)),
             other if self.forward_signals => {
                 for live in self.live.values() {
                     // One that has just ended is no error, one that may not be signalled is not ours to mend.
@@ -517,6 +527,7 @@ impl Conductor {
         self.watch_ledger();
         self.rest_after_many();
         self.answer_tickets(now);
+        self.keep_still(now);
         self.tell_host();
     }
 
@@ -548,17 +559,6 @@ impl Conductor {
     fn next_deadline(&self) -> Option<Moment> {
         let tickets = self.tickets.iter().map(Ticket::deadline).min();
         self.guard.poll_timeout().into_iter().chain(tickets).chain(self.alerts.outbox.poll_timeout()).min()
-    }
-
-    fn tell_host(&mut self) {
-        let Some(host) = &self.host else { return };
-        if !self.told_ready && self.guard.instances().all(|(_, _, service)| service.has_settled()) {
-            self.told_ready = true;
-            let _ = host.ready("keeping every service");
-        }
-        if let (true, Some(deadline)) = (self.guard.is_ending(), self.guard.poll_timeout()) {
-            let _ = host.extend_timeout(deadline + Duration::from_secs(5));
-        }
     }
 
     fn outcome(&self) -> Option<Outcome> {

@@ -192,13 +192,14 @@ impl Conductor {
         for (name, value) in telling.data {
             record.data.insert(name.to_owned(), value);
         }
+        let record = Arc::new(record);
         if telling.shown {
-            match id {
-                Some(id) => self.console.say(&format!("{id} {}", record.message)),
-                None => self.console.say(&record.message),
+            match (&self.journal, id) {
+                (Some(journal), _) => journal.record(record.clone()),
+                (None, Some(id)) => self.console.say(&format!("{id} {}", record.message)),
+                (None, None) => self.console.say(&record.message),
             }
         }
-        let record = Arc::new(record);
         self.ledger.record(record.clone());
         // Nobody follows: that is no error.
         let _ = self.feed.0.send(record.clone());
@@ -255,6 +256,10 @@ impl Conductor {
 
     pub(super) fn say_trouble(&mut self, now: Moment, text: &str) {
         self.tell(now, None, None, Telling::new(EventKind::Trouble, text).with("error", text));
+    }
+
+    pub(super) fn say_host_told(&mut self, now: Moment, told: &str) {
+        self.tell(now, None, None, Telling::new(EventKind::HostTold, told).with("told", told));
     }
 
     pub(super) fn say_unsupported(&mut self, key: InstanceKey, missing: &Unsupported) {

@@ -7,10 +7,12 @@
 //! - [`probes`]: questions over the network; [`questions`]: which of them are asked, and where;
 //! - [`alerts`]: what an operator is told, at least once;
 //! - [`ledger`]: what outlives the guard;
-//! - [`console`]: what somebody at the terminal sees.
+//! - [`console`]: what somebody at the terminal sees;
+//! - [`journal`]: what somebody sees who looks into the OS's own log.
 
 pub mod alerts;
 pub mod console;
+pub mod journal;
 pub mod launch;
 pub mod ledger;
 pub mod probes;
