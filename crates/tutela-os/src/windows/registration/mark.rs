@@ -1,0 +1,86 @@
+//! The mark of ours: a key under the service's own, by which a registration is known as ours, and which remembers what
+//! was made for it besides, so that removing takes away that and nothing else.
+//!
+//! Readable by everybody, so that everybody can list; nothing secret is in it.
+
+use super::registry::{self, Data, Place};
+use std::io;
+use std::path::PathBuf;
+
+/// Where the SCM keeps services.
+pub(super) const SERVICES: &str = r"SYSTEM\CurrentControlSet\Services";
+
+/// The access list of the mark: by default users could change what is under a service's key.
+pub(super) const ACCESS_LIST: &str = "D:P(A;CI;KA;;;SY)(A;CI;KA;;;BA)(A;CI;KR;;;BU)(A;CI;KR;;;SU)";
+
+/// The value that makes it ours: the version that registered it.
+pub(super) const VERSION: &str = "Tutela";
+/// The identifier of the account that was given the right to log on as a service.
+pub(super) const GRANTED: &str = "GrantedServiceLogonRight";
+/// Folders of its own, each as `state=PATH`.
+pub(super) const FOLDERS: &str = "Folders";
+/// Names of rules in the firewall.
+pub(super) const OPENINGS: &str = "FirewallRules";
+/// The source in the Event Log that was registered for it.
+pub(super) const SOURCE: &str = "EventSource";
+
+/// The key of a service.
+pub(super) fn service_key(name: &str) -> Place {
+    Place::machine(format!("{SERVICES}\\{name}"))
+}
+
+/// The key of its mark.
+pub(super) fn key(name: &str) -> Place {
+    service_key(name).child("Parameters")
+}
+
+/// What a mark says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Mark {
+    pub(super) version: String,
+    pub(super) granted: Option<String>,
+    pub(super) folders: Vec<String>,
+    pub(super) openings: Vec<String>,
+    pub(super) source: Option<String>,
+}
+
+impl Mark {
+    /// Reads the mark of a service; `None`: it has none, so it is not ours.
+    pub(super) fn read(name: &str) -> io::Result<Option<Mark>> {
+        Mark::read_at(&key(name))
+    }
+
+    /// Reads a mark wherever it is.
+    pub(super) fn read_at(place: &Place) -> io::Result<Option<Mark>> {
+        let text = |name| registry::read(place, name).map(|data| data.and_then(|data| data.as_text()));
+        let texts = |name| registry::read(place, name).map(|data| data.and_then(|data| data.as_texts()));
+        let Some(version) = text(VERSION)? else { return Ok(None) };
+        Ok(Some(Mark {
+            version,
+            granted: text(GRANTED)?,
+            folders: texts(FOLDERS)?.unwrap_or_default(),
+            openings: texts(OPENINGS)?.unwrap_or_default(),
+            source: text(SOURCE)?,
+        }))
+    }
+
+    /// Its values: what is there, and what is to be away.
+    pub(super) fn values(&self) -> Vec<(&'static str, Option<Data>)> {
+        let list = |texts: &[String]| (!texts.is_empty()).then(|| Data::texts(texts));
+        vec![
+            (VERSION, Some(Data::text(&self.version))),
+            (GRANTED, self.granted.as_deref().map(Data::text)),
+            (FOLDERS, list(&self.folders)),
+            (OPENINGS, list(&self.openings)),
+            (SOURCE, self.source.as_deref().map(Data::text)),
+        ]
+    }
+
+    /// The folders of one kind: `state`, `logs` or `runtime`.
+    pub(super) fn folders_of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
+        self.folders.iter().filter_map(move |folder| {
+            let (what, path) = folder.split_once('=')?;
+            (what == kind).then(|| PathBuf::from(path))
+        })
+    }
+}

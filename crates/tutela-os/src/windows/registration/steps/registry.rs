@@ -1,0 +1,133 @@
+//! Steps in the registry.
+
+use super::super::registry::{self, Data, Place, Tree};
+use super::super::security::Descriptor;
+use crate::Error;
+use crate::registration::{Step, Undo};
+use std::fmt;
+
+/// Sets a value of a key that there is.
+pub(in super::super) struct SetData {
+    pub(in super::super) place: Place,
+    pub(in super::super) name: &'static str,
+    pub(in super::super) data: Data,
+}
+
+impl fmt::Display for SetData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "set {} of {}", self.name, self.place)
+    }
+}
+
+impl Step for SetData {
+    fn text(&self) -> Option<String> {
+        Some(format!("{} = {}", self.name, self.data))
+    }
+
+    fn carry_out(&self) -> Result<Option<Undo>, Error> {
+        let failed = |source| Error::io(self.to_string(), source);
+        let former = registry::read(&self.place, self.name).map_err(failed)?;
+        registry::write(&self.place, self.name, &self.data).map_err(failed)?;
+        Ok(Some(put_back(self.place.clone(), self.name, former)))
+    }
+}
+
+/// Removes a value.
+pub(in super::super) struct RemoveData {
+    pub(in super::super) place: Place,
+    pub(in super::super) name: &'static str,
+}
+
+impl fmt::Display for RemoveData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "remove {} of {}", self.name, self.place)
+    }
+}
+
+impl Step for RemoveData {
+    fn carry_out(&self) -> Result<Option<Undo>, Error> {
+        let failed = |source| Error::io(self.to_string(), source);
+        let former = registry::read(&self.place, self.name).map_err(failed)?;
+        registry::remove(&self.place, self.name).map_err(failed)?;
+        Ok(Some(put_back(self.place.clone(), self.name, former)))
+    }
+}
+
+fn put_back(place: Place, name: &'static str, former: Option<Data>) -> Undo {
+    Box::new(move || {
+        let done = match &former {
+            Some(data) => registry::write(&place, name, data),
+            None => registry::remove(&place, name),
+        };
+        done.map_err(|source| Error::io(format!("put back {name} of {place}"), source))
+    })
+}
+
+/// Makes a key with an access list of its own and with values, in place of what was there.
+pub(in super::super) struct MakeKey {
+    pub(in super::super) place: Place,
+    pub(in super::super) access_list: &'static str,
+    pub(in super::super) values: Vec<(&'static str, Data)>,
+}
+
+impl fmt::Display for MakeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "make the key {}", self.place)
+    }
+}
+
+impl Step for MakeKey {
+    fn text(&self) -> Option<String> {
+        let mut lines = vec![format!("access list {}", self.access_list)];
+        lines.extend(self.values.iter().map(|(name, data)| format!("{name} = {data}")));
+        Some(lines.join("\n"))
+    }
+
+    fn carry_out(&self) -> Result<Option<Undo>, Error> {
+        let failed = |source| Error::io(self.to_string(), source);
+        let former = registry::tree(&self.place).map_err(failed)?;
+        let undo = former_tree(self.place.clone(), former);
+        let write = || {
+            let descriptor = Descriptor::parse(self.access_list)?;
+            registry::make(&self.place, Some(&descriptor))?;
+            self.values.iter().try_for_each(|(name, data)| registry::write(&self.place, name, data))
+        };
+        match write() {
+            Ok(()) => Ok(Some(undo)),
+            // Half a key is none; that it stays is the lesser evil to hiding the cause.
+            Err(source) => {
+                drop(undo());
+                Err(failed(source))
+            }
+        }
+    }
+}
+
+/// Removes a key with everything in it.
+pub(in super::super) struct RemoveKey(pub(in super::super) Place);
+
+impl fmt::Display for RemoveKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "remove the key {}", self.0)
+    }
+}
+
+impl Step for RemoveKey {
+    fn carry_out(&self) -> Result<Option<Undo>, Error> {
+        let failed = |source| Error::io(self.to_string(), source);
+        let former = registry::tree(&self.0).map_err(failed)?;
+        registry::remove_tree(&self.0).map_err(failed)?;
+        Ok(Some(former_tree(self.0.clone(), former)))
+    }
+}
+
+/// Keys above that a step made and nothing else uses are left: an empty key of ours says nothing.
+fn former_tree(place: Place, former: Option<Tree>) -> Undo {
+    Box::new(move || {
+        let put = || {
+            registry::remove_tree(&place)?;
+            former.iter().try_for_each(|tree| registry::put(&place, tree, None))
+        };
+        put().map_err(|source| Error::io(format!("put back {place}"), source))
+    })
+}

@@ -1,0 +1,175 @@
+//! Steps with the SCM.
+
+use super::super::control;
+use super::super::scm::value::Value;
+use super::super::scm::{self, Base, Manager, Purpose, Service};
+use crate::Error;
+use crate::registration::{Password, RegisterError, Step, Undo};
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+use windows_sys::Win32::Foundation::{ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_MARKED_FOR_DELETE};
+
+fn open(name: &str, purpose: Purpose) -> io::Result<Service> {
+    Manager::connect()?
+        .service(name, purpose)?
+        .ok_or_else(|| io::Error::from_raw_os_error(ERROR_SERVICE_DOES_NOT_EXIST.cast_signed()))
+}
+
+fn as_error(error: RegisterError) -> Error {
+    match error {
+        RegisterError::Failed(error) => error,
+        refused => Error::Refused(refused.to_string().trim_start_matches("refused: ").to_owned()),
+    }
+}
+
+/// Makes the service, with everything that the SCM must know for it to be one.
+pub(in super::super) struct CreateService {
+    pub(in super::super) name: String,
+    pub(in super::super) display_name: String,
+    pub(in super::super) command: String,
+    pub(in super::super) start: u32,
+    pub(in super::super) error_control: u32,
+    pub(in super::super) after: Vec<String>,
+    pub(in super::super) account: String,
+    pub(in super::super) password: Option<Password>,
+}
+
+impl fmt::Display for CreateService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "create the service {}", self.name)
+    }
+}
+
+impl Step for CreateService {
+    fn text(&self) -> Option<String> {
+        let values = [
+            Value::Command(self.command.clone()),
+            Value::DisplayName(self.display_name.clone()),
+            Value::StartType(self.start),
+            Value::ErrorControl(self.error_control),
+            Value::After(self.after.clone()),
+            Value::Account { name: self.account.clone(), password: None },
+        ];
+        Some(values.iter().map(|value| format!("{} = {value}", value.what())).collect::<Vec<_>>().join("\n"))
+    }
+
+    fn carry_out(&self) -> Result<Option<Undo>, Error> {
+        let failed = |source| Error::io(self.to_string(), source);
+        let base = Base {
+            display_name: &self.display_name,
+            command: &self.command,
+            start: self.start,
+            error_control: self.error_control,
+            after: &self.after,
+            account: &self.account,
+            password: self.password.as_ref().map(|password| password.0.as_str()),
+        };
+        let manager = Manager::connect_to_create().map_err(failed)?;
+        manager.create(&self.name, &base).map_err(failed)?;
+        let name = self.name.clone();
+        Ok(Some(Box::new(move || {
+            let failed = |source| Error::io(format!("delete the service {name}"), source);
+            open(&name, Purpose::Delete).and_then(|service| service.delete()).map_err(failed)
+        })))
+    }
+}
+
+/// Changes one value of a service.
+pub(in super::super) struct SetValue {
+    pub(in super::super) name: String,
+    pub(in super::super) wanted: Value,
+    /// What it was when this was planned, to be shown.
+    pub(in super::super) former: Option<Value>,
+}
+
+impl fmt::Display for SetValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "set the {} of the service {}", self.wanted.what(), self.name)
+    }
+}
+
+impl Step for SetValue {
+    fn text(&self) -> Option<String> {
+        let former = self.former.as_ref().map(|former| format!(" (was {former})")).unwrap_or_default();
+        Some(format!("{} = {}{former}", self.wanted.what(), self.wanted))
+    }
+
+    fn carry_out(&self) -> Result<Option<Undo>, Error> {
+        let failed = |source| Error::io(self.to_string(), source);
+        let service = open(&self.name, Purpose::Change).map_err(failed)?;
+        let former = self.wanted.read_same(&service).map_err(failed)?;
+        self.wanted.write(&service).map_err(failed)?;
+        let name = self.name.clone();
+        Ok(Some(Box::new(move || {
+            let failed = |source| Error::io(format!("put back the {} of the service {name}", former.what()), source);
+            if let Value::Account { name: account, .. } = &former
+                && account.starts_with(r".\")
+            {
+                return Err(Error::Refused(format!(
+                    "the password of the former account {account} is not known; set it in services.msc"
+                )));
+            }
+            open(&name, Purpose::Change).and_then(|service| former.write(&service)).map_err(failed)
+        })))
+    }
+}
+
+/// Stops a service that runs. Taking that back starts it, unless it has been deleted since.
+pub(in super::super) struct StopService {
+    pub(in super::super) name: String,
+    pub(in super::super) bound: Duration,
+    /// Set once the service is marked for deletion.
+    pub(in super::super) deleted: Rc<Cell<bool>>,
+}
+
+impl fmt::Display for StopService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stop the service {}, within {:?}", self.name, self.bound)
+    }
+}
+
+impl Step for StopService {
+    fn carry_out(&self) -> Result<Option<Undo>, Error> {
+        control::stop(&self.name, self.bound).map_err(as_error)?;
+        let (name, deleted) = (self.name.clone(), self.deleted.clone());
+        Ok(Some(Box::new(move || {
+            if deleted.get() {
+                return Err(Error::Refused(format!("{name} stays stopped, for it is marked for deletion")));
+            }
+            let failed = |source| Error::io(format!("start the service {name}"), source);
+            open(&name, Purpose::Start).and_then(|service| service.start()).map_err(failed)
+        })))
+    }
+}
+
+/// Deletes a service, and waits until it is really gone.
+pub(in super::super) struct DeleteService {
+    pub(in super::super) name: String,
+    pub(in super::super) deleted: Rc<Cell<bool>>,
+}
+
+impl fmt::Display for DeleteService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "delete the service {}", self.name)
+    }
+}
+
+impl Step for DeleteService {
+    fn carry_out(&self) -> Result<Option<Undo>, Error> {
+        let failed = |source| Error::io(self.to_string(), source);
+        match open(&self.name, Purpose::Delete).and_then(|service| service.delete()) {
+            Ok(()) => {}
+            Err(error) if scm::code(&error) == ERROR_SERVICE_MARKED_FOR_DELETE => {}
+            Err(source) => return Err(failed(source)),
+        }
+        self.deleted.set(true);
+        control::wait_until_gone(&self.name).map_err(as_error)?;
+        let name = self.name.clone();
+        Ok(Some(Box::new(move || {
+            Err(Error::Refused(format!("the service {name} has been deleted; install it again")))
+        })))
+    }
+}

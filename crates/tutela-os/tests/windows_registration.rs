@@ -1,0 +1,416 @@
+//! Registrations with the real SCM of Windows or Wine. Each test has a service of its own, named after itself and this
+//! process, and removes it whatever happens. What was written is read back with `reg` and `sc`, not with our own code.
+//! The service that they run is this test program again.
+#![cfg(windows)]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use tutela_os::host::{self, Accepts, Control, ServiceExit};
+use tutela_os::registration::{
+    self, Account, Definition, Folders, Kind, Opening, Password, Plan, Protocol, Readiness, RegisterError,
+    RegisteredState, Reload, Sandbox, Scope, Start,
+};
+
+/// How long anything may take on a slow, busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The test that is a service; the SCM runs it by this name.
+const BODY: &str = "a_service_for_the_other_tests";
+
+/// No difference.
+const NOTHING: [&str; 0] = [];
+
+/// A name that no other test and no other run has, whose registration goes with it.
+struct Name(String);
+
+impl Name {
+    fn new(test: &str) -> Name {
+        Name(format!("tutela test {test} {}", std::process::id()))
+    }
+
+    fn key(&self) -> String {
+        format!(r"HKLM\SYSTEM\CurrentControlSet\Services\{}", self.0)
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        drop(registration::stop(&self.0, Scope::System, LIMIT));
+        run("sc", &["delete", &self.0]);
+    }
+}
+
+/// What a program of Windows says, and whether it worked.
+fn run(program: &str, args: &[&str]) -> (bool, String) {
+    let output = Command::new(program).args(args).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).replace('\r', ""))
+}
+
+/// Everything in a key, as text; nothing when there is none.
+fn registry(key: &str) -> String {
+    let (found, text) = run("reg", &["query", key, "/s"]);
+    if found { text } else { String::new() }
+}
+
+/// Everything that a registration could touch in the registry.
+fn whole_registry() -> String {
+    [
+        r"HKLM\SYSTEM\CurrentControlSet\Services",
+        r"HKLM\Software\Tutela",
+        r"HKLM\Software\Microsoft\Windows\CurrentVersion\Run",
+    ]
+    .map(registry)
+    .concat()
+}
+
+/// What two texts do not have in common; nothing when they are the same.
+fn difference(before: &str, after: &str) -> Vec<String> {
+    let only = |sign: char, a: &str, b: &str| -> Vec<String> {
+        a.lines().filter(|line| !b.lines().any(|other| other == *line)).map(|line| format!("{sign} {line}")).collect()
+    };
+    [only('-', before, after), only('+', after, before)].concat()
+}
+
+/// A key as the registry exports it, where every letter survives.
+fn exported(key: &str, home: &Path) -> String {
+    let file = home.join("exported.reg");
+    assert!(run("reg", &["export", key, file.to_str().unwrap(), "/y"]).0);
+    let units: Vec<u16> =
+        std::fs::read(&file).unwrap().chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    std::fs::remove_file(&file).unwrap();
+    String::from_utf16_lossy(&units)
+}
+
+/// Whether the registry has a value with this text.
+fn has(text: &str, name: &str, value: &str) -> bool {
+    text.lines().any(|line| {
+        let line = line.trim();
+        line.starts_with(name) && line.ends_with(value)
+    })
+}
+
+fn definition(name: &Name, home: &Path) -> Definition {
+    Definition {
+        name: name.0.clone(),
+        display_name: format!("{} — ünïcode", name.0),
+        description: "keeps a test alive".into(),
+        scope: Scope::System,
+        kind: Kind::Service,
+        program: std::env::current_exe().unwrap(),
+        args: [BODY, "--exact", "--ignored", "--nocapture"].map(Into::into).to_vec(),
+        folder: home.to_owned(),
+        env: vec![("TUTELA_TEST_GREETING".into(), "grüß dich".into())],
+        start: Start::Delayed,
+        account: Account::Own,
+        after: vec!["RpcSs".into()],
+        readiness: Readiness::Told,
+        reload: Reload::None,
+        start_timeout: LIMIT,
+        stop_timeout: Duration::from_secs(45),
+        watchdog: None,
+        restart_delay: Duration::from_millis(1500),
+        sandbox: Sandbox::default(),
+        folders: Folders { state: Some(home.join("state of it")), logs: Some(home.join("logs")), runtime: None },
+        openings: Vec::new(),
+    }
+}
+
+fn planned(definition: &Definition) -> Plan {
+    let plan = registration::plan(definition).unwrap();
+    assert!(plan.obstacle().is_none(), "{:?}", plan.obstacle());
+    plan
+}
+
+fn install(definition: &Definition) {
+    planned(definition).carry_out().unwrap();
+}
+
+fn steps(plan: &Plan) -> Vec<String> {
+    plan.steps().map(|(step, _)| step).collect()
+}
+
+/// Not a test: what the SCM starts. Serves until it is stopped; one for the test of failures fails at once.
+#[test]
+#[ignore = "only the SCM runs it"]
+fn a_service_for_the_other_tests() {
+    let served = host::serve_scm("", |scm| {
+        if scm.name().contains("failing") {
+            return ServiceExit::code(42);
+        }
+        scm.running(Accepts::default());
+        let controls = scm.controls();
+        while let Some(control) = controls.next_blocking() {
+            if matches!(control, Control::Stop | Control::Shutdown) {
+                break;
+            }
+        }
+        ServiceExit::Done
+    });
+    drop(served);
+}
+
+#[test]
+fn a_fresh_registration_has_every_value_and_goes_without_a_trace() {
+    let home = tempfile::Builder::new().prefix("tutela ü ").tempdir().unwrap();
+    let name = Name::new("fresh");
+    let before = whole_registry();
+    let definition = definition(&name, home.path());
+    let plan = planned(&definition);
+    let shown: String = plan.steps().map(|(step, text)| format!("{step}\n{}\n", text.unwrap_or_default())).collect();
+    println!("{shown}\n{:#?}", plan.notes());
+    assert_eq!(difference(&before, &whole_registry()), NOTHING, "planning changes nothing");
+    plan.carry_out().unwrap();
+
+    let key = registry(&name.key());
+    println!("{key}");
+    let program = std::env::current_exe().unwrap();
+    assert!(has(&key, "ImagePath", &format!("\"{}\" {BODY} --exact --ignored --nocapture", program.display())));
+    assert!(exported(&name.key(), home.path()).contains(&format!("\"DisplayName\"=\"{}\"", definition.display_name)));
+    assert!(has(&key, "Description", "keeps a test alive"));
+    assert!(has(&key, "ObjectName", &format!(r"NT SERVICE\{}", name.0)));
+    assert!(has(&key, "Start", "0x2") && has(&key, "Type", "0x10") && has(&key, "ErrorControl", "0x1"));
+    assert!(has(&key, "DelayedAutoStart", "0x1") || shown_as_unknown(&definition, "delayed start"));
+    assert!(has(&key, "PreshutdownTimeout", "0xafc8"), "45 seconds");
+    assert!(key.contains("TUTELA_TEST_GREETING="));
+    assert!(has(&key, "Tutela", env!("CARGO_PKG_VERSION")), "the mark");
+    assert!(home.path().join("state of it").is_dir() && home.path().join("logs").is_dir());
+    let source = format!(r"HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application\{}", name.0);
+    assert!(registry(&source).contains("EventCreate.exe"));
+
+    let found = registration::query(&name.0, Scope::System).unwrap().unwrap();
+    assert!(found.ours);
+    assert_eq!((found.state, found.pid), (RegisteredState::Stopped, None));
+    assert_eq!(found.account, format!(r"NT SERVICE\{}", name.0));
+    assert!(registration::list(Scope::System).unwrap().iter().any(|each| each.name == name.0));
+    let (known, said) = run("sc", &["qc", &name.0]);
+    println!("sc qc: {known} {said}");
+
+    registration::plan_removal(&name.0, Scope::System, true).unwrap().carry_out().unwrap();
+    assert_eq!(difference(&before, &whole_registry()), NOTHING);
+    assert!(!home.path().join("state of it").exists() && !home.path().join("logs").exists());
+    assert!(registration::query(&name.0, Scope::System).unwrap().is_none());
+    let gone = registration::plan_removal(&name.0, Scope::System, true).unwrap_err();
+    assert!(matches!(gone, RegisterError::Missing { .. }), "{gone}");
+}
+
+/// Whether a plan says that this computer's SCM has no such value.
+fn shown_as_unknown(definition: &Definition, what: &str) -> bool {
+    planned(definition).notes().iter().any(|note| note.contains(&format!("knows no {what}")))
+}
+
+#[test]
+fn registering_again_changes_nothing_and_one_change_is_one_step() {
+    let home = tempfile::tempdir().unwrap();
+    let name = Name::new("again");
+    let mut definition = definition(&name, home.path());
+    install(&definition);
+    assert_eq!(steps(&planned(&definition)), Vec::<String>::new());
+
+    definition.description = "something else".into();
+    assert_eq!(steps(&planned(&definition)), [format!("set the description of the service {}", name.0)]);
+    install(&definition);
+    assert!(has(&registry(&name.key()), "Description", "something else"));
+
+    definition.args.push("--an argument".into());
+    let plan = planned(&definition);
+    assert_eq!(steps(&plan), [format!("set the command line of the service {}", name.0)]);
+    let text = plan.steps().next().unwrap().1.unwrap();
+    assert!(text.contains(r#""--an argument" (was "#), "{text}");
+    plan.carry_out().unwrap();
+    assert!(has(&registry(&name.key()), "ImagePath", r#""--an argument""#));
+
+    definition.env.clear();
+    assert_eq!(steps(&planned(&definition)).len(), 1);
+    install(&definition);
+    assert!(!registry(&name.key()).contains("Environment"));
+
+    definition.start = Start::Manual;
+    install(&definition);
+    assert!(has(&registry(&name.key()), "Start", "0x3"));
+    assert_eq!(steps(&planned(&definition)), Vec::<String>::new());
+    assert_eq!(registration::query(&name.0, Scope::System).unwrap().unwrap().start, Start::Manual);
+
+    definition.account = Account::LocalService;
+    let changes = steps(&planned(&definition));
+    assert!(changes.contains(&format!("set the account of the service {}", name.0)), "{changes:?}");
+    install(&definition);
+    assert!(has(&registry(&name.key()), "ObjectName", r"NT AUTHORITY\LocalService"));
+}
+
+#[test]
+fn a_service_of_somebody_else_is_never_touched() {
+    let home = tempfile::tempdir().unwrap();
+    let name = Name::new("foreign");
+    assert!(run("sc", &["create", &name.0, "binPath=", r"C:\other.exe"]).0);
+    let before = whole_registry();
+    assert!(before.contains(r"C:\other.exe"));
+    let refused = registration::plan(&definition(&name, home.path())).unwrap_err();
+    assert!(matches!(&refused, RegisterError::Foreign { place, .. } if place.contains(r"C:\other.exe")), "{refused}");
+    for refused in [
+        registration::plan_removal(&name.0, Scope::System, true).map(drop),
+        registration::start(&name.0, Scope::System, LIMIT),
+        registration::stop(&name.0, Scope::System, LIMIT),
+    ] {
+        assert!(matches!(refused, Err(RegisterError::Foreign { .. })), "{refused:?}");
+    }
+    let found = registration::query(&name.0, Scope::System).unwrap().unwrap();
+    assert!(!found.ours);
+    assert!(!registration::list(Scope::System).unwrap().iter().any(|each| each.name == name.0));
+    assert_eq!(difference(&before, &whole_registry()), NOTHING);
+}
+
+#[test]
+fn a_registration_that_fails_leaves_everything_as_it_was() {
+    let home = tempfile::tempdir().unwrap();
+    let name = Name::new("undone");
+    let before = whole_registry();
+    let plan = planned(&definition(&name, home.path()));
+    // Between planning and doing, somebody puts a file where a folder is to be.
+    std::fs::write(home.path().join("logs"), "").unwrap();
+    let error = plan.carry_out().unwrap_err();
+    assert!(error.step.contains("logs"), "{error}");
+    assert_eq!(error.stuck, Vec::<String>::new());
+    assert_eq!(difference(&before, &whole_registry()), NOTHING);
+    assert!(!home.path().join("state of it").exists());
+    assert!(registration::query(&name.0, Scope::System).unwrap().is_none());
+}
+
+#[test]
+fn a_change_that_fails_leaves_the_registration_as_it_was() {
+    let home = tempfile::tempdir().unwrap();
+    let name = Name::new("unchanged");
+    let mut definition = definition(&name, home.path());
+    install(&definition);
+    let before = whole_registry();
+    definition.description = "never".into();
+    definition.start = Start::Manual;
+    definition.env.push(("MORE".into(), "1".into()));
+    definition.folders.runtime = Some(home.path().join("deep").join("run"));
+    let plan = planned(&definition);
+    std::fs::write(home.path().join("deep"), "").unwrap();
+    let error = plan.carry_out().unwrap_err();
+    assert_eq!(error.stuck, Vec::<String>::new(), "{error}");
+    assert_eq!(difference(&before, &whole_registry()), NOTHING);
+}
+
+#[test]
+fn a_service_is_started_and_stopped_and_removed_while_it_runs() {
+    let home = tempfile::Builder::new().prefix("tutela ö ").tempdir().unwrap();
+    let name = Name::new("running");
+    let mut definition = definition(&name, home.path());
+    definition.after.clear();
+    install(&definition);
+    registration::start(&name.0, Scope::System, LIMIT).unwrap();
+    registration::start(&name.0, Scope::System, LIMIT).unwrap();
+    let found = registration::query(&name.0, Scope::System).unwrap().unwrap();
+    assert_eq!(found.state, RegisteredState::Running);
+    assert!(found.pid.is_some());
+    // An update of what runs is told.
+    definition.args.push("--more".into());
+    assert!(planned(&definition).notes().iter().any(|note| note.contains("next start")));
+    registration::stop(&name.0, Scope::System, LIMIT).unwrap();
+    registration::stop(&name.0, Scope::System, LIMIT).unwrap();
+    let found = registration::query(&name.0, Scope::System).unwrap().unwrap();
+    assert_eq!((found.state, found.exit_code), (RegisteredState::Stopped, Some(0)));
+    // Removing stops first.
+    registration::start(&name.0, Scope::System, LIMIT).unwrap();
+    let removal = registration::plan_removal(&name.0, Scope::System, false).unwrap();
+    assert!(steps(&removal)[0].starts_with("stop the service"));
+    assert!(removal.notes().iter().any(|note| note.contains("--purge")));
+    removal.carry_out().unwrap();
+    assert!(registration::query(&name.0, Scope::System).unwrap().is_none());
+    assert!(home.path().join("logs").is_dir(), "logs stay");
+}
+
+#[test]
+fn a_service_that_ends_during_its_start_is_told_with_its_own_exit_code() {
+    let home = tempfile::tempdir().unwrap();
+    let name = Name::new("failing");
+    let mut definition = definition(&name, home.path());
+    definition.after.clear();
+    install(&definition);
+    let error = registration::start(&name.0, Scope::System, LIMIT).unwrap_err().to_string();
+    assert!(error.contains("exit code 42") && error.contains("Event Log"), "{error}");
+    let found = registration::query(&name.0, Scope::System).unwrap().unwrap();
+    assert_eq!((found.state, found.exit_code), (RegisteredState::Failed, Some(42)));
+}
+
+#[test]
+fn what_no_windows_can_register_is_refused_before_anything_is_changed() {
+    let home = tempfile::tempdir().unwrap();
+    let name = Name::new("refused");
+    let before = whole_registry();
+    let good = definition(&name, home.path());
+    let named =
+        |user: &str| Account::Named { name: user.into(), password: Some(Password("wrong".into())), create: false };
+    let bad: Vec<(&str, Definition)> = vec![
+        ("no name", Definition { name: String::new(), ..good.clone() }),
+        ("a backslash", Definition { name: r"a\b".into(), ..good.clone() }),
+        ("a slash", Definition { name: "a/b".into(), ..good.clone() }),
+        ("a long name", Definition { name: "x".repeat(257), ..good.clone() }),
+        ("a long line", Definition { args: vec!["x".repeat(33_000).into()], ..good.clone() }),
+        ("a variable in the line", Definition { args: vec!["%PATH%".into()], ..good.clone() }),
+        ("needs itself", Definition { after: vec![name.0.to_uppercase()], ..good.clone() }),
+        ("of a single account", Definition { scope: Scope::User, ..good.clone() }),
+        ("speaks to nobody", Definition { readiness: Readiness::Running, ..good.clone() }),
+        ("not absolute", Definition { program: PathBuf::from("t.exe"), ..good.clone() }),
+        ("a NUL", Definition { description: "a\0b".into(), ..good.clone() }),
+        ("a variable without a name", Definition { env: vec![(String::new(), "x".into())], ..good.clone() }),
+        ("an unknown account", Definition { account: named("no such account here"), ..good.clone() }),
+        ("a managed account without a dollar", Definition { account: Account::Managed("x".into()), ..good.clone() }),
+    ];
+    for (what, definition) in bad {
+        let refused = registration::plan(&definition).unwrap_err();
+        println!("{what}: {refused}");
+        assert!(refused.to_string().starts_with("refused: "), "{what}: {refused}");
+    }
+    assert_eq!(difference(&before, &whole_registry()), NOTHING);
+}
+
+#[test]
+fn a_name_or_a_display_name_that_is_taken_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let name = Name::new("display");
+    let mut definition = definition(&name, home.path());
+    let taken = registration::query("RpcSs", Scope::System).unwrap();
+    assert!(taken.is_some_and(|taken| !taken.ours));
+    definition.name = "RpcSs".into();
+    definition.after.clear();
+    assert!(matches!(registration::plan(&definition), Err(RegisterError::Foreign { .. })));
+}
+
+#[test]
+fn no_step_shows_a_password() {
+    let home = tempfile::tempdir().unwrap();
+    let name = Name::new("secret");
+    let mut definition = definition(&name, home.path());
+    let user = std::env::var("USERNAME").unwrap();
+    let password = Some(Password("sEcReT-7".into()));
+    definition.account = Account::Named { name: user, password, create: false };
+    // A computer that checks the password says that it is wrong, without saying it.
+    match registration::plan(&definition) {
+        Ok(plan) => {
+            let shown: String = plan.steps().map(|(step, text)| format!("{step} {text:?}")).collect();
+            println!("{shown}\n{:#?}", plan.notes());
+            assert!(!shown.contains("sEcReT") && !plan.notes().concat().contains("sEcReT"));
+        }
+        Err(error) => assert!(matches!(error, RegisterError::Account { .. }) && !error.to_string().contains("sEcReT")),
+    }
+}
+
+#[test]
+fn ports_are_opened_in_the_firewall_or_it_is_told_that_they_are_not() {
+    let home = tempfile::tempdir().unwrap();
+    let name = Name::new("ports");
+    let mut definition = definition(&name, home.path());
+    definition.openings = vec![Opening { port: 48_081, protocol: Protocol::Tcp, from: vec!["10.0.0.0/8".into()] }];
+    let plan = planned(&definition);
+    let opened = steps(&plan).iter().any(|step| step.contains("48081"));
+    assert!(opened || plan.notes().iter().any(|note| note.contains("48081")), "{:?}", plan.notes());
+    println!("{:?} {:?}", steps(&plan), plan.notes());
+    plan.carry_out().unwrap();
+    registration::plan_removal(&name.0, Scope::System, true).unwrap().carry_out().unwrap();
+}
