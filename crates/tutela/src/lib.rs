@@ -5,6 +5,8 @@
 //! - [`hands`]: what carries its decisions out;
 //! - [`api`]: how others speak to it; [`client`]: how we do;
 //! - [`preflight`]: what can be known to fail before anything is started; [`doctor`]: what else can go wrong;
+//! - [`import`]: what other supervisors are configured with, as a spec; [`export`]: a spec, as native files;
+//! - [`install`]: what the OS is told of a guard that becomes its service;
 //! - [`cli`]: words in, words out.
 //!
 //! Deliberately absent: what should happen (`tutela-core`), how an OS does it (`tutela-os`), the texts that
@@ -16,7 +18,10 @@ pub mod cli;
 pub mod client;
 pub mod conductor;
 pub mod doctor;
+pub mod export;
 pub mod hands;
+pub mod import;
+pub mod install;
 pub mod logs_view;
 pub mod preflight;
 pub mod run;

@@ -1,5 +1,7 @@
 //! What is registered with the OS: everything decided, nothing looked up, nothing of one OS alone.
 
+use crate::Os;
+use crate::paths::Paths;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -142,7 +144,8 @@ pub enum Reload {
     None,
     /// By the signal HUP, and it tells the service manager when that begins and when it is done.
     Signal,
-    /// The program run once more with these arguments, which ends when it is done, and well only if it worked.
+    /// The program run once more with these arguments, as the administrator who asks for it; it ends when it is done,
+    /// and well only if it worked.
     Command(Vec<OsString>),
 }
 
@@ -172,6 +175,31 @@ pub struct Folders {
     pub logs: Option<PathBuf>,
     /// Control socket; gone when it does not run.
     pub runtime: Option<PathBuf>,
+}
+
+impl Folders {
+    /// Those of the guard `name`: where a guard that is registered in this way looks for them by itself. `paths` are
+    /// those of this process, which may be another account's than the guard's.
+    pub fn of_guard(name: &str, scope: Scope, paths: &Paths) -> Folders {
+        match (Os::CURRENT, scope) {
+            (Os::Linux | Os::MacOs, Scope::System) => Folders {
+                state: Some(PathBuf::from("/var/lib/tutela").join(name)),
+                logs: Some(PathBuf::from("/var/log/tutela").join(name)),
+                runtime: Some(PathBuf::from("/run/tutela").join(name)),
+            },
+            (Os::Windows, _) | (_, Scope::User) => {
+                Folders { state: Some(paths.state_dir(name)), logs: Some(paths.log_dir(name)), runtime: None }
+            }
+        }
+    }
+
+    /// The folder of specs for a scope, as [`Folders::of_guard`].
+    pub fn of_specs(scope: Scope, paths: &Paths) -> PathBuf {
+        match (Os::CURRENT, scope) {
+            (Os::Linux | Os::MacOs, Scope::System) => PathBuf::from("/etc/tutela"),
+            (Os::Windows, _) | (_, Scope::User) => paths.specs_dir().to_path_buf(),
+        }
+    }
 }
 
 /// A port that the host's firewall lets through.

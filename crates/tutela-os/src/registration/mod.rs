@@ -8,6 +8,7 @@
 //! Deliberately absent: which folders, accounts and arguments a guard gets. That is decided by who calls.
 
 mod definition;
+pub mod desktop;
 pub mod systemd;
 mod transaction;
 
@@ -130,7 +131,9 @@ pub enum RegisterError {
         name: String,
     },
     /// The name is taken by something that is not ours.
-    #[error("refused: {name} is registered already, and not by Tutela: {place}; choose another name in the spec, or remove it with its own tools")]
+    #[error(
+        "refused: {name} is registered already, and not by Tutela: {place}; choose another name in the spec, or remove it with its own tools"
+    )]
     Foreign {
         /// The name.
         name: String,

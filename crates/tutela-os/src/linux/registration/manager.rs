@@ -45,7 +45,7 @@ impl Manager {
         })?;
         let manager = Manager { systemctl, scope };
         if scope == Scope::User && !runtime_dir().join("systemd/private").exists() {
-            let user = crate::accounts::user_name(rustix::process::geteuid().as_raw());
+            let user = crate::platform::accounts::user_name(rustix::process::geteuid().as_raw());
             return Err(RegisterError::NoServiceManager(format!(
                 "systemd runs no manager for the user {user}; log in as {user}, not with su, or have one from the boot \
                  on with `loginctl enable-linger {user}`"

@@ -10,7 +10,7 @@ mod quote;
 mod sandbox;
 mod text;
 
-pub(crate) use text::{Made, Mark, mark};
+pub(crate) use text::{Made, Mark, mark, marked};
 
 use super::{Definition, Kind, Readiness, Reload, Scope, Start};
 use std::path::Path;
@@ -180,6 +180,10 @@ fn execution(text: &mut UnitText, definition: &Definition, facts: &Facts) -> Res
     }
     text.line("ExecStart", line(&definition.args));
     match &definition.reload {
+        // As the administrator who asks for it: the guard's own account has no way of its own to find its socket.
+        Reload::Command(words) if definition.scope == Scope::System && facts.runs != Runs::Root => {
+            text.line("ExecReload", format!("+{}", line(words)));
+        }
         Reload::Command(words) => text.line("ExecReload", line(words)),
         Reload::Signal if facts.version < NOTIFY_RELOAD || definition.readiness == Readiness::Running => {
             text.line("ExecReload", "/bin/kill -HUP $MAINPID");

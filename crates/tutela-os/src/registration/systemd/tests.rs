@@ -58,7 +58,7 @@ fn a_service_has_every_line_that_keeps_it() {
         "Type=notify",
         "NotifyAccess=main",
         "ExecStart=/usr/local/bin/tutela run --service \"/etc/tutela/my shop.toml\"",
-        "ExecReload=/usr/local/bin/tutela reload shop",
+        "ExecReload=+/usr/local/bin/tutela reload shop",
         "Environment=\"TUTELA_PROFILE=live $x\"",
         "WorkingDirectory=/etc/tutela",
         "TimeoutStopSec=20500ms",

@@ -70,7 +70,7 @@ impl Made {
 }
 
 /// Adds our mark to the text of a unit or desktop entry.
-pub(super) fn marked(mut text: String, made: &Made) -> String {
+pub(crate) fn marked(mut text: String, made: &Made) -> String {
     let _ = write!(text, "\n{MARK}\n");
     for (key, value) in &made.facts {
         let _ = writeln!(text, "{key}={value}");

@@ -1,0 +1,151 @@
+//! Taking a registration away: what registering made, and nothing else.
+
+use super::manager::Manager;
+use super::{Place, autostart, firewall, hindrance, steps, unit_folder};
+use crate::registration::{Plan, RegisterError, Scope, Step};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What is added to the time that systemd gives a stop, before it is called a failure: it asks, waits, kills.
+const STOP_EXTRA: Duration = Duration::from_secs(30);
+
+/// The time for a stop whose own cannot be learned.
+const STOP_LIMIT: Duration = Duration::from_secs(3600);
+
+pub(crate) fn plan_removal(name: &str, scope: Scope, purge: bool) -> Result<Plan, RegisterError> {
+    let (manager, mut obstacle) = match Manager::find(scope) {
+        Ok(manager) => (Some(manager), None),
+        Err(error) => (None, Some(error)),
+    };
+    let folder = unit_folder(scope);
+    let entry = autostart::entry_path(name, scope);
+    let place = Place::look(&folder, name, manager.as_ref())?;
+    let has_units = place.service.text.is_some() || place.timer.text.is_some();
+    if !has_units {
+        return match autostart::plan_removal(name, scope)? {
+            Some(plan) => Ok(plan),
+            // Nobody could be registered where there is no service manager, which says more.
+            None => Err(obstacle.unwrap_or(RegisterError::Missing { name: name.to_owned() })),
+        };
+    }
+    obstacle = hindrance(scope, &folder, &format!("removing {name} from systemd")).or(obstacle);
+    let made = place.made();
+    let mut steps: Vec<Box<dyn Step>> = Vec::new();
+    let (service, timer) = (format!("{name}.service"), format!("{name}.timer"));
+    if let Some(manager) = &manager {
+        for (unit, file) in [(&timer, &place.timer), (&service, &place.service)] {
+            if file.text.is_none() {
+                continue;
+            }
+            let shown = manager.show(unit)?;
+            if !matches!(shown.get("ActiveState"), "inactive" | "failed") {
+                let bound = span_of(shown.get("TimeoutStopUSec")).map_or(STOP_LIMIT, |span| span + STOP_EXTRA);
+                steps.push(steps::stop(manager, scope, unit, bound));
+            }
+            if file.enabled {
+                steps.push(steps::enable(manager, scope, unit, false));
+            }
+        }
+    }
+    steps.extend(firewall::close(&made));
+    for file in [&place.timer, &place.service].into_iter().filter(|file| file.text.is_some()) {
+        steps.push(steps::remove_file(&file.path, manager.as_ref()));
+    }
+    if let Some(manager) = &manager {
+        steps.push(steps::reload(manager, scope, None));
+        steps.push(steps::forget(manager, scope, &service));
+    }
+    if entry.exists() {
+        steps.extend(autostart::removal_step(&entry)?);
+    }
+    let mut notes = Vec::new();
+    // Nothing after this can be taken back.
+    let kept = kept(&made, purge);
+    if purge {
+        steps.extend(kept.iter().map(|path| steps::purge(path)));
+        if let Some(account) = made.one("Account").filter(|it| crate::accounts::resolve(it, None).is_ok()) {
+            steps.push(steps::unmake_account(account));
+        }
+    } else {
+        let there: Vec<String> = kept.iter().map(|path| path.display().to_string()).collect();
+        if !there.is_empty() {
+            notes.push(format!("kept: {}; `--purge` removes them", there.join(", ")));
+        }
+        if let Some(account) = made.one("Account").filter(|it| crate::accounts::resolve(it, None).is_ok()) {
+            notes.push(format!("kept: the account {account}, which they belong to"));
+        }
+    }
+    let drop_ins = place.shown.get("DropInPaths");
+    if !drop_ins.is_empty() {
+        notes.push(format!("drop-ins are somebody's own and stay: {drop_ins}"));
+    }
+    Ok(Plan::new(steps, notes).hindered(obstacle))
+}
+
+/// Folders that registering had made, or had systemd make, with where systemd puts those of dynamic users. Folders of
+/// the operator's own are not among them: what is in `writable_paths` is data.
+fn kept(made: &crate::registration::systemd::Made, purge: bool) -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    for (key, base) in [("State", "/var/lib"), ("Logs", "/var/log")] {
+        for folder in made.all(key).map(PathBuf::from) {
+            // A mark that somebody changed must not lead us anywhere else.
+            let Ok(below) = folder.strip_prefix(base).map(Path::to_path_buf) else { continue };
+            if below.parent() != Some(Path::new("tutela")) || below.components().count() != 2 {
+                continue;
+            }
+            let private = Path::new(base).join("private").join(&below);
+            for path in [folder, private] {
+                // Those in a private folder are seen by root alone; for a purge they are looked at then.
+                if std::fs::symlink_metadata(&path).is_ok() || purge && !super::account::is_root() {
+                    out.push(path);
+                }
+            }
+        }
+    }
+    out
+}
+
+/// `1min 30s`, `20s`, `500ms`; `None`: not a bound, or nothing that can be read.
+fn span_of(text: &str) -> Option<Duration> {
+    let mut whole = Duration::ZERO;
+    for word in text.split_ascii_whitespace() {
+        let digits = word.find(|it: char| !it.is_ascii_digit()).unwrap_or(word.len());
+        let (number, unit) = word.split_at(digits);
+        let number: u64 = number.parse().ok()?;
+        whole += match unit {
+            "us" => Duration::from_micros(number),
+            "ms" => Duration::from_millis(number),
+            "s" => Duration::from_secs(number),
+            "min" => Duration::from_secs(number * 60),
+            "h" => Duration::from_secs(number * 3600),
+            "d" => Duration::from_secs(number * 86_400),
+            _ => return None,
+        };
+    }
+    (!whole.is_zero()).then_some(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registration::systemd::Made;
+
+    #[test]
+    fn spans_are_read_as_systemd_writes_them() {
+        assert_eq!(span_of("1min 30s"), Some(Duration::from_secs(90)));
+        assert_eq!(span_of("20s 500ms"), Some(Duration::from_millis(20_500)));
+        assert_eq!(span_of("infinity"), None);
+        assert_eq!(span_of(""), None);
+    }
+
+    #[test]
+    fn a_mark_that_somebody_changed_leads_to_no_other_folder() {
+        let mut made = Made::default();
+        for folder in
+            ["/", "/etc", "/var/lib", "/var/lib/tutela", "/var/lib/tutela/..", "/var/lib/tutela/a/b", "/var/lib/other"]
+        {
+            made.add("State", folder);
+        }
+        assert_eq!(kept(&made, true), Vec::<PathBuf>::new());
+    }
+}
