@@ -24,6 +24,8 @@ const HOUSE_FOLDER: &str = "/crates/";
 enum Floor {
     Ground,
     Middle,
+    /// Half a floor above the middle: what stands on rooms of the middle floor and is no part of the guard.
+    Mezzanine,
     Top,
 }
 
@@ -79,6 +81,7 @@ fn read_table(page: &str) -> Result<BTreeMap<String, Room>> {
         let [floor, name, _, allowed] = cells.as_slice() else { continue };
         let floor = match *floor {
             "top" => Floor::Top,
+            "mezzanine" => Floor::Mezzanine,
             "middle" => Floor::Middle,
             "ground" => Floor::Ground,
             _ => continue,
@@ -174,6 +177,7 @@ mod tests {
 | floor | crate | one word | may depend on |
 |---|---|---|---|
 | top | `app` | runs | everything below |
+| mezzanine | `kit` | hosts | `hands`, `brain` |
 | middle | `hands` | touches | `brain` |
 | middle | `mouth` | speaks | `brain` |
 | ground | `brain` | decides | std, `thiserror` |
@@ -192,6 +196,7 @@ mod tests {
     fn judged_with(name: &str, needs: &[&str]) -> Vec<String> {
         let mut members = vec![
             member("app", &["hands", "mouth", "brain", "tokio"]),
+            member("kit", &["hands", "brain", "tokio"]),
             member("hands", &["brain", "libc"]),
             member("mouth", &["brain", "serde"]),
             member("brain", &["thiserror"]),
@@ -215,6 +220,13 @@ mod tests {
     #[test]
     fn a_door_between_two_rooms_of_one_floor_is_found() {
         assert_eq!(judged_with("hands", &["mouth"]), ["`hands` -> `mouth`: not a floor below (Middle -> Middle)"]);
+    }
+
+    #[test]
+    fn the_mezzanine_stands_on_the_rooms_that_the_table_names_and_no_others() {
+        assert_eq!(judged_with("kit", &["hands"]), Vec::<String>::new());
+        assert_eq!(judged_with("kit", &["mouth"]), ["`kit` -> `mouth`: not among what the table allows it"]);
+        assert_eq!(judged_with("mouth", &["kit"]), ["`mouth` -> `kit`: not a floor below (Middle -> Mezzanine)"]);
     }
 
     #[test]

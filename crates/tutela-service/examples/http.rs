@@ -1,0 +1,40 @@
+//! A web service with axum that drains: `http`, then `curl localhost:8080/`, and Ctrl-C while `/slow` is on its way.
+//!
+//! From Ctrl-C on `/readyz` says no; two seconds later the listener closes; requests on their way are finished.
+
+use axum::{Router, routing::get};
+use std::process::ExitCode;
+use std::time::Duration;
+use tutela_service::health::{Config, Verdict};
+use tutela_service::{Context, Outcome, Service};
+
+fn main() -> ExitCode {
+    Service::new("http")
+        .description("Answers slowly and finishes what it began")
+        .verbs()
+        .drain_delay(Duration::from_secs(2))
+        .health(Config::at("127.0.0.1:9090"))
+        .tracing(tracing::Level::INFO)
+        .run_async(serve)
+}
+
+async fn serve(context: Context) -> Outcome {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+    let of_slow = context.clone();
+    let app = Router::new().route("/", get(|| async { "hello\n" })).route(
+        "/slow",
+        get(|| async move {
+            let _request = of_slow.track("slow request");
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            tracing::info!(seconds = 5, "a slow request is done");
+            "done\n"
+        }),
+    );
+    context.health().check_async("disk", Duration::from_secs(1), async || {
+        tokio::fs::metadata(".").await?;
+        Ok(Verdict::Healthy)
+    });
+    context.ready();
+    axum::serve(listener, app).with_graceful_shutdown(context.stopping().raised()).await?;
+    Ok(())
+}
