@@ -1,8 +1,12 @@
 //! `start`, `stop`, `restart`, `reload`, `pause`, `resume`.
+//!
+//! A guard that runs is asked itself. One that does not, and is installed, is a matter of the OS's service manager:
+//! `start` and `restart` have it started, `stop` has it stay down. `stop --shutdown` of an installed guard goes there
+//! too, because a service manager starts a service again that ends by itself.
 
 use super::words::{StopWords, TargetWords};
-use super::{Code, DONE, FAILED, UNKNOWN, WRONG, block_on, report};
-use crate::client::{Client, running};
+use super::{Code, DONE, FAILED, UNKNOWN, WRONG, block_on, install, report};
+use crate::client::{Client, ClientError, running};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -59,9 +63,28 @@ pub fn command(verb: Verb, words: &TargetWords, paths: &Paths) -> Code {
         Some(_) => RouteId::ServiceCommand(verb),
         None => RouteId::GuardCommand(verb),
     };
-    match send::<CommandReply>(id, &target, words, paths) {
-        Ok(reply) => tell(&reply, words.json),
+    match ask::<CommandReply>(id, &target, words, paths) {
+        Ok(Ok(reply)) => tell(&reply, words.json),
+        Ok(Err(error)) => {
+            through_service_manager(verb, &target, &error).unwrap_or_else(|| report::client_error(&error))
+        }
         Err(code) => code,
+    }
+}
+
+/// The command for a guard that is installed and does not run; `None`: it is not of that kind.
+fn through_service_manager(verb: Verb, target: &Target, error: &ClientError) -> Option<Code> {
+    let ClientError::NoGuard { .. } = error else { return None };
+    let (scope, registered) = install::installed(&target.guard)?;
+    let name = &target.guard;
+    match (verb, &target.service) {
+        (Verb::Start | Verb::Restart, None) => Some(install::start(name, scope)),
+        (Verb::Stop | Verb::Shutdown, None) => Some(install::stop(name, scope, &registered)),
+        (_, _) => {
+            let help = format!("start it first: tutela start {name}");
+            report::error(&format!("refused: the guard {name} is installed, and does not run"), Some(&help));
+            Some(UNKNOWN)
+        }
     }
 }
 
@@ -74,6 +97,13 @@ pub fn stop(words: &StopWords, paths: &Paths) -> Code {
         return command(Verb::Stop, &words.common, paths);
     }
     let who = running(paths).into_iter().find(|found| found.name == words.common.target);
+    if let Some((scope, registered)) = install::installed(&words.common.target)
+        && let Some(pid) = registered.pid
+        && who.as_ref().and_then(|who| who.pid) == Some(pid)
+    {
+        // Ending by itself, it would be started again.
+        return install::stop(&words.common.target, scope, &registered);
+    }
     let code = command(Verb::Shutdown, &words.common, paths);
     if let (DONE, false, Some(who)) = (code, words.common.no_wait, who) {
         wait_until_gone(&who, paths);
@@ -125,6 +155,18 @@ pub fn reload(words: &TargetWords, paths: &Paths) -> Code {
 }
 
 fn send<T: DeserializeOwned>(id: RouteId, target: &Target, words: &TargetWords, paths: &Paths) -> Result<T, Code> {
+    ask(id, target, words, paths)?.map_err(|error| {
+        let RouteId::GuardCommand(verb) = id else { return report::client_error(&error) };
+        through_service_manager(verb, target, &error).unwrap_or_else(|| report::client_error(&error))
+    })
+}
+
+fn ask<T: DeserializeOwned>(
+    id: RouteId,
+    target: &Target,
+    words: &TargetWords,
+    paths: &Paths,
+) -> Result<Result<T, ClientError>, Code> {
     let Some(route) = Route::of(id) else { return Err(UNKNOWN) };
     let service = target.service.as_deref().unwrap_or_default();
     let path = format!("{}?wait={}", route.path_for(&encoded(service)), !words.no_wait);
@@ -132,7 +174,7 @@ fn send<T: DeserializeOwned>(id: RouteId, target: &Target, words: &TargetWords, 
     // A text and nothing else: there is no value that JSON cannot hold.
     let body = serde_json::to_string(&request).unwrap_or_default();
     let client = Client::new(paths, &target.guard);
-    block_on(client.post(&path, body))?.map_err(|error| report::client_error(&error))
+    block_on(client.post(&path, body))
 }
 
 /// A part of a path with everything escaped that could mean something in it.

@@ -2,11 +2,12 @@
 
 use super::command::Target;
 use super::words::StatusWords;
-use super::{Code, DONE, FAILED, NOT_RUNNING, UNKNOWN, block_on, report};
+use super::{Code, DONE, FAILED, NOT_RUNNING, UNKNOWN, block_on, install, report};
 use crate::client::{Client, ClientError};
 use std::time::Duration;
 use tutela_os::endpoint;
 use tutela_os::paths::Paths;
+use tutela_os::registration::{Registered, RegisteredState, Start};
 use tutela_schema::api::{GuardStatus, InstanceStatus, ServiceStatus, State, StatusReply};
 use tutela_schema::wall::WallTime;
 
@@ -19,20 +20,43 @@ pub fn status(words: &StatusWords, paths: &Paths) -> Code {
         Err(code) => return code,
     };
     loop {
-        let (reply, whole) = match block_on(ask(target.as_ref(), paths)) {
-            Ok(Ok(answer)) => answer,
+        let (reply, whole, down) = match block_on(ask(target.as_ref(), paths)) {
+            Ok(Ok((reply, whole))) => {
+                let down = if target.is_none() { all_down(&reply) } else { Vec::new() };
+                (reply, whole, down)
+            }
+            Ok(Err(error @ ClientError::NoGuard { .. })) => match target.as_ref().and_then(down) {
+                Some(registered) => (StatusReply::default(), true, vec![registered]),
+                None => return report::client_error(&error),
+            },
             Ok(Err(error)) => return report::client_error(&error),
             Err(code) => return code,
         };
-        let code = match select(reply, target.as_ref()) {
-            Ok(reply) => show(&reply, whole, words, target.is_some()),
-            Err(code) => return code,
+        let code = if down.is_empty() {
+            match select(reply, target.as_ref()) {
+                Ok(reply) => show(&reply, whole, &down, words, target.is_some()),
+                Err(code) => return code,
+            }
+        } else {
+            show(&reply, whole, &down, words, target.is_some())
         };
         if !words.watch || code == FAILED {
             return code;
         }
         std::thread::sleep(WATCH_EVERY);
     }
+}
+
+/// A guard that is installed, and that nobody answers for.
+fn down(target: &Target) -> Option<Registered> {
+    install::installed(&target.guard).map(|(_, registered)| registered)
+}
+
+/// Every guard that is installed and not among those that answered.
+fn all_down(reply: &StatusReply) -> Vec<Registered> {
+    let mut all = install::all_installed();
+    all.retain(|registered| !reply.guards.iter().any(|guard| guard.name == registered.name));
+    all
 }
 
 /// The status, and whether everybody who was asked answered.
@@ -87,12 +111,12 @@ fn select(mut reply: StatusReply, target: Option<&Target>) -> Result<StatusReply
     Ok(reply)
 }
 
-fn show(reply: &StatusReply, whole: bool, words: &StatusWords, named: bool) -> Code {
+fn show(reply: &StatusReply, whole: bool, down: &[Registered], words: &StatusWords, named: bool) -> Code {
     let text = if words.json {
-        format!("{}\n", serde_json::to_string(reply).unwrap_or_default())
+        format!("{}\n", with_installed(reply, down))
     } else {
         let clear = if words.watch { "\x1b[2J\x1b[H" } else { "" };
-        format!("{clear}{}", render(reply))
+        format!("{clear}{}{}", render(reply), render_down(down, !reply.guards.is_empty()))
     };
     if !report::print(&text) {
         return FAILED;
@@ -100,7 +124,7 @@ fn show(reply: &StatusReply, whole: bool, words: &StatusWords, named: bool) -> C
     if !whole {
         return FAILED;
     }
-    if reply.guards.is_empty() && !words.json {
+    if reply.guards.is_empty() && down.is_empty() && !words.json {
         report::tell("no guard runs here; `tutela run SPEC` starts one");
     }
     let runs = |state: State| matches!(state, State::Running | State::Done);
@@ -127,6 +151,69 @@ fn render(reply: &StatusReply) -> String {
         out.push_str(&report::table(&head, &rows));
     }
     out
+}
+
+/// Guards that are installed and do not run, as their service manager has them.
+fn render_down(down: &[Registered], after_others: bool) -> String {
+    let mut out = String::new();
+    for (at, guard) in down.iter().enumerate() {
+        if at > 0 || after_others {
+            out.push('\n');
+        }
+        let code = guard.exit_code.map(|code| format!(", last exit code {code}")).unwrap_or_default();
+        let next = match guard.state {
+            RegisteredState::Running => {
+                "its service manager says that it runs, and it does not answer this account".into()
+            }
+            RegisteredState::Starting | RegisteredState::Stopping | RegisteredState::Paused => {
+                "it does not answer".into()
+            }
+            RegisteredState::Leaving => "it is marked for deletion".to_owned(),
+            RegisteredState::Stopped | RegisteredState::Failed => match guard.start {
+                Start::Auto | Start::Delayed => "it starts with the computer; `tutela start` starts it now".into(),
+                Start::Manual => "`tutela start` starts it".into(),
+                Start::Disabled => "it is disabled".into(),
+            },
+        };
+        out.push_str(&format!("{}  installed, {}{code}; {next}\n", guard.name, state_word(guard.state)));
+    }
+    out
+}
+
+fn state_word(state: RegisteredState) -> &'static str {
+    match state {
+        RegisteredState::Stopped => "stopped",
+        RegisteredState::Starting => "starting",
+        RegisteredState::Running => "running",
+        RegisteredState::Stopping => "stopping",
+        RegisteredState::Paused => "paused",
+        RegisteredState::Failed => "failed",
+        RegisteredState::Leaving => "leaving",
+    }
+}
+
+/// What guards say of themselves, and beside it what the service manager says of those that do not run.
+fn with_installed(reply: &StatusReply, down: &[Registered]) -> serde_json::Value {
+    let mut value = serde_json::to_value(reply).unwrap_or_default();
+    let start = |start| match start {
+        Start::Auto => "auto",
+        Start::Delayed => "delayed",
+        Start::Manual => "manual",
+        Start::Disabled => "disabled",
+    };
+    let installed: Vec<_> = down
+        .iter()
+        .map(|it| {
+            serde_json::json!({
+                "name": it.name, "state": state_word(it.state), "start": start(it.start), "account": it.account,
+                "place": it.place, "exit_code": it.exit_code,
+            })
+        })
+        .collect();
+    if let (Some(fields), false) = (value.as_object_mut(), installed.is_empty()) {
+        fields.insert("installed".into(), installed.into());
+    }
+    value
 }
 
 fn head(guard: &GuardStatus, now: WallTime) -> String {
