@@ -3,10 +3,7 @@
 //! A type here has no value, so its methods need no body; the only way to one is a constructor, which
 //! answers [`crate::Unsupported`]. An OS folder replaces its re-exports by its own code one by one.
 
-pub(crate) mod accounts;
 pub(crate) mod container;
-pub(crate) mod endpoint;
-pub(crate) mod notify;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod registration;

@@ -1,26 +1,298 @@
-//! Files by the rights of their folder: on Windows a folder's access list is inherited.
+//! Files and folders with access lists of their own, and files put in place of others.
+//!
+//! Everybody may make folders in `ProgramData`, so a folder that is there already is looked at before it is
+//! trusted: its owner could read and replace everything in it.
 
+use super::security::sid::{ADMINISTRATORS, SYSTEM, TRUSTED_INSTALLER};
+use super::security::{Descriptor, Token, descriptor};
+use super::wide::{done, terminated};
 use crate::Error;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_ALREADY_EXISTS, ERROR_LOCK_VIOLATION, ERROR_SHARING_VIOLATION, GENERIC_READ,
+    GENERIC_WRITE, INVALID_HANDLE_VALUE,
+};
+use windows_sys::Win32::Storage::FileSystem::{
+    CREATE_NEW, CreateDirectoryW, CreateFileW, FILE_ATTRIBUTE_NORMAL, FILE_SHARE_DELETE, FILE_SHARE_READ,
+    FILE_SHARE_WRITE, LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx, MOVEFILE_REPLACE_EXISTING,
+    MOVEFILE_WRITE_THROUGH, MoveFileExW,
+};
+use windows_sys::Win32::System::IO::OVERLAPPED;
+
+/// How often a file is put in place of another one that somebody has open. Virus scanners and backups have
+/// files open for moments, readers for as long as a read takes.
+const PLACE_TRIES: u32 = 40;
+
+/// How long it rests in between: a second in all.
+const PLACE_REST: Duration = Duration::from_millis(25);
+
+/// From this length on, in UTF-16 units, a path needs the spelling for long ones. Windows takes 260, and
+/// 12 less for a folder.
+const SHORT_PATH_UNITS: usize = 240;
+
+/// Which byte of a lock's file is locked: one that no file has, because what is locked cannot be read, and
+/// the file says who holds the lock.
+const LOCKED_BYTE_HIGH: u32 = 0x4000_0000;
 
 pub(crate) fn create_private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).open(path)
+    match std::fs::remove_file(path) {
+        // The list of a file that is there would stay as it is.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => create(path, false),
+    }
 }
 
-/// NTFS keeps the order of renames in its journal; there is no folder to flush.
+fn create(path: &Path, public: bool) -> io::Result<File> {
+    let descriptor = Descriptor::from_sddl(&descriptor::list_for_files(false, public)?)?;
+    let attributes = descriptor.attributes();
+    let name = terminated(for_the_os(path)?)?;
+    // SAFETY: the name ends with a zero; the attributes and their descriptor live until the end of the function.
+    let handle = unsafe {
+        CreateFileW(
+            name.as_ptr(),
+            GENERIC_READ | GENERIC_WRITE,
+            FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
+            &raw const attributes,
+            CREATE_NEW,
+            FILE_ATTRIBUTE_NORMAL,
+            std::ptr::null_mut(),
+        )
+    };
+    if handle == INVALID_HANDLE_VALUE {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call has just opened it for us.
+    Ok(File::from(unsafe { OwnedHandle::from_raw_handle(handle.cast()) }))
+}
+
+/// The move below is on disk when it returns; there is no folder to flush.
 pub(crate) fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-pub(crate) fn make_dir(path: &Path, _private: bool) -> Result<(), Error> {
-    DirBuilder::new()
-        .recursive(true)
-        .create(path)
-        .map_err(|source| Error::io(format!("make the folder {}", path.display()), source))
+/// In place of what is there, at once. Somebody who has that open for a moment is waited for.
+pub(crate) fn place(beside: &Path, path: &Path) -> io::Result<()> {
+    again_while_in_use(|| place_once(beside, path))
 }
 
+fn again_while_in_use(mut once: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    let in_use = [ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION, ERROR_ACCESS_DENIED];
+    for _ in 1..PLACE_TRIES {
+        match once() {
+            Err(error) if in_use.iter().any(|code| is(&error, *code)) => std::thread::sleep(PLACE_REST),
+            other => return other,
+        }
+    }
+    once()
+}
+
+fn place_once(beside: &Path, path: &Path) -> io::Result<()> {
+    let (from, to) = (terminated(for_the_os(beside)?)?, terminated(for_the_os(path)?)?);
+    let how = MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH;
+    // SAFETY: both names end with a zero and live during the call.
+    match done(unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), how) }) {
+        // Somebody reads the former file. The library knows the way in which NTFS lets them finish.
+        Err(error) if is(&error, ERROR_ACCESS_DENIED) => {
+            std::fs::rename(beside, path)?;
+            OpenOptions::new().write(true).open(path)?.sync_all()
+        }
+        other => other,
+    }
+}
+
+pub(crate) fn make_dir(path: &Path, private: bool) -> Result<(), Error> {
+    let failed = |source| Error::io(format!("make the folder {}", path.display()), source);
+    let path = std::path::absolute(path).map_err(failed)?;
+    let list = descriptor::list_for_files(true, !private).map_err(failed)?;
+    let descriptor = Descriptor::from_sddl(&list).map_err(failed)?;
+    make_all(&path, &descriptor).map_err(failed)?;
+    refuse_strangers(&path)
+}
+
+fn make_all(path: &Path, descriptor: &Descriptor) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        make_all(parent, descriptor)?;
+    }
+    let attributes = descriptor.attributes();
+    let name = terminated(for_the_os(path)?)?;
+    // SAFETY: the name ends with a zero; the attributes and their descriptor live during the call.
+    match done(unsafe { CreateDirectoryW(name.as_ptr(), &raw const attributes) }) {
+        // Somebody was faster, or there is a file in the way.
+        Err(error) if is(&error, ERROR_ALREADY_EXISTS) && path.is_dir() => Ok(()),
+        other => other,
+    }
+}
+
+/// Looks at the folder, and at those of ours above it, for an owner whom nobody has to trust.
+fn refuse_strangers(path: &Path) -> Result<(), Error> {
+    let failed = |source| Error::io(format!("find out whose the folder {} is", path.display()), source);
+    let own = Token::own().and_then(|token| token.user()).map_err(failed)?;
+    let ours = ours();
+    for folder in path.ancestors().filter(|folder| *folder == path || folder.starts_with(&ours)) {
+        let access = descriptor::of_path(&for_the_os(folder).map_err(failed)?).map_err(failed)?;
+        let Some(owner) = access.owner else { continue };
+        let trusted = owner == own || [SYSTEM, ADMINISTRATORS, TRUSTED_INSTALLER].iter().any(|text| owner.is(text));
+        if !trusted {
+            return Err(Error::Refused(format!(
+                "the folder {} belongs to {}, who could read and replace what is put in it; delete it, or make it an \
+                 administrator's: takeown /a /r /f \"{}\"",
+                folder.display(),
+                owner.name(),
+                folder.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The folder in `ProgramData` under which nobody else has any business.
+fn ours() -> PathBuf {
+    super::paths::root(&|key: &str| std::env::var_os(key))
+}
+
+/// Readable by everybody: it says who holds the lock, and only who may write can take it.
 pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+    match create(path, true) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            OpenOptions::new().read(true).write(true).open(path)
+        }
+        other => other,
+    }
+}
+
+/// Whether the lock was to be had.
+pub(crate) fn try_lock(file: &File, shared: bool) -> io::Result<bool> {
+    let mut place = OVERLAPPED::default();
+    place.Anonymous.Anonymous.OffsetHigh = LOCKED_BYTE_HIGH;
+    let how = LOCKFILE_FAIL_IMMEDIATELY | if shared { 0 } else { LOCKFILE_EXCLUSIVE_LOCK };
+    // SAFETY: the file is open for as long as the borrow, and was opened for calls that wait, so nobody writes to
+    // the place, which is live and ours, after the call.
+    match done(unsafe { LockFileEx(file.as_raw_handle().cast(), how, 0, 1, 0, &raw mut place) }) {
+        Ok(()) => Ok(true),
+        Err(error) if is(&error, ERROR_LOCK_VIOLATION) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn is(error: &io::Error, code: u32) -> bool {
+    error.raw_os_error() == Some(code.cast_signed())
+}
+
+/// A path as the calls of Windows take it whatever its length.
+pub(crate) fn for_the_os(path: &Path) -> io::Result<OsString> {
+    let text = path.as_os_str();
+    if text.len() < SHORT_PATH_UNITS || text.to_string_lossy().starts_with(r"\\?\") {
+        return Ok(text.to_owned());
+    }
+    // That spelling is taken as it stands: whole, without dots.
+    let whole = std::path::absolute(path)?.into_os_string();
+    let lossy = whole.to_string_lossy();
+    let (head, skipped) = match lossy.strip_prefix(r"\\") {
+        Some(_) => (r"\\?\UNC\", 2),
+        None => (r"\\?\", 0),
+    };
+    let mut long = OsString::from(head);
+    long.push(whole.to_string_lossy().get(skipped..).unwrap_or_default());
+    Ok(long)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::platform::security::descriptor::of_path;
+
+    /// What those get who are none of the system, administrators and this account. A host that keeps access
+    /// lists as file modes leaves some of these out, and calls the others by names of its own.
+    fn rights_of_strangers(path: &Path) -> u32 {
+        let own = Token::own().unwrap().user().unwrap();
+        let access = of_path(path.as_os_str()).unwrap();
+        let mut rights = 0;
+        for rule in access.rules.unwrap() {
+            let trusted = rule.sid == own || rule.sid.is(SYSTEM) || rule.sid.is(ADMINISTRATORS);
+            assert!(!rule.denies, "{rule:?}");
+            rights |= if trusted { 0 } else { rule.rights };
+        }
+        rights
+    }
+
+    /// Adding files, or writing to one.
+    const WRITE: u32 = 0x2;
+
+    #[test]
+    fn a_private_folder_lets_no_stranger_in_and_neither_does_what_is_made_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a").join("b");
+        make_dir(&path, true).unwrap();
+        make_dir(&path, true).unwrap();
+        let inside = path.join("file");
+        drop(create_private(&inside).unwrap());
+        for path in [dir.path().join("a"), path, inside] {
+            assert_eq!(rights_of_strangers(&path), 0, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn a_public_folder_can_be_written_to_by_no_stranger() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("public");
+        make_dir(&path, false).unwrap();
+        assert_eq!(rights_of_strangers(&path) & WRITE, 0);
+    }
+
+    #[test]
+    fn the_list_that_is_asked_for_is_whole_and_takes_nothing_over() {
+        let own = Token::own().unwrap().user().unwrap();
+        let list = descriptor::list_for_files(true, true).unwrap();
+        let wanted = format!(
+            "D:P(A;OICI;FA;;;{SYSTEM})(A;OICI;FA;;;{ADMINISTRATORS})(A;OICI;FA;;;{own})(A;OICI;0x1200a9;;;S-1-5-32-545)"
+        );
+        assert_eq!(list, wanted);
+        Descriptor::from_sddl(&list).unwrap();
+    }
+
+    #[test]
+    fn a_replaced_file_is_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        std::fs::write(&path, b"one").unwrap();
+        crate::files::replace(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(rights_of_strangers(&path), 0);
+    }
+
+    #[test]
+    fn a_file_in_use_is_tried_again_and_other_failures_are_told_at_once() {
+        let mut tries = 0;
+        let busy = |code: u32| Err(io::Error::from_raw_os_error(code.cast_signed()));
+        again_while_in_use(|| {
+            tries += 1;
+            if tries < 4 { busy(ERROR_SHARING_VIOLATION) } else { Ok(()) }
+        })
+        .unwrap();
+        assert_eq!(tries, 4);
+        tries = 0;
+        let told = again_while_in_use(|| {
+            tries += 1;
+            busy(ERROR_ALREADY_EXISTS)
+        });
+        assert_eq!((tries, told.is_err()), (1, true));
+    }
+
+    #[test]
+    fn a_path_longer_than_windows_takes_works_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x".repeat(120)).join("y".repeat(120)).join("z".repeat(60));
+        make_dir(&path, true).unwrap();
+        crate::files::replace(&path.join("state"), b"one").unwrap();
+        assert!(path.join("state").exists());
+    }
 }

@@ -1,16 +1,82 @@
-//! Where things live on Windows.
+//! Where things live on Windows, and what its named pipes are called.
+//!
+//! Folders are under `ProgramData`, for every account: a guard is the computer's there. The pipes of all
+//! programs are in one flat space, whatever their folders; a home gives its guards a mark of its own. The
+//! character after `tutela` tells what a pipe is, and none of the three is in the name of a guard's pipe of
+//! another kind: `tutela-NAME`, `tutela.notify-NAME`, and with a home `tutela@MARK-NAME` and
+//! `tutela@MARK.notify-NAME`.
 
-use crate::paths::{Logs, Paths};
+use crate::paths::{Paths, Place};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// Where the OS keeps named pipes.
+pub(crate) const PIPES: &str = r"\\.\pipe\";
+
+/// The folder of everything.
+pub(crate) fn root(lookup: &impl Fn(&str) -> Option<OsString>) -> PathBuf {
+    lookup("ProgramData").map_or_else(|| PathBuf::from(r"C:\ProgramData"), PathBuf::from).join("Tutela")
+}
 
 pub(crate) fn discover(lookup: &impl Fn(&str) -> Option<OsString>) -> Paths {
-    let program_data = lookup("ProgramData").map_or_else(|| PathBuf::from(r"C:\ProgramData"), PathBuf::from);
-    let root = program_data.join("Tutela");
+    let root = root(lookup);
     Paths {
         specs: root.join("specs"),
-        state: root.join("state"),
-        logs: Logs::Root(root.join("logs")),
+        state: Place::In(root.join("state")),
+        logs: Some(Place::In(root.join("logs"))),
         runtime: root.join("run"),
+        home: None,
+    }
+}
+
+pub(crate) fn socket(paths: &Paths, name: &str) -> PathBuf {
+    PathBuf::from(format!("{PIPES}{}{name}", control_prefix(paths)))
+}
+
+/// There is one place: who may enter is up to the pipe, not to a folder.
+pub(crate) fn sockets(paths: &Paths, name: &str) -> Vec<PathBuf> {
+    vec![socket(paths, name)]
+}
+
+pub(crate) fn notify_socket(paths: &Paths, name: &str) -> PathBuf {
+    PathBuf::from(format!("{PIPES}tutela{}.notify-{name}", mark(paths)))
+}
+
+/// What the name of every control pipe of these paths begins with.
+pub(crate) fn control_prefix(paths: &Paths) -> String {
+    format!("tutela{}-", mark(paths))
+}
+
+fn mark(paths: &Paths) -> String {
+    paths.home.as_deref().map_or_else(String::new, |home| format!("@{:016x}", mark_of(home)))
+}
+
+/// A number for a folder, the same in every process and version. Two spellings of a folder that Windows
+/// takes for one have one number, as far as that can be told without looking at the disk.
+fn mark_of(home: &Path) -> u64 {
+    let absolute = std::path::absolute(home).unwrap_or_else(|_| home.to_path_buf());
+    let text = absolute.to_string_lossy().replace('/', r"\").to_lowercase();
+    // FNV-1a: no secret is kept by it, and a handful of homes on one computer do not meet in 64 bits.
+    text.trim_end_matches('\\')
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |mark, byte| (mark ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guard_of_the_computer_has_the_plain_name() {
+        let paths = discover(&|_| None);
+        assert_eq!(socket(&paths, "shop"), Path::new(r"\\.\pipe\tutela-shop"));
+        assert_eq!(notify_socket(&paths, "shop"), Path::new(r"\\.\pipe\tutela.notify-shop"));
+    }
+
+    #[test]
+    fn two_homes_never_meet_and_two_spellings_of_one_do() {
+        let of = |home: &str| socket(&Paths::under(Path::new(home)), "shop");
+        assert_ne!(of(r"C:\a"), of(r"C:\b"));
+        assert_eq!(of(r"C:\Tests\a"), of("c:/tests/A/"));
     }
 }

@@ -1,2 +1,0 @@
-//! Control sockets: not here yet.
-pub(crate) use crate::absent::endpoint::{Listener, Stream, connect, list, may_control};
