@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// The end that the guard reads. Ends (reads 0 bytes) when every copy of the write end is closed. Has no
-/// buffer of its own; reads go straight to the OS.
+/// buffer of its own; reads go straight to the OS. (On Windows a read of a few KiB is always under way.)
 #[derive(Debug)]
 pub struct ReadEnd(platform::pipe::ReadEnd);
 

@@ -3,5 +3,9 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Started by a guard only to carry a console event to a program, it does nothing else.
+    if let Some(code) = tutela_os::process::console_event_main(std::env::args_os()) {
+        return code;
+    }
     tutela::cli::main()
 }

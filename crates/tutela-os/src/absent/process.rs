@@ -2,13 +2,14 @@
 
 use super::absent;
 use crate::process::{
-    ChildToken, ContainerKind, Leftover, NurseryOptions, ProgramNotFound, Reaped, Signal, SpawnError, SpawnRequest,
-    Tree,
+    Asked, ChildToken, ContainerKind, Leftover, NurseryOptions, ProgramNotFound, Reaped, Signal, SpawnError,
+    SpawnRequest, StopRequest, Tree,
 };
 use crate::{Error, Unsupported};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 /// There is none.
 #[derive(Debug)]
@@ -80,12 +81,26 @@ impl Child {
     pub(crate) fn signal(&self, _signal: Signal) -> Result<(), Error> {
         match *self {}
     }
+
+    pub(crate) fn request(&self, _request: StopRequest) -> Asked {
+        match *self {}
+    }
 }
 
 impl ChildSignal {
     pub(crate) async fn ready(&mut self) -> Result<(), Error> {
         match *self {}
     }
+}
+
+/// Nobody is ever sent.
+pub(crate) fn console_event_main(_args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    None
+}
+
+/// Exit codes have no signs here.
+pub(crate) fn crash_words(_code: i32) -> Option<&'static str> {
+    None
 }
 
 pub(crate) fn is_passing(_error: &io::Error) -> bool {

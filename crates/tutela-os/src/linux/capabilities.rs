@@ -44,6 +44,7 @@ fn containment(kind: &ContainerKind) -> CapabilityReport {
         ContainerKind::ControlGroup { path, .. } => {
             (true, format!("a control group per program in {}", path.display()))
         }
+        ContainerKind::JobObject { .. } => (true, "a job object per program".into()),
         ContainerKind::Walk { reason } => (
             false,
             format!("descendants are found by descent, session and a mark, which a hostile one can escape: {reason}"),
@@ -60,6 +61,7 @@ fn limit(name: &'static str, controller: &str, kind: &ContainerKind) -> Capabili
         ContainerKind::ControlGroup { .. } => {
             (false, format!("the {controller} controller is not available to the guard's control group"))
         }
+        ContainerKind::JobObject { .. } => (true, "the limits of a job object".to_owned()),
         ContainerKind::Walk { reason } => (false, format!("there is no control group: {reason}")),
     };
     CapabilityReport { name, holds, detail }

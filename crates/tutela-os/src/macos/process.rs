@@ -1,6 +1,8 @@
 //! Starting programs: not here yet. The signals of the OS are known, so that a spec can be checked.
 
-pub(crate) use crate::absent::process::{Child, ChildSignal, Nursery, find_program, is_passing};
+pub(crate) use crate::absent::process::{
+    Child, ChildSignal, Nursery, console_event_main, crash_words, find_program, is_passing,
+};
 
 pub(crate) const SIGNALS: &[(&str, i32)] = &[
     ("HUP", libc::SIGHUP),

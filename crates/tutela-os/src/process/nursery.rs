@@ -1,6 +1,6 @@
 //! The nursery: one per guard, from which every program is started and to which every end is told.
 
-use super::{Signal, SpawnError, SpawnRequest, Tree};
+use super::{Asked, Signal, SpawnError, SpawnRequest, StopRequest, Tree};
 use crate::{Error, Unsupported, platform};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use std::time::Duration;
 /// How a nursery is opened.
 #[derive(Debug, Clone, Default)]
 pub struct NurseryOptions {
-    /// Walk the process table even where the host would give us a control group.
+    /// Walk the process table even where the host would give us a control group. Windows always has jobs, and
+    /// takes no notice.
     pub force_walk: bool,
     /// What tells two guards of one name on one computer apart, such as the folder of `TUTELA_HOME`.
     /// [`Nursery::leftovers`] looks only at guards of the same name and scope. Any text.
@@ -25,6 +26,11 @@ pub enum ContainerKind {
         /// The controllers whose limits can be set: of `memory`, `cpu`, `pids`.
         controllers: Vec<String>,
     },
+    /// A job object (Windows) per tree: no process can leave it, and they end with the guard.
+    JobObject {
+        /// The limits that this host keeps: of `memory`, `cpu`, `processes`.
+        limits: Vec<String>,
+    },
     /// The process table is walked: descent, session and a mark in the environment make a member.
     Walk {
         /// Why there is nothing better, and how that can be helped; for people.
@@ -33,10 +39,11 @@ pub enum ContainerKind {
 }
 
 impl ContainerKind {
-    /// A word for reports: `cgroup` or `walk`.
+    /// A word for reports: `cgroup`, `job` or `walk`.
     pub const fn word(&self) -> &'static str {
         match self {
             ContainerKind::ControlGroup { .. } => "cgroup",
+            ContainerKind::JobObject { .. } => "job",
             ContainerKind::Walk { .. } => "walk",
         }
     }
@@ -117,7 +124,7 @@ impl Nursery {
 
     /// The trees that an earlier guard of the same name and scope left when it ended without ending them.
     /// A guard must end them, by [`Nursery::end_leftover`], before it starts its own. Walks the process
-    /// table; call it once, before the guard works.
+    /// table; call it once, before the guard works. There are none on Windows, where programs end with their guard.
     ///
     /// # Errors
     /// The process table or the control groups cannot be read.
@@ -181,10 +188,21 @@ impl Child {
     /// Signals the first process. It cannot hit another process, even if the number was given away again;
     /// a process that has ended is no error.
     ///
+    /// Windows has a counterpart for some: KILL ends the process, STOP and CONT halt it and let it go on, and INT
+    /// and TERM press Ctrl-C, QUIT and BREAK Ctrl-Break on its console. The latter are on their way when this
+    /// returns; whether they arrived is told by [`Child::request`] alone.
+    ///
     /// # Errors
     /// Not allowed, or the OS has no such signal ([`Error::Unsupported`]).
     pub fn signal(&self, signal: Signal) -> Result<(), Error> {
         self.0.signal(signal)
+    }
+
+    /// Asks the program to stop. Never waits: the request is made at once or on its way when this returns, and
+    /// what is returned tells how it came out. On Windows a console event reaches everybody on the console of the
+    /// first process, and is carried by a messenger: see [`super::console_event_main`].
+    pub fn request(&self, request: StopRequest) -> Asked {
+        self.0.request(request)
     }
 }
 
@@ -207,7 +225,7 @@ impl ChildSignal {
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// By itself, with this code.
+    /// By itself, with this code. On Windows also by a crash: the bits of a code like `0xc0000005` are kept.
     Code(i32),
     /// By a signal.
     Signal {
@@ -221,6 +239,11 @@ pub enum Exit {
 impl std::fmt::Display for Exit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            // Statuses of a Windows kernel; nobody knows them by their negative numbers.
+            Exit::Code(code) if *code < 0 => match platform::process::crash_words(*code) {
+                Some(words) => write!(f, "exit code {code:#010x} ({words})"),
+                None => write!(f, "exit code {code:#010x}"),
+            },
             Exit::Code(code) => write!(f, "exit code {code}"),
             Exit::Signal { signal, core_dumped: false } => write!(f, "signal {signal}"),
             Exit::Signal { signal, core_dumped: true } => write!(f, "signal {signal} with a core file"),

@@ -14,7 +14,8 @@ pub struct SpawnRequest {
     /// Its arguments, the first of which is the name that it sees itself under.
     pub args: Vec<OsString>,
     /// Its whole environment; nothing of the guard's is added except the mark of a walked tree and, with
-    /// `listen`, `LISTEN_FDS` and `LISTEN_PID`. Strip [`crate::notify::HOST_VARIABLES`] from what is let
+    /// `listen`, `LISTEN_FDS` and `LISTEN_PID`; on Windows `SystemRoot` where it is missing, without which no
+    /// socket can be made there. Strip [`crate::notify::HOST_VARIABLES`] from what is let
     /// through from the guard's own.
     pub env: Vec<(OsString, OsString)>,
     /// Its working folder.
@@ -25,7 +26,8 @@ pub struct SpawnRequest {
     pub stdout: Stdio,
     /// Its standard error.
     pub stderr: Stdio,
-    /// Listening sockets that it gets as the handles 3, 4, …
+    /// Listening sockets that it gets as the handles 3, 4, … On Windows they have numbers of their own, which are
+    /// in `LISTEN_HANDLES`, with colons between them.
     pub listen: Vec<Handle>,
     /// Whom it runs as; `None`: as the guard.
     pub identity: Option<Identity>,

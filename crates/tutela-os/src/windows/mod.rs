@@ -20,5 +20,6 @@ pub(crate) mod security;
 pub(crate) mod signals;
 pub(crate) mod terminal;
 pub(crate) mod usage;
+pub(crate) mod wide;
 
 pub(crate) const OS: crate::Os = crate::Os::Windows;

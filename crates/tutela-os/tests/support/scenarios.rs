@@ -125,6 +125,7 @@ pub fn limits_that_cannot_be_enforced_are_told(ward: &Hold) {
     assert_eq!(script.child.tree().set_limits(&all).unwrap(), missing);
     let wanted = match ward.nursery.container() {
         tutela_os::process::ContainerKind::ControlGroup { controllers, .. } => 3 - controllers.len(),
+        tutela_os::process::ContainerKind::JobObject { limits } => 3 - limits.len(),
         tutela_os::process::ContainerKind::Walk { .. } => 3,
     };
     assert_eq!(missing.len(), wanted, "{missing:?}");

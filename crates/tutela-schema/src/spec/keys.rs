@@ -184,7 +184,7 @@ pub enum WhenKey {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StopKeys {
-    /// The steps, one after the other until the program has ended. A last `{ kill = true }` is added where it is missing. On Windows the default begins with `{ ctrl-break = true, wait = "10s" }`.
+    /// The steps, one after the other until the program has ended. A last `{ kill = true }` is added where it is missing. On Windows the default is `[{ ctrl-c = true, wait = "10s" }, { ctrl-break = true, wait = "5s" }, { close-window = true, wait = "5s" }, { kill = true }]`.
     #[schemars(extend("default" = [{ "signal": "TERM", "wait": "10s" }, { "kill": true }]))]
     pub ladder: Option<Vec<StepKeys>>,
 }
@@ -195,7 +195,7 @@ pub struct StopKeys {
 pub struct StepKeys {
     /// Run a command, such as `redis-cli shutdown`.
     pub command: Option<CommandText>,
-    /// Send a signal to the main process. On Windows, TERM is a Ctrl-Break and INT a Ctrl-C.
+    /// Send a signal to the main process. On Windows, TERM and INT are a Ctrl-C, KILL is the end of the tree, and every other one is a Ctrl-Break.
     #[schemars(extend("examples" = ["TERM", "QUIT"]))]
     pub signal: Option<String>,
     /// Press Ctrl-C. Elsewhere than on Windows: the signal INT.

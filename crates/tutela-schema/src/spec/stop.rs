@@ -17,13 +17,24 @@ const STEPS_MAX: usize = 16;
 pub(super) const SIGNALS: &[&str] =
     &["TERM", "INT", "QUIT", "HUP", "KILL", "ABRT", "USR1", "USR2", "ALRM", "CONT", "PIPE", "WINCH"];
 
-/// The ladder where the spec is silent.
+/// How long the further steps of the default ladder on Windows may work: a program that can hear one of them has
+/// mostly heard the first, and the OS gives a service some 20 s in all at its own end.
+const FURTHER_STEP_WAIT: Duration = Duration::from_secs(5);
+
+/// The ladder where the spec is silent. Which of its ways a program on Windows listens to depends on how it was
+/// written, so there is one for each kind: most console programs, those that only know Ctrl-Break, and those with
+/// windows.
 pub(super) fn default_ladder(os: Os) -> Vec<LadderStep> {
-    let ask = match os {
-        Os::Windows => StopStep::CtrlBreak,
-        Os::Linux | Os::Macos => StopStep::Signal("TERM".into()),
+    let asks = match os {
+        Os::Windows => vec![
+            (StopStep::CtrlC, STEP_WAIT),
+            (StopStep::CtrlBreak, FURTHER_STEP_WAIT),
+            (StopStep::CloseWindow, FURTHER_STEP_WAIT),
+        ],
+        Os::Linux | Os::Macos => vec![(StopStep::Signal("TERM".into()), STEP_WAIT)],
     };
-    vec![LadderStep { step: ask, wait: STEP_WAIT }, LadderStep { step: StopStep::Kill, wait: Duration::ZERO }]
+    let kill = (StopStep::Kill, Duration::ZERO);
+    asks.into_iter().chain([kill]).map(|(step, wait)| LadderStep { step, wait }).collect()
 }
 
 /// The ladder of the spec, with a kill at its end.
@@ -114,7 +125,7 @@ fn signal(section: &mut Section<'_>, at: usize, given: &str) -> Option<StopStep>
         return Some(StopStep::Signal((*name).to_owned()));
     }
     let (step, words) = match *name {
-        "INT" => (StopStep::CtrlC, "a Ctrl-C"),
+        "INT" | "TERM" => (StopStep::CtrlC, "a Ctrl-C"),
         "KILL" => (StopStep::Kill, "the end of the whole tree"),
         _ => (StopStep::CtrlBreak, "a Ctrl-Break"),
     };

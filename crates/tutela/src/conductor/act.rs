@@ -13,7 +13,7 @@ use tutela_core::spec::{Command, ProbeTarget, ServiceSpec, StopStep};
 use tutela_core::time::Moment;
 use tutela_logs::tap::{Pattern, Taps};
 use tutela_os::clock;
-use tutela_os::process::{Signal, Tree};
+use tutela_os::process::{Signal, StopRequest, Tree};
 
 /// How long the output of a run is still read once its tree is gone. The pipes are empty by then, but for
 /// what a slow disk holds up.
@@ -115,9 +115,9 @@ impl Conductor {
                 Some(signal) => self.signal(key, run, signal),
                 None => self.trouble(format!("there is no signal {name} on this computer")),
             },
-            // Outside Windows these are what a program gets for the same wish.
-            StopStep::CtrlC | StopStep::CtrlBreak => self.signal(key, run, Signal::INT),
-            StopStep::CloseWindow => self.signal(key, run, Signal::TERM),
+            StopStep::CtrlC => self.request(key, run, StopRequest::CtrlC),
+            StopStep::CtrlBreak => self.request(key, run, StopRequest::CtrlBreak),
+            StopStep::CloseWindow => self.request(key, run, StopRequest::CloseWindow),
             StopStep::Command(command) => {
                 let wait = self.guard.instance(key).map_or(Duration::ZERO, |(_, service)| {
                     let of = |step: &StopStep| matches!(step, StopStep::Command(of) if *of == command);
@@ -136,6 +136,26 @@ impl Conductor {
         self.asked += 1;
         if let Err(error) = sent {
             self.trouble(os_words(&error));
+        }
+    }
+
+    /// Asks in one of the ways that Windows has. Where somebody has to carry it over, how it came out is told later.
+    fn request(&mut self, key: InstanceKey, run: RunId, request: StopRequest) {
+        let Some(live) = self.live(key, run) else { return };
+        let asked = live.child.request(request);
+        self.asked += 1;
+        match asked.now() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.trouble(os_words(&error)),
+            Err(on_its_way) => {
+                let inbox = self.inbox.clone();
+                // The messenger's own bound ends this.
+                tokio::spawn(async move {
+                    if let Err(error) = on_its_way.await {
+                        let _ = inbox.send(super::Input::Trouble(os_words(&error))).await;
+                    }
+                });
+            }
         }
     }
 

@@ -22,6 +22,7 @@ pub(crate) use explain::is_passing;
 pub(crate) use find::find_program;
 pub(crate) use nursery::{Child, ChildSignal, Nursery};
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -64,6 +65,16 @@ pub(crate) const SIGNALS: &[(&str, i32)] = &[
 
 /// The real-time signals that programs may use: the C libraries keep the kernel's first two or three.
 pub(crate) const REAL_TIME_SIGNALS: Option<(i32, i32)> = Some((34, 64));
+
+/// Requests to stop are signals here, which need nobody to carry them.
+pub(crate) fn console_event_main(_args: impl Iterator<Item = OsString>) -> Option<std::process::ExitCode> {
+    None
+}
+
+/// Exit codes have no signs here.
+pub(crate) fn crash_words(_code: i32) -> Option<&'static str> {
+    None
+}
 
 pub(crate) const fn number_of(name: &str) -> i32 {
     crate::process::number_in(SIGNALS, name)

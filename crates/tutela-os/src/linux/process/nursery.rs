@@ -12,8 +12,8 @@ use crate::platform::bell;
 use crate::platform::container::Container;
 use crate::platform::watch::Watched;
 use crate::process::{
-    ChildToken, ContainerKind, Exit, Leftover, NurseryOptions, ProcessUsage, Reaped, Signal, SpawnError, SpawnRequest,
-    Tree,
+    Asked, ChildToken, ContainerKind, Exit, Leftover, NurseryOptions, ProcessUsage, Reaped, Signal, SpawnError,
+    SpawnRequest, StopRequest, Tree,
 };
 use crate::{Error, Unsupported};
 use rustix::process::Pid;
@@ -273,6 +273,13 @@ impl Child {
         signal_through(process, signal.number())
             .map(drop)
             .map_err(|source| Error::io(format!("send {signal} to process {}", self.pid), source))
+    }
+
+    pub(crate) fn request(&self, request: StopRequest) -> Asked {
+        Asked::done(self.signal(match request {
+            StopRequest::CtrlC | StopRequest::CtrlBreak => Signal::INT,
+            StopRequest::CloseWindow => Signal::TERM,
+        }))
     }
 }
 

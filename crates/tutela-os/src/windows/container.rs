@@ -1,2 +1,0 @@
-//! Process trees: not here yet.
-pub(crate) use crate::absent::container::Tree;

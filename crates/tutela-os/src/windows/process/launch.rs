@@ -1,0 +1,431 @@
+//! A start: from the request to a process that runs, or to words about why it does not.
+//!
+//! A process is made halted and in its job, gets everything else, is known to the registry, and only then
+//! runs. So nothing it does can be missed, and what it starts is a member of its tree from the first moment.
+
+use super::account;
+use super::attributes::Attributes;
+use super::nursery::{Child, Registry};
+use super::{command_line, environment, explain};
+use crate::platform::container::{Run, Tree as Held, never_limited, priority_class};
+use crate::platform::handle::inheritable_copy;
+use crate::platform::wide::{done, terminated};
+use crate::process::{ChildToken, SpawnError, SpawnRequest, SpawnStep, Stdio, Tree};
+use crate::{Error, Unsupported};
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle, RawHandle};
+use std::path::{Component, Path, PathBuf, Prefix};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use windows_sys::Win32::Foundation::{ERROR_INVALID_PARAMETER, ERROR_NOT_SUPPORTED, INVALID_HANDLE_VALUE};
+use windows_sys::Win32::System::Console::{
+    GetStdHandle, STD_ERROR_HANDLE, STD_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
+};
+use windows_sys::Win32::System::Threading::{
+    CREATE_NO_WINDOW, CREATE_SUSPENDED, CREATE_UNICODE_ENVIRONMENT, CreateProcessAsUserW, CreateProcessW,
+    DETACHED_PROCESS, EXTENDED_STARTUPINFO_PRESENT, PROCESS_CREATION_FLAGS, PROCESS_INFORMATION, ResumeThread,
+    STARTF_FORCEOFFFEEDBACK, STARTF_USESTDHANDLES, STARTUPINFOEXW, STARTUPINFOW, TerminateProcess,
+};
+
+/// The longest name of a tree; as everywhere.
+const LABEL_BYTES_MAX: usize = 128;
+
+/// What a handed-over socket's number is found by.
+const LISTEN_HANDLES: &str = "LISTEN_HANDLES";
+
+/// Starts programs.
+#[derive(Debug)]
+pub(super) struct Launcher {
+    /// Reads nothing, writes nowhere.
+    nothing: File,
+    tokens: AtomicU64,
+    /// Whether the host was seen not to know jobs in attribute lists (before Windows 10).
+    refuses_job_list: AtomicBool,
+}
+
+/// Everything that is decided before a process is made.
+struct Plan {
+    program: PathBuf,
+    /// Where the program is read from: the program itself, or `cmd.exe` for a batch file.
+    image: Vec<u16>,
+    line: Vec<u16>,
+    environment: Vec<u16>,
+    cwd: PathBuf,
+    cwd_units: Vec<u16>,
+    /// The three streams, and then the sockets.
+    handles: Vec<OwnedHandle>,
+    token: Option<OwnedHandle>,
+    flags: PROCESS_CREATION_FLAGS,
+}
+
+/// A process that was made and does not run yet.
+struct Made {
+    process: OwnedHandle,
+    thread: OwnedHandle,
+    pid: u32,
+}
+
+impl Launcher {
+    pub(super) fn new() -> Result<Launcher, Error> {
+        let nothing = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("NUL")
+            .map_err(|source| Error::io("open the device NUL, which programs read from", source))?;
+        Ok(Launcher { nothing, tokens: AtomicU64::new(1), refuses_job_list: AtomicBool::new(false) })
+    }
+
+    pub(super) fn launch(&self, request: &SpawnRequest, registry: &Arc<Registry>) -> Result<Child, SpawnError> {
+        check_label(&request.tree).map_err(|advice| {
+            let error = io::Error::from(io::ErrorKind::InvalidInput);
+            SpawnError { advice, ..explain::failed(SpawnStep::Prepare, request, error) }
+        })?;
+        let mut plan = self.plan(request)?;
+        let token = self.tokens.fetch_add(1, Ordering::Relaxed);
+        let in_container = |error| explain::failed(SpawnStep::Container, request, error);
+        let run = Run::begin(&request.tree, token).map_err(in_container)?;
+        let abandoned = Abandoned(&run, true);
+        let mut unenforced = run.set_limits(&request.limits).map_err(in_container)?;
+        unenforced.extend(not_on_windows(request));
+        let made = self.make(&mut plan, &run).map_err(|(step, error)| match step {
+            SpawnStep::Program => explain::not_made(request, &plan.program, &plan.cwd, error),
+            step => explain::failed(step, request, error),
+        })?;
+        let process = Arc::new(made.process);
+        run.has_begun();
+        let watched = registry.take_off(token, made.pid, &process, &run);
+        let started = watched.and_then(|()| resume(&made.thread));
+        if let Err(error) = started {
+            registry.swallow(token);
+            end_unrun(&process);
+            return Err(explain::failed(SpawnStep::Process, request, error));
+        }
+        abandoned.no_more();
+        Ok(Child { pid: made.pid, token: ChildToken(token), process, tree: Tree(Held(run)), unenforced })
+    }
+
+    /// Looks everything up that can be refused without a process.
+    fn plan(&self, request: &SpawnRequest) -> Result<Plan, SpawnError> {
+        let prepare = |error| explain::failed(SpawnStep::Prepare, request, error);
+        let cwd = plain(&std::path::absolute(&request.cwd).map_err(prepare)?);
+        let program = plain(&std::path::absolute(cwd.join(&request.program)).map_err(prepare)?);
+        let (image, line) = if command_line::is_batch(&program) {
+            // The interpreter would only say that it does not know such a command.
+            if !program.is_file() {
+                let missing = io::Error::from_raw_os_error(2);
+                return Err(explain::not_made(request, &program, &cwd, missing));
+            }
+            let interpreter = command_line::interpreter().map_err(prepare)?;
+            let line = command_line::for_batch(&interpreter, &program, &request.args).map_err(|error| {
+                let advice = "put the value into the batch file, hand it over in a variable, or start the program \
+                              itself that the batch file starts";
+                SpawnError { advice: advice.into(), ..prepare(error) }
+            })?;
+            (interpreter, line)
+        } else {
+            (program.clone(), command_line::for_program(&request.args).map_err(prepare)?)
+        };
+        let token = self.token(request)?;
+        let handles = self.handles(request).map_err(|error| explain::failed(SpawnStep::Streams, request, error))?;
+        let environment = environment_of(request, &handles, token.as_ref()).map_err(prepare)?;
+        Ok(Plan {
+            image: terminated(&image).map_err(prepare)?,
+            line,
+            environment,
+            cwd_units: terminated(&cwd).map_err(prepare)?,
+            cwd,
+            program,
+            handles,
+            token,
+            flags: priority_class(request.limits.priority),
+        })
+    }
+
+    fn token(&self, request: &SpawnRequest) -> Result<Option<OwnedHandle>, SpawnError> {
+        let Some(identity) = &request.identity else { return Ok(None) };
+        account::token_of(identity).map_err(|(error, advice)| SpawnError {
+            step: SpawnStep::User,
+            error,
+            subject: identity.name.clone(),
+            advice,
+        })
+    }
+
+    /// Copies of the streams and sockets that only the new process inherits.
+    fn handles(&self, request: &SpawnRequest) -> io::Result<Vec<OwnedHandle>> {
+        let streams = [
+            (&request.stdin, STD_INPUT_HANDLE),
+            (&request.stdout, STD_OUTPUT_HANDLE),
+            (&request.stderr, STD_ERROR_HANDLE),
+        ];
+        let streams = streams.into_iter().map(|(stdio, own)| match stdio {
+            Stdio::Null => inheritable_copy(self.nothing.as_raw_handle()),
+            Stdio::Handle(handle) => handle.0.inheritable_copy(),
+            // A stream of the guard's that is not there is nothing.
+            Stdio::Inherit => inheritable_copy(own_stream(own).unwrap_or(self.nothing.as_raw_handle())),
+        });
+        streams.chain(request.listen.iter().map(|handle| handle.0.inheritable_copy())).collect()
+    }
+
+    /// Makes the process in the job of the run.
+    fn make(&self, plan: &mut Plan, run: &Run) -> Result<Made, (SpawnStep, io::Error)> {
+        if !self.refuses_job_list.load(Ordering::Relaxed) {
+            match self.make_with(plan, Some(run.job().raw())) {
+                Err(error) if refuses(&error) => {}
+                Err(error) => return Err((SpawnStep::Program, error)),
+                Ok(made) => return self.put_in(made, run),
+            }
+        }
+        // Without the job in the list: if that works, it was the list.
+        let made = self.make_with(plan, None).map_err(|error| (SpawnStep::Program, error))?;
+        self.refuses_job_list.store(true, Ordering::Relaxed);
+        self.put_in(made, run)
+    }
+
+    /// Sees to it that the process, which has not run yet, is in the job: a host may ignore what it does not know.
+    fn put_in(&self, made: Made, run: &Run) -> Result<Made, (SpawnStep, io::Error)> {
+        if !run.job().holds(&made.process)
+            && let Err(error) = run.job().take_in(&made.process)
+        {
+            end_unrun(&made.process);
+            return Err((SpawnStep::Container, error));
+        }
+        Ok(made)
+    }
+
+    fn make_with(&self, plan: &mut Plan, job: Option<RawHandle>) -> io::Result<Made> {
+        let mut attributes = Attributes::new(&plan.handles, job)?;
+        let mut start = STARTUPINFOEXW { lpAttributeList: attributes.raw(), ..STARTUPINFOEXW::default() };
+        start.StartupInfo.cb = u32::try_from(size_of_val(&start)).unwrap_or(0);
+        start.StartupInfo.dwFlags = STARTF_USESTDHANDLES | STARTF_FORCEOFFFEEDBACK;
+        let stream = |at: usize| plan.handles.get(at).map_or(std::ptr::null_mut(), AsRawHandle::as_raw_handle);
+        start.StartupInfo.hStdInput = stream(0);
+        start.StartupInfo.hStdOutput = stream(1);
+        start.StartupInfo.hStdError = stream(2);
+        // An empty name: a desktop that the other account may use is found or made.
+        let mut own_desktop = [0_u16];
+        if plan.token.is_some() {
+            start.StartupInfo.lpDesktop = own_desktop.as_mut_ptr();
+        }
+        let mut told = PROCESS_INFORMATION::default();
+        let flags = plan.flags
+            | CREATE_SUSPENDED
+            | CREATE_UNICODE_ENVIRONMENT
+            | CREATE_NO_WINDOW
+            | EXTENDED_STARTUPINFO_PRESENT;
+        let (image, line, cwd) = (plan.image.as_ptr(), plan.line.as_mut_ptr(), plan.cwd_units.as_ptr());
+        let environment = plan.environment.as_ptr().cast();
+        let (start, none) = (&raw const start.StartupInfo, std::ptr::null());
+        let made = match &plan.token {
+            // SAFETY: the texts end in zeros, the environment in two; they, the start information with its list
+            // and the handles in it live through the call, which writes only to the line and to `told`.
+            None => unsafe {
+                CreateProcessW(image, line, none, none, 1, flags, environment, cwd, start, &raw mut told)
+            },
+            Some(token) => {
+                let token = token.as_raw_handle();
+                // SAFETY: as above, and the token is open for the call.
+                unsafe {
+                    CreateProcessAsUserW(
+                        token,
+                        image,
+                        line,
+                        none,
+                        none,
+                        1,
+                        flags,
+                        environment,
+                        cwd,
+                        start,
+                        &raw mut told,
+                    )
+                }
+            }
+        };
+        done(made)?;
+        drop(attributes);
+        Ok(owned(&told))
+    }
+}
+
+fn owned(told: &PROCESS_INFORMATION) -> Made {
+    // SAFETY: the call has just made it, and nobody else knows of it.
+    let process = unsafe { OwnedHandle::from_raw_handle(told.hProcess) };
+    // SAFETY: as above.
+    let thread = unsafe { OwnedHandle::from_raw_handle(told.hThread) };
+    Made { process, thread, pid: told.dwProcessId }
+}
+
+/// What a host answers that does not know a job in an attribute list.
+fn refuses(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map_or(0, i32::cast_unsigned);
+    matches!(code, ERROR_INVALID_PARAMETER | ERROR_NOT_SUPPORTED)
+}
+
+fn resume(thread: &OwnedHandle) -> io::Result<()> {
+    // SAFETY: the handle is open for the call; no memory of ours is read or written.
+    if unsafe { ResumeThread(thread.as_raw_handle()) } == u32::MAX {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Ends a process that never ran. That it is gone already is as good.
+fn end_unrun(process: &OwnedHandle) {
+    // SAFETY: the handle is open for the call; no memory of ours is read or written.
+    unsafe { TerminateProcess(process.as_raw_handle(), crate::platform::container::KILLED) };
+}
+
+/// Lets go of the job of a start that failed.
+struct Abandoned<'a>(&'a Run, bool);
+
+impl Abandoned<'_> {
+    fn no_more(mut self) {
+        self.1 = false;
+    }
+}
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        if self.1 {
+            self.0.abandon();
+        }
+    }
+}
+
+fn own_stream(which: STD_HANDLE) -> Option<RawHandle> {
+    // SAFETY: takes a number, touches no memory of ours.
+    let handle = unsafe { GetStdHandle(which) };
+    (!handle.is_null() && handle != INVALID_HANDLE_VALUE).then_some(handle)
+}
+
+/// The environment of the request, with what tells of sockets and, for another account, its own places.
+fn environment_of(
+    request: &SpawnRequest,
+    handles: &[OwnedHandle],
+    token: Option<&OwnedHandle>,
+) -> io::Result<Vec<u16>> {
+    let mut variables = request.env.clone();
+    if let Some(token) = token {
+        variables.extend(places_of(token)?);
+    }
+    let sockets = handles.get(3..).unwrap_or_default();
+    if !sockets.is_empty() {
+        // The numbers of handles are known only here; a process number is not known before there is a process.
+        let numbers: Vec<String> = sockets.iter().map(|socket| socket.as_raw_handle().addr().to_string()).collect();
+        variables.push(("LISTEN_FDS".into(), sockets.len().to_string().into()));
+        variables.push((LISTEN_HANDLES.into(), numbers.join(":").into()));
+    }
+    environment::block(&variables)
+}
+
+/// The variables that lead an account to its own folders: the guard's would lead it to somebody else's.
+fn places_of(token: &OwnedHandle) -> io::Result<Vec<(OsString, OsString)>> {
+    use std::os::windows::ffi::OsStringExt;
+    use windows_sys::Win32::System::Environment::{CreateEnvironmentBlock, DestroyEnvironmentBlock};
+    const OF_THE_ACCOUNT: [&str; 9] =
+        ["USERPROFILE", "APPDATA", "LOCALAPPDATA", "TEMP", "TMP", "USERNAME", "USERDOMAIN", "HOMEDRIVE", "HOMEPATH"];
+    let mut block = std::ptr::null_mut();
+    // SAFETY: the token is open for the call, which writes one pointer that is ours.
+    done(unsafe { CreateEnvironmentBlock(&raw mut block, token.as_raw_handle(), 0) })?;
+    let mut found = Vec::new();
+    let mut at = block.cast::<u16>().cast_const();
+    loop {
+        let mut length = 0;
+        // SAFETY: the block consists of texts with a zero behind each and one more behind all; the walk stops
+        // at the latter.
+        while unsafe { at.add(length).read() } != 0 {
+            length += 1;
+        }
+        if length == 0 {
+            break;
+        }
+        // SAFETY: as many units were just read.
+        let entry = OsString::from_wide(unsafe { std::slice::from_raw_parts(at, length) });
+        if let Some((name, value)) = entry.to_str().and_then(|entry| entry.split_once('='))
+            && OF_THE_ACCOUNT.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
+        {
+            found.push((name.into(), value.into()));
+        }
+        // SAFETY: behind a text and its zero there is another text, or the last zero.
+        at = unsafe { at.add(length + 1) };
+    }
+    // SAFETY: the call above has made it, and nothing points into it any more. That it fails would leave a few
+    // kilobytes behind.
+    unsafe { DestroyEnvironmentBlock(block) };
+    Ok(found)
+}
+
+/// A path without the prefix that turns the rules of paths off, where it means the same without: `cmd.exe` and
+/// many programs cannot work in a folder that is named with it.
+fn plain(path: &Path) -> PathBuf {
+    /// Up to here every function of Windows takes a path without the prefix.
+    const PLAIN_UNITS_MAX: usize = 247;
+    let mut parts = path.components();
+    match parts.next() {
+        Some(Component::Prefix(prefix)) if path.as_os_str().len() <= PLAIN_UNITS_MAX => match prefix.kind() {
+            Prefix::VerbatimDisk(drive) => {
+                let mut plain = PathBuf::from(format!("{}:\\", char::from(drive)));
+                plain.extend(parts.filter(|part| !matches!(part, Component::RootDir)));
+                plain
+            }
+            _ => path.to_owned(),
+        },
+        _ => path.to_owned(),
+    }
+}
+
+/// The wishes that Windows has no means for.
+fn not_on_windows(request: &SpawnRequest) -> Vec<Unsupported> {
+    let mut missing = never_limited(&request.limits);
+    let mut add = |wished: bool, capability, reason: &'static str| {
+        if wished {
+            missing.push(Unsupported::new(capability, reason));
+        }
+    };
+    add(request.umask.is_some(), "umask", "access lists take its place: new files get the rights of their folder");
+    add(request.oom_score_adjust.is_some(), "out-of-memory score", "Windows ends no program when memory runs out");
+    add(request.security.capabilities.is_some(), "capabilities", "accounts have privileges instead");
+    let paths = !request.security.read_only_paths.is_empty();
+    add(paths, "read-only paths", "the access lists of folders say what an account may write");
+    missing
+}
+
+fn check_label(label: &str) -> Result<(), String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let fits = (1..=LABEL_BYTES_MAX).contains(&label.len()) && !label.starts_with('.');
+    if fits && label.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err(format!(
+        "{label:?} cannot be the name of a tree: it takes 1 to {LABEL_BYTES_MAX} letters, digits, '.', '_' and '-'"
+    ))
+}
+
+/// Starts this very program anew, without console, streams or inherited handles, to carry a request over.
+pub(super) fn start_messenger(program: &Path, words: &[OsString]) -> io::Result<OwnedHandle> {
+    let (image, mut line) = (terminated(program)?, command_line::for_program(words)?);
+    let start = STARTUPINFOW { cb: u32::try_from(size_of::<STARTUPINFOW>()).unwrap_or(0), ..STARTUPINFOW::default() };
+    let mut told = PROCESS_INFORMATION::default();
+    let (none, keep) = (std::ptr::null(), std::ptr::null());
+    // SAFETY: the texts end in zeros and live through the call, which writes only to the line and to `told`. The
+    // environment and the folder (null) are those of this process.
+    let made = unsafe {
+        CreateProcessW(
+            image.as_ptr(),
+            line.as_mut_ptr(),
+            none,
+            none,
+            0,
+            DETACHED_PROCESS,
+            std::ptr::null(),
+            keep,
+            &raw const start,
+            &raw mut told,
+        )
+    };
+    done(made)?;
+    Ok(owned(&told).process)
+}
