@@ -114,6 +114,8 @@ fn play(context: &Context, words: &[String]) -> Outcome {
             "ready" => context.ready(),
             "status" => context.status(rest()),
             "checkpoint" => context.checkpoint(Duration::from_millis(rest().parse()?)),
+            // For that long, or until it is told to stop.
+            "pace" => drop(context.stopping().wait_for(Duration::from_millis(rest().parse()?))),
             // Until it is told to stop.
             "wait" => context.stopping().wait(),
             // Until somebody hurries.

@@ -297,14 +297,15 @@ impl Service {
             name: self.name,
         };
         match started_by {
-            StartedBy::ServiceControlManager => serve(job),
+            // The process table is a hint; the SCM's own answer is the truth. Elsewhere nobody answers, and at once.
+            StartedBy::ServiceControlManager | StartedBy::Unknown => serve(job, started_by),
             other => live(job, other, None).exit_code(),
         }
     }
 }
 
-/// Lives under the SCM; in the foreground when it turns out that the SCM wants nothing of us.
-fn serve(job: Job) -> ExitCode {
+/// Lives under the SCM; in the foreground when the SCM wants nothing of us.
+fn serve(job: Job, started_by: StartedBy) -> ExitCode {
     let name = job.name.clone();
     // What the SCM's thread takes, or we again.
     let place = Arc::new(Mutex::new(Some(job)));
@@ -314,12 +315,13 @@ fn serve(job: Job) -> ExitCode {
         let lived = take(&of_scm).map(|job| live(job, StartedBy::ServiceControlManager, Some(scm)));
         ServiceExit::code(lived.unwrap_or_else(Ending::well).code)
     });
-    match served {
-        Ok(exit) => ExitCode::from(exit.process_code()),
-        Err(NotServed { error, .. }) => match take(&place) {
-            Some(job) => live(job, StartedBy::Unknown, None).exit_code(),
-            None => Ending::with(crate::FAILED, error.to_string()).exit_code(),
-        },
+    match (served, take(&place)) {
+        (Err(_), Some(job)) => {
+            let by_others = Some(started_by).filter(|by| *by != StartedBy::ServiceControlManager);
+            live(job, by_others.unwrap_or(StartedBy::Unknown), None).exit_code()
+        }
+        (Ok(exit), _) => ExitCode::from(exit.process_code()),
+        (Err(NotServed { error, .. }), None) => Ending::with(crate::FAILED, error.to_string()).exit_code(),
     }
 }
 
