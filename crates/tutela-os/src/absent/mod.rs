@@ -6,7 +6,6 @@
 pub(crate) mod container;
 pub(crate) mod pipe;
 pub(crate) mod process;
-pub(crate) mod registration;
 pub(crate) mod usage;
 
 use crate::{Error, Os, Unsupported};

@@ -9,6 +9,7 @@
 
 mod definition;
 pub mod desktop;
+pub mod launchd;
 pub mod systemd;
 mod transaction;
 

@@ -92,7 +92,7 @@ pub fn uninstall(words: &UninstallWords, paths: &Paths) -> Code {
     }
     match plan.carry_out() {
         Ok(()) => {
-            let rest = if words.purge { "; nothing of it is left" } else { "" };
+            let rest = if words.purge { ", and its state and logs are gone" } else { "" };
             report::tell(&format!("{name} is not installed any more{rest}"));
             DONE
         }

@@ -25,15 +25,15 @@ pub(super) fn capabilities(spec: &GuardSpec, runs_as_os: bool) -> Vec<Capability
     let mut names: BTreeSet<Capability> = BTreeSet::new();
     let services = || spec.services.values();
     names.extend(services().flat_map(|it| it.launch.security.capabilities.iter().flatten().copied()));
+    let mut add = |wanted: &[&str]| names.extend(wanted.iter().filter_map(|name| Capability::from_name(name)));
+    if services().any(|it| it.launch.security.capabilities.is_some()) {
+        // Taking rights from a program is a right of its own.
+        add(&["SETPCAP"]);
+    }
     if runs_as_os {
-        let mut add = |wanted: &[&str]| names.extend(wanted.iter().filter_map(|name| Capability::from_name(name)));
         add(&TO_KEEP_OTHERS);
         if services().any(|it| it.launch.user.is_none() && it.launch.security.capabilities.is_none()) {
             add(&TO_BE_ROOT);
-        }
-        if services().any(|it| it.launch.security.capabilities.is_some()) {
-            // Taking rights from a program is a right of its own.
-            add(&["SETPCAP"]);
         }
         if services().any(|it| !it.launch.security.read_only_paths.is_empty()) {
             add(&["SYS_ADMIN"]);

@@ -67,7 +67,8 @@ fn a_service_with_a_user_makes_the_guard_the_oss_own_with_the_rights_that_takes(
 
 #[test]
 fn rights_that_a_service_names_reach_a_guard_with_an_account_of_its_own() {
-    assert_eq!(names(&defined("security.capabilities = [\"NET_BIND_SERVICE\"]").definition), ["NET_BIND_SERVICE"]);
+    let names = names(&defined("security.capabilities = [\"NET_BIND_SERVICE\"]").definition);
+    assert_eq!(names, ["SETPCAP", "NET_BIND_SERVICE"], "and the right to keep the others from a program");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::manager::Manager;
 use super::{Place, autostart, firewall, hindrance, steps, unit_folder};
+use crate::registration::systemd::Made;
 use crate::registration::{Plan, RegisterError, Scope, Step};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -58,9 +59,12 @@ pub(crate) fn plan_removal(name: &str, scope: Scope, purge: bool) -> Result<Plan
     if entry.exists() {
         steps.extend(autostart::removal_step(&entry)?);
     }
+    for folder in made.all("Folder").map(PathBuf::from).filter(|it| it.is_absolute() && it.is_dir()) {
+        steps.push(steps::unmake_folder(&folder));
+    }
     let mut notes = Vec::new();
     // Nothing after this can be taken back.
-    let kept = kept(&made, purge);
+    let kept = kept(&made, name, scope, purge);
     if purge {
         steps.extend(kept.iter().map(|path| steps::purge(path)));
         if let Some(account) = made.one("Account").filter(|it| crate::accounts::resolve(it, None).is_ok()) {
@@ -84,13 +88,21 @@ pub(crate) fn plan_removal(name: &str, scope: Scope, purge: bool) -> Result<Plan
 
 /// Folders that registering had made, or had systemd make, with where systemd puts those of dynamic users. Folders of
 /// the operator's own are not among them: what is in `writable_paths` is data.
-fn kept(made: &crate::registration::systemd::Made, purge: bool) -> Vec<PathBuf> {
+fn kept(made: &Made, name: &str, scope: Scope, purge: bool) -> Vec<PathBuf> {
     let mut out = Vec::new();
+    if scope == Scope::User {
+        // Logs are in the folder of state.
+        let folders = made.all("State").map(PathBuf::from);
+        out.extend(
+            folders.filter(|it| it.is_absolute() && it.ends_with(Path::new("tutela").join(name)) && it.exists()),
+        );
+        return out;
+    }
     for (key, base) in [("State", "/var/lib"), ("Logs", "/var/log")] {
         for folder in made.all(key).map(PathBuf::from) {
             // A mark that somebody changed must not lead us anywhere else.
             let Ok(below) = folder.strip_prefix(base).map(Path::to_path_buf) else { continue };
-            if below.parent() != Some(Path::new("tutela")) || below.components().count() != 2 {
+            if below != Path::new("tutela").join(name) {
                 continue;
             }
             let private = Path::new(base).join("private").join(&below);
@@ -128,7 +140,6 @@ fn span_of(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registration::systemd::Made;
 
     #[test]
     fn spans_are_read_as_systemd_writes_them() {
@@ -146,6 +157,7 @@ mod tests {
         {
             made.add("State", folder);
         }
-        assert_eq!(kept(&made, true), Vec::<PathBuf>::new());
+        assert_eq!(kept(&made, "shop", Scope::System, true), Vec::<PathBuf>::new());
+        assert_eq!(kept(&made, "shop", Scope::User, true), Vec::<PathBuf>::new());
     }
 }

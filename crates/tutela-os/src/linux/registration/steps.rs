@@ -216,6 +216,15 @@ pub(super) fn make_folder(path: &Path, owner: Option<&str>) -> Box<dyn Step> {
     })
 }
 
+/// Removes a folder that registering made, if nothing is in it: what is, is somebody's.
+pub(super) fn unmake_folder(path: &Path) -> Box<dyn Step> {
+    let path = path.to_path_buf();
+    Act::new(format!("remove the folder {} if it is empty", path.display()), move || {
+        drop(remove_folders(std::slice::from_ref(&path)));
+        Ok(None)
+    })
+}
+
 fn give(path: &Path, owner: &str) -> Result<(), Error> {
     let identity = crate::accounts::resolve(owner, None)?.id();
     std::os::unix::fs::chown(path, identity.uid(), identity.gid())

@@ -6,11 +6,12 @@
 //!
 //! Deliberately absent: looking at this computer. Its version, and which account there is, are [`Facts`].
 
-mod quote;
+pub mod quote;
 mod sandbox;
 mod text;
 
-pub(crate) use text::{Made, Mark, mark, marked};
+pub(crate) use text::marked;
+pub use text::{Made, Mark, mark};
 
 use super::{Definition, Kind, Readiness, Reload, Scope, Start};
 use std::path::Path;
@@ -89,7 +90,7 @@ pub fn timer(definition: &Definition) -> String {
 }
 
 /// What will be different from a run in the foreground, for people.
-pub(crate) fn differences(definition: &Definition, facts: &Facts) -> Vec<String> {
+pub fn differences(definition: &Definition, facts: &Facts) -> Vec<String> {
     sandbox::told(definition, facts)
 }
 

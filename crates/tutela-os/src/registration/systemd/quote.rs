@@ -8,12 +8,12 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// A word of a command line after the program: `%` and `$` stand for themselves, everything else is kept byte by byte.
-pub(super) fn argument(word: &OsStr) -> String {
+pub fn argument(word: &OsStr) -> String {
     quoted(word, true)
 }
 
 /// An assignment of `Environment=`, in which `$` means nothing.
-pub(super) fn assignment(name: &str, value: &str) -> String {
+pub fn assignment(name: &str, value: &str) -> String {
     quoted(OsStr::new(&format!("{name}={value}")), false)
 }
 
@@ -55,24 +55,24 @@ fn quoted(word: &OsStr, dollars: bool) -> String {
 
 /// The program of a command line. Variables are not put into it, and systemd takes no quotes, backslashes and control
 /// characters in it: `None` then.
-pub(super) fn program(path: &Path) -> Option<String> {
+pub fn program(path: &Path) -> Option<String> {
     let text = one_of(path, "\"'\\")?;
     let text = text.replace('%', "%%");
     Some(if text.contains(char::is_whitespace) { format!("\"{text}\"") } else { text })
 }
 
 /// A word of a list of paths, such as `ReadWritePaths=`.
-pub(super) fn listed_path(path: &Path) -> Option<String> {
+pub fn listed_path(path: &Path) -> Option<String> {
     program(path)
 }
 
 /// A word of a list of `source:destination`, where a colon would end the path.
-pub(super) fn bound_path(path: &Path) -> Option<String> {
+pub fn bound_path(path: &Path) -> Option<String> {
     program(path).filter(|text| !text.contains(':'))
 }
 
 /// A path that is the whole value, such as `WorkingDirectory=`.
-pub(super) fn whole_path(path: &Path) -> Option<String> {
+pub fn whole_path(path: &Path) -> Option<String> {
     let text = one_of(path, "")?;
     // What is around a value is cut off, and a backslash at its end goes on in the next line.
     let kept = text.trim() == text && !text.ends_with('\\');
@@ -88,20 +88,20 @@ fn one_of<'a>(path: &'a Path, refused: &str) -> Option<&'a str> {
 }
 
 /// A text for people, on one line.
-pub(super) fn prose(text: &str) -> String {
+pub fn prose(text: &str) -> String {
     let line: String = text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();
     line.trim().trim_end_matches('\\').trim_end().replace('%', "%%")
 }
 
 /// A span as systemd reads it: `90s`, `1500ms`, `infinity`.
-pub(super) fn span(span: std::time::Duration) -> String {
+pub fn span(span: std::time::Duration) -> String {
     let millis = span.as_millis();
     if millis.is_multiple_of(1000) { format!("{}s", millis / 1000) } else { format!("{millis}ms") }
 }
 
 /// The full name of a unit that somebody named as people do: `postgresql` is `postgresql.service`. `None`: no unit can
 /// have that name.
-pub(super) fn unit_name(name: &str) -> Option<String> {
+pub fn unit_name(name: &str) -> Option<String> {
     /// The suffixes that a unit can have.
     const KINDS: [&str; 11] = [
         ".service",

@@ -46,25 +46,27 @@ impl UnitText {
 
 /// What registering made beside the file with the mark. Kept in the mark.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Made {
+pub struct Made {
     /// `key=value` in the order in which they were written; a key may occur again.
-    pub(crate) facts: Vec<(String, String)>,
+    pub facts: Vec<(String, String)>,
 }
 
 impl Made {
-    pub(crate) fn add(&mut self, key: &str, value: impl Display) {
+    /// Remembers a fact. A text that is more than a line is not remembered, and removing leaves it be.
+    pub fn add(&mut self, key: &str, value: impl Display) {
         let value = value.to_string();
-        // A line of its own each: what cannot be one is not remembered, and removing leaves it be.
         if !value.is_empty() && !value.contains(char::is_control) {
             self.facts.push((key.to_owned(), value));
         }
     }
 
-    pub(crate) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> + 'a {
+    /// Every value of a key.
+    pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> + 'a {
         self.facts.iter().filter(move |(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
-    pub(crate) fn one(&self, key: &str) -> Option<&str> {
+    /// The first value of a key.
+    pub fn one(&self, key: &str) -> Option<&str> {
         self.facts.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 }
@@ -80,7 +82,7 @@ pub(crate) fn marked(mut text: String, made: &Made) -> String {
 
 /// What a file says about who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Mark {
+pub enum Mark {
     /// Somebody else did.
     Foreign,
     /// We did.
@@ -93,7 +95,7 @@ pub(crate) enum Mark {
 }
 
 /// Reads the mark.
-pub(crate) fn mark(text: &str) -> Mark {
+pub fn mark(text: &str) -> Mark {
     let Some(at) = text.find(&format!("\n{MARK}\n")) else { return Mark::Foreign };
     let mut made = Made::default();
     let facts = text[at..].lines().filter_map(|line| line.split_once('=')).filter(|(key, _)| *key != "Sum");
