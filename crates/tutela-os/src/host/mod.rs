@@ -116,6 +116,17 @@ where
     platform::host::serve_scm(name, run)
 }
 
+/// Asks another service through the service manager, as an operator's tool does: stop, pause, continue, a reload, or a
+/// code. Answers where it stands right after it took the request; what comes of it is for the service to say.
+///
+/// # Errors
+/// This OS's service manager carries no such requests ([`Error::Unsupported`]); the control is not one for operators
+/// ([`Error::Refused`]); or the service manager's own word: 1060 no such service, 1061 it takes no requests at this
+/// moment, 1062 it does not run, 1052 it does not know this one, 5 not allowed.
+pub fn ask(service: &str, control: Control) -> Result<State, Error> {
+    platform::host::ask(service, control)
+}
+
 /// What a service manager gave the process to start with, beyond its command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Given {

@@ -1,7 +1,7 @@
 //! The service manager that started us: whether systemd did, and how it is spoken to, as `sd_notify` does.
 
 use super::address::Address;
-use crate::host::{NotServed, Scm, ServiceExit, StartedBy};
+use crate::host::{Control, NotServed, Scm, ServiceExit, StartedBy, State};
 use crate::{Error, Unsupported};
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -62,6 +62,12 @@ where
 {
     let reason = "Linux has systemd, which starts a service as a plain process and tells it to stop by a signal";
     Err(NotServed { run, error: Unsupported::new("service control manager", reason).into() })
+}
+
+pub(crate) fn ask(_service: &str, _control: Control) -> Result<State, Error> {
+    let reason =
+        "systemd carries no requests to services; an operator sends them a signal, or asks their own control socket";
+    Err(Unsupported::new("requests to services", reason).into())
 }
 
 pub(crate) fn service_manager() -> Option<StartedBy> {

@@ -1,6 +1,6 @@
 //! The service manager that started us: whether launchd did. It hears nothing from us but our end.
 
-use crate::host::{NotServed, Scm, ServiceExit, StartedBy};
+use crate::host::{Control, NotServed, Scm, ServiceExit, StartedBy, State};
 use crate::{Error, Unsupported};
 use std::ffi::OsString;
 use std::time::Duration;
@@ -30,6 +30,12 @@ where
 {
     let reason = "macOS has launchd, which starts a service as a plain process and tells it to stop by a signal";
     Err(NotServed { run, error: Unsupported::new("service control manager", reason).into() })
+}
+
+pub(crate) fn ask(_service: &str, _control: Control) -> Result<State, Error> {
+    let reason =
+        "launchd carries no requests to services; an operator sends them a signal, or asks their own control socket";
+    Err(Unsupported::new("requests to services", reason).into())
 }
 
 /// launchd is the first process and names the job; what a terminal starts has the name `0` or another parent.

@@ -1,9 +1,11 @@
 //! The service control manager: whether it started us, and the calls of its protocol.
 
-mod ask;
+mod meaning;
+mod operator;
 mod parent;
 mod scm;
 
+pub(crate) use operator::ask;
 pub(crate) use parent::session_of;
 pub(crate) use scm::{is_served, serve_scm};
 

@@ -7,18 +7,16 @@ use windows_sys::Win32::System::Diagnostics::ToolHelp::{
 };
 use windows_sys::Win32::System::RemoteDesktop::ProcessIdToSessionId;
 
-/// The session in which services live.
-const SERVICES: u32 = 0;
-
-/// Whether a process with the service control manager's name, in the session of services, started us. It is older
-/// than all services and never ends, so its number was not given to somebody else since.
+/// Whether a process with the service control manager's name started us. It is older than all services and never
+/// ends, so its number was not given to somebody else since. Somebody may have named another program so; the
+/// dispatcher's answer is what counts in the end.
 pub(super) fn is_service_manager() -> bool {
     let table = processes();
     let own = std::process::id();
     let parent = table.iter().find(|(pid, _, _)| *pid == own).map(|(_, parent, _)| *parent);
     parent.is_some_and(|parent| {
         let named = |name: &str| name.eq_ignore_ascii_case("services.exe");
-        session_of(parent) == Some(SERVICES) && table.iter().any(|(pid, _, name)| *pid == parent && named(name))
+        table.iter().any(|(pid, _, name)| *pid == parent && named(name))
     })
 }
 

@@ -4,7 +4,7 @@
 //! thread. Neither has a place for data of ours, and a process is at most one service, so what they need is in
 //! [`SERVED`]. No panic leaves either of them: across the OS's frames it would end the process without a word.
 
-use super::ask::{self, Attached};
+use super::meaning::{self, Attached};
 use crate::Error;
 use crate::host::{Accepts, Given, NotServed, Report, Scm, ServiceExit, State, Tell};
 use std::ffi::{OsStr, OsString, c_void};
@@ -212,7 +212,7 @@ unsafe extern "system" fn handler(number: u32, event: u32, data: *mut c_void, _c
                 _ => {}
             }
         }
-        let Some(control) = ask::control(number, event, attached) else { return ERROR_CALL_NOT_IMPLEMENTED };
+        let Some(control) = meaning::control(number, event, attached) else { return ERROR_CALL_NOT_IMPLEMENTED };
         match SERVED.get().and_then(|served| served.scm.get()) {
             Some(scm) if scm.ask(control) => NO_ERROR,
             _ => ERROR_BUSY,
