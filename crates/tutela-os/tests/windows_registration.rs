@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tutela_os::host::{self, Accepts, Control, ServiceExit};
 use tutela_os::registration::{
@@ -22,12 +23,18 @@ const BODY: &str = "a_service_for_the_other_tests";
 /// No difference.
 const NOTHING: [&str; 0] = [];
 
+/// Tests compare the whole registry before and after, so they take turns.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// A name that no other test and no other run has, whose registration goes with it.
-struct Name(String);
+struct Name(String, #[expect(dead_code, reason = "held")] MutexGuard<'static, ()>);
 
 impl Name {
     fn new(test: &str) -> Name {
-        Name(format!("tutela test {test} {}", std::process::id()))
+        // Process numbers come again; the moment does not.
+        let moment = std::time::UNIX_EPOCH.elapsed().unwrap().subsec_nanos();
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Name(format!("tutela test {test} {}-{moment}", std::process::id()), turn)
     }
 
     fn key(&self) -> String {
@@ -37,7 +44,9 @@ impl Name {
 
 impl Drop for Name {
     fn drop(&mut self) {
-        drop(registration::stop(&self.0, Scope::System, LIMIT));
+        for scope in [Scope::System, Scope::User] {
+            drop(registration::plan_removal(&self.0, scope, true).map(Plan::carry_out));
+        }
         run("sc", &["delete", &self.0]);
     }
 }
@@ -339,6 +348,31 @@ fn a_service_that_ends_during_its_start_is_told_with_its_own_exit_code() {
 }
 
 #[test]
+fn a_service_that_is_marked_for_deletion_is_refused_and_says_who_may_hold_it() {
+    let home = tempfile::tempdir().unwrap();
+    let name = Name::new("leaving");
+    let mut definition = definition(&name, home.path());
+    definition.after.clear();
+    install(&definition);
+    registration::start(&name.0, Scope::System, LIMIT).unwrap();
+    // One that runs stays until it has ended.
+    assert!(run("sc", &["delete", &name.0]).0);
+    definition.args.push("--never".into());
+    // Windows says so before anything is tried, Wine with the first word.
+    let refused = match registration::plan(&definition) {
+        Err(refused) => {
+            assert!(matches!(refused, RegisterError::Leaving { .. }), "{refused}");
+            assert_eq!(registration::query(&name.0, Scope::System).unwrap().unwrap().state, RegisteredState::Leaving);
+            refused.to_string()
+        }
+        Ok(plan) => plan.carry_out().unwrap_err().to_string(),
+    };
+    println!("{refused}");
+    assert!(refused.contains("marked for deletion and still held open by"), "{refused}");
+    drop(registration::stop(&name.0, Scope::System, LIMIT));
+}
+
+#[test]
 fn what_no_windows_can_register_is_refused_before_anything_is_changed() {
     let home = tempfile::tempdir().unwrap();
     let name = Name::new("refused");
@@ -413,4 +447,143 @@ fn ports_are_opened_in_the_firewall_or_it_is_told_that_they_are_not() {
     println!("{:?} {:?}", steps(&plan), plan.notes());
     plan.carry_out().unwrap();
     registration::plan_removal(&name.0, Scope::System, true).unwrap().carry_out().unwrap();
+}
+
+/// Carries a plan out where the computer can: `false` when it has no such service manager.
+fn works(plan: Result<Plan, RegisterError>) -> bool {
+    match plan {
+        Ok(plan) => {
+            plan.carry_out().unwrap();
+            true
+        }
+        Err(RegisterError::NoServiceManager(why)) => {
+            println!("not proved here: {why}");
+            false
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_program_is_started_at_login_and_no_more_when_it_is_removed() {
+    let home = tempfile::tempdir().unwrap();
+    for scope in [Scope::User, Scope::System] {
+        let name = Name::new("login");
+        let before = whole_registry();
+        let run_key = match scope {
+            Scope::User => r"HKCU\Software\Microsoft\Windows\CurrentVersion\Run",
+            Scope::System => r"HKLM\Software\Microsoft\Windows\CurrentVersion\Run",
+        };
+        let definition = Definition {
+            kind: Kind::Login,
+            scope,
+            program: PathBuf::from(r"C:\Program Files\t.exe"),
+            args: vec!["run".into(), r"C:\my specs\s.toml".into()],
+            start: Start::Auto,
+            folders: Folders::default(),
+            ..definition(&name, home.path())
+        };
+        install(&definition);
+        assert!(has(&registry(run_key), &name.0, r#""C:\Program Files\t.exe" run "C:\my specs\s.toml""#));
+        assert_eq!(steps(&planned(&definition)), NOTHING);
+        let found = registration::query(&name.0, scope).unwrap().unwrap();
+        assert!(found.ours && found.start == Start::Auto);
+        assert!(registration::list(scope).unwrap().iter().any(|each| each.name == name.0));
+        let changed = Definition { args: vec!["--other".into()], ..definition.clone() };
+        install(&changed);
+        assert!(has(&registry(run_key), &name.0, r#""C:\Program Files\t.exe" --other"#));
+        assert!(registration::start(&name.0, scope, LIMIT).is_err());
+        // The same name cannot become a service meanwhile.
+        if scope == Scope::System {
+            let service = Definition { kind: Kind::Service, ..definition.clone() };
+            assert!(registration::plan(&service).unwrap_err().to_string().contains("as a login already"));
+        }
+        registration::plan_removal(&name.0, scope, false).unwrap().carry_out().unwrap();
+        assert_eq!(difference(&before, &whole_registry()), NOTHING);
+        assert!(registration::query(&name.0, scope).unwrap().is_none());
+    }
+}
+
+#[test]
+fn what_somebody_else_starts_at_login_is_never_touched() {
+    let home = tempfile::tempdir().unwrap();
+    let name = Name::new("login of another");
+    let run_key = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Run";
+    assert!(run("reg", &["add", run_key, "/v", &name.0, "/d", "other.exe", "/f"]).0);
+    let before = whole_registry();
+    let definition = Definition {
+        kind: Kind::Login,
+        scope: Scope::User,
+        program: PathBuf::from(r"C:\t.exe"),
+        args: Vec::new(),
+        ..definition(&name, home.path())
+    };
+    assert!(matches!(registration::plan(&definition), Err(RegisterError::Foreign { .. })));
+    assert!(registration::plan_removal(&name.0, Scope::User, true).is_err());
+    assert_eq!(difference(&before, &whole_registry()), NOTHING);
+    assert!(run("reg", &["delete", run_key, "/v", &name.0, "/f"]).0);
+}
+
+#[test]
+fn a_task_is_registered_changed_and_removed_without_a_trace() {
+    let home = tempfile::tempdir().unwrap();
+    let name = Name::new("task");
+    let before = whole_registry();
+    let definition = Definition {
+        kind: Kind::Task,
+        program: PathBuf::from(r"C:\windows\system32\cmd.exe"),
+        args: vec!["/c".into(), "exit".into()],
+        start: Start::Manual,
+        folders: Folders::default(),
+        ..definition(&name, home.path())
+    };
+    if !works(registration::plan(&definition)) {
+        assert_eq!(difference(&before, &whole_registry()), NOTHING);
+        return;
+    }
+    assert_eq!(steps(&planned(&definition)), NOTHING);
+    let found = registration::query(&name.0, Scope::System).unwrap().unwrap();
+    println!("{found:?}");
+    assert!(found.ours && found.start == Start::Manual);
+    assert_eq!(found.command, r#""C:\windows\system32\cmd.exe" /c exit"#);
+    let changed = Definition { description: "another — ünïcode".into(), ..definition.clone() };
+    let steps_to_it = steps(&planned(&changed));
+    assert!(steps_to_it.contains(&format!(r"register the task \Tutela\{}", name.0)), "{steps_to_it:?}");
+    install(&changed);
+    assert_eq!(steps(&planned(&changed)), NOTHING);
+    registration::plan_removal(&name.0, Scope::System, false).unwrap().carry_out().unwrap();
+    assert_eq!(difference(&before, &whole_registry()), NOTHING);
+    assert!(registration::query(&name.0, Scope::System).unwrap().is_none());
+}
+
+#[test]
+fn an_account_of_people_is_given_the_right_it_needs_or_it_is_told() {
+    let home = tempfile::tempdir().unwrap();
+    let name = Name::new("people");
+    let before = whole_registry();
+    let user = std::env::var("USERNAME").unwrap();
+    let definition = definition(&name, home.path());
+    let named = |password: Option<&str>| Definition {
+        account: Account::Named {
+            name: user.clone(),
+            password: password.map(|password| Password(password.into())),
+            create: false,
+        },
+        ..definition.clone()
+    };
+    let refused = registration::plan(&named(None)).unwrap_err();
+    assert!(matches!(refused, RegisterError::Account { .. }), "{refused}");
+    // Where passwords are checked this one is wrong; where they are not, the whole way can be gone.
+    match registration::plan(&named(Some("wrong"))) {
+        Err(refused) => assert!(matches!(refused, RegisterError::Account { .. }), "{refused}"),
+        Ok(plan) => {
+            println!("{:?}", steps(&plan));
+            let done = plan.carry_out();
+            println!("{done:?}");
+            if done.is_ok() {
+                registration::plan_removal(&name.0, Scope::System, true).unwrap().carry_out().unwrap();
+            }
+        }
+    }
+    assert_eq!(difference(&before, &whole_registry()), NOTHING);
 }

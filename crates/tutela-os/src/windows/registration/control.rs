@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use windows_sys::Win32::Foundation::{
     ERROR_DEPENDENT_SERVICES_RUNNING, ERROR_INVALID_SERVICE_CONTROL, ERROR_SERVICE_ALREADY_RUNNING,
     ERROR_SERVICE_CANNOT_ACCEPT_CTRL, ERROR_SERVICE_MARKED_FOR_DELETE, ERROR_SERVICE_NOT_ACTIVE,
+    ERROR_SERVICE_REQUEST_TIMEOUT,
 };
 use windows_sys::Win32::System::Services::{
     SERVICE_CONTINUE_PENDING, SERVICE_PAUSE_PENDING, SERVICE_PAUSED, SERVICE_RUNNING, SERVICE_START_PENDING,
@@ -77,8 +78,8 @@ pub(super) fn stop(name: &str, bound: Duration) -> Result<(), RegisterError> {
         match scm::code(&error) {
             ERROR_SERVICE_NOT_ACTIVE => return Ok(()),
             ERROR_DEPENDENT_SERVICES_RUNNING => return Err(needed_by(name, &service)),
-            // It is on its way in one direction or the other; it is asked again once it listens.
-            ERROR_SERVICE_CANNOT_ACCEPT_CTRL | ERROR_INVALID_SERVICE_CONTROL => {
+            // It is on its way in one direction or the other, or too busy to answer; it is asked again once it listens.
+            ERROR_SERVICE_CANNOT_ACCEPT_CTRL | ERROR_INVALID_SERVICE_CONTROL | ERROR_SERVICE_REQUEST_TIMEOUT => {
                 let status = service.status().map_err(failed)?;
                 match status.state {
                     SERVICE_STOPPED => return Ok(()),

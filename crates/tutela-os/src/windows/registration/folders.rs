@@ -4,10 +4,12 @@
 //! Invariant: a folder is only taken over from an owner who may do everything anyway; whoever else owns it could give
 //! himself every right to it again.
 
+use super::mark::Mark;
 use super::security::{ADMINISTRATORS, Descriptor, Entry, SYSTEM, Sid, TRUSTED_INSTALLER, entries, sid_text};
+use super::service::path_text;
 use super::text::Wide;
 use crate::Error;
-use crate::registration::{RegisterError, Step, Undo};
+use crate::registration::{Definition, RegisterError, Step, Undo};
 use std::fmt;
 use std::io;
 use std::os::windows::fs::MetadataExt;
@@ -58,12 +60,7 @@ fn keeps_lists(path: &Path) -> bool {
 }
 
 /// What it takes for `path` to be a folder of the account; nothing when it is one.
-pub(super) fn plan(
-    path: &Path,
-    sid: &str,
-    account: &str,
-    notes: &mut Vec<String>,
-) -> Result<Option<MakeFolder>, RegisterError> {
+fn plan(path: &Path, sid: &str, account: &str, notes: &mut Vec<String>) -> Result<Option<MakeFolder>, RegisterError> {
     let protected = keeps_lists(path);
     if !protected {
         notes.push(format!(
@@ -99,6 +96,43 @@ pub(super) fn plan(
     }
     let there = descriptor.access_list().map_err(failed)?;
     Ok((protected && !same(&there, &step.access_list)).then_some(step))
+}
+
+/// The steps for all folders of a definition; `remembered` becomes what its mark is to remember of them.
+pub(super) fn plan_all(
+    definition: &Definition,
+    sid: &str,
+    account: &str,
+    remembered: &mut Vec<String>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Box<dyn Step>>, RegisterError> {
+    let folders = &definition.folders;
+    let each = [("state", &folders.state), ("logs", &folders.logs), ("runtime", &folders.runtime)];
+    let mut steps: Vec<Box<dyn Step>> = Vec::new();
+    remembered.clear();
+    for (kind, folder) in each {
+        let Some(folder) = folder else { continue };
+        let text = path_text(folder)?;
+        remembered.push(format!("{kind}={text}"));
+        if let Some(step) = plan(text.as_ref(), sid, account, notes)? {
+            steps.push(Box::new(step));
+        }
+    }
+    Ok(steps)
+}
+
+/// The last steps of a removal: nothing brings folders back.
+pub(super) fn plan_removal(mark: &Mark, purge: bool, steps: &mut Vec<Box<dyn Step>>, notes: &mut Vec<String>) {
+    for folder in mark.folders_of("runtime").filter(|folder| folder.exists()) {
+        steps.push(Box::new(RemoveFolder(folder)));
+    }
+    for folder in mark.folders_of("logs").chain(mark.folders_of("state")).filter(|folder| folder.exists()) {
+        if purge {
+            steps.push(Box::new(PurgeFolder(folder)));
+        } else {
+            notes.push(format!("{} stays; --purge removes it", folder.display()));
+        }
+    }
 }
 
 fn whole(letters_or_sid: &str) -> String {
@@ -141,7 +175,7 @@ fn make(path: &Path, access_list: &str) -> io::Result<()> {
 }
 
 /// Makes a folder and those above it, or puts its access list right.
-pub(super) struct MakeFolder {
+struct MakeFolder {
     path: PathBuf,
     access_list: String,
     account: String,
@@ -207,7 +241,7 @@ fn unmake(made: &[PathBuf]) -> Result<(), Error> {
 }
 
 /// Removes a folder with everything in it; the last of steps, for it cannot be taken back.
-pub(super) struct PurgeFolder(pub(super) PathBuf);
+struct PurgeFolder(PathBuf);
 
 impl fmt::Display for PurgeFolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -237,7 +271,7 @@ impl Step for PurgeFolder {
 }
 
 /// Removes a folder of the time while it runs, when nothing is left in it.
-pub(super) struct RemoveFolder(pub(super) PathBuf);
+struct RemoveFolder(PathBuf);
 
 impl fmt::Display for RemoveFolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

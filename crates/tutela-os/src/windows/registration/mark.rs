@@ -4,6 +4,8 @@
 //! Readable by everybody, so that everybody can list; nothing secret is in it.
 
 use super::registry::{self, Data, Place};
+use super::steps::{RemoveData, SetData};
+use crate::registration::Step;
 use std::io;
 use std::path::PathBuf;
 
@@ -24,6 +26,11 @@ pub(super) const OPENINGS: &str = "FirewallRules";
 /// The source in the Event Log that was registered for it.
 pub(super) const SOURCE: &str = "EventSource";
 
+/// Of what is no service: `task` or `login`.
+pub(super) const KIND: &str = "Kind";
+/// Of what is no service: what was registered, for comparing.
+pub(super) const DEFINITION: &str = "Definition";
+
 /// The key of a service.
 pub(super) fn service_key(name: &str) -> Place {
     Place::machine(format!("{SERVICES}\\{name}"))
@@ -42,6 +49,8 @@ pub(super) struct Mark {
     pub(super) folders: Vec<String>,
     pub(super) openings: Vec<String>,
     pub(super) source: Option<String>,
+    pub(super) kind: Option<String>,
+    pub(super) definition: Option<String>,
 }
 
 impl Mark {
@@ -61,11 +70,13 @@ impl Mark {
             folders: texts(FOLDERS)?.unwrap_or_default(),
             openings: texts(OPENINGS)?.unwrap_or_default(),
             source: text(SOURCE)?,
+            kind: text(KIND)?,
+            definition: text(DEFINITION)?,
         }))
     }
 
     /// Its values: what is there, and what is to be away.
-    pub(super) fn values(&self) -> Vec<(&'static str, Option<Data>)> {
+    fn values(&self) -> Vec<(&'static str, Option<Data>)> {
         let list = |texts: &[String]| (!texts.is_empty()).then(|| Data::texts(texts));
         vec![
             (VERSION, Some(Data::text(&self.version))),
@@ -73,7 +84,28 @@ impl Mark {
             (FOLDERS, list(&self.folders)),
             (OPENINGS, list(&self.openings)),
             (SOURCE, self.source.as_deref().map(Data::text)),
+            (KIND, self.kind.as_deref().map(Data::text)),
+            (DEFINITION, self.definition.as_deref().map(Data::text)),
         ]
+    }
+
+    /// A step for every value that differs from those of a former mark at `place`.
+    pub(super) fn steps(&self, former: &Mark, place: &Place) -> Vec<Box<dyn Step>> {
+        let mut steps: Vec<Box<dyn Step>> = Vec::new();
+        for ((name, data), (_, there)) in self.values().into_iter().zip(former.values()) {
+            let (place, name) = (place.clone(), name.to_owned());
+            match data {
+                data if data == there => {}
+                Some(data) => steps.push(Box::new(SetData { place, name, data })),
+                None => steps.push(Box::new(RemoveData { place, name })),
+            }
+        }
+        steps
+    }
+
+    /// The values of a whole mark, for making its key.
+    pub(super) fn whole(&self) -> Vec<(&'static str, Data)> {
+        self.values().into_iter().filter_map(|(name, data)| Some((name, data?))).collect()
     }
 
     /// The folders of one kind: `state`, `logs` or `runtime`.

@@ -75,17 +75,8 @@ impl Data {
         Data { kind: REG_SZ, bytes: Wide::new(value).bytes() }
     }
 
-    /// A text in which Windows puts variables of the environment.
-    pub(super) fn expanded_text(value: &str) -> Data {
-        Data { kind: REG_EXPAND_SZ, bytes: Wide::new(value).bytes() }
-    }
-
     pub(super) fn texts<T: AsRef<str>>(values: &[T]) -> Data {
         Data { kind: REG_MULTI_SZ, bytes: Wide::list(values).bytes() }
-    }
-
-    pub(super) fn number(value: u32) -> Data {
-        Data { kind: REG_DWORD, bytes: value.to_le_bytes().into() }
     }
 
     pub(super) fn as_text(&self) -> Option<String> {
@@ -159,11 +150,6 @@ fn open(place: &Place, access: REG_SAM_FLAGS) -> io::Result<Option<Key>> {
         return Ok(None);
     }
     checked(code).map(|()| Some(Key(key)))
-}
-
-/// Whether there is such a key. One that may not be read is there.
-pub(super) fn exists(place: &Place) -> bool {
-    !matches!(open(place, KEY_READ), Ok(None))
 }
 
 /// The value `name`; `None` when there is no such value or no such key.

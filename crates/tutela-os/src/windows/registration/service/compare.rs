@@ -10,7 +10,7 @@ use super::super::steps::{
     CreateService, GrantRight, MakeKey, RegisterSource, RemoveData, SetData, SetValue, TakeRight,
 };
 use super::super::{firewall, folders, refusals, rights};
-use super::wanted::{Wanted, check_texts, wanted};
+use super::wanted::{Wanted, wanted};
 use crate::Error;
 use crate::registration::{Account, Definition, Plan, RegisterError, Step};
 use std::io;
@@ -62,7 +62,6 @@ pub(super) fn is_leaving(name: &str) -> bool {
 
 /// Plans the registration of a service.
 pub(in super::super) fn plan(definition: &Definition) -> Result<Plan, RegisterError> {
-    check_texts(definition)?;
     let mut notes = Vec::new();
     let wanted = wanted(definition, &mut notes)?;
     let name = &definition.name;
@@ -264,9 +263,9 @@ impl Planning<'_> {
         let there = registry::read(&place, ENVIRONMENT).map_err(|source| Error::io(format!("read {place}"), source))?;
         let there = there.and_then(|data| data.as_texts()).unwrap_or_default();
         if exists && wanted.is_empty() && !there.is_empty() {
-            self.step(RemoveData { place, name: ENVIRONMENT });
+            self.step(RemoveData { place, name: ENVIRONMENT.to_owned() });
         } else if there != wanted {
-            self.step(SetData { place, name: ENVIRONMENT, data: Data::texts(wanted) });
+            self.step(SetData { place, name: ENVIRONMENT.to_owned(), data: Data::texts(wanted) });
         }
         Ok(())
     }
@@ -290,17 +289,9 @@ impl Planning<'_> {
     }
 
     fn folders(&mut self, mark: &mut Mark) -> Result<(), RegisterError> {
-        let folders = &self.definition.folders;
-        let each = [("state", &folders.state), ("logs", &folders.logs), ("runtime", &folders.runtime)];
-        mark.folders.clear();
-        for (kind, folder) in each {
-            let Some(folder) = folder else { continue };
-            let text = super::wanted::path_text(folder)?;
-            mark.folders.push(format!("{kind}={text}"));
-            if let Some(step) = folders::plan(text.as_ref(), &self.account.sid, &self.account.name, &mut self.notes)? {
-                self.step(step);
-            }
-        }
+        let Resolved { sid, name, .. } = self.account;
+        let steps = folders::plan_all(self.definition, sid, name, &mut mark.folders, &mut self.notes)?;
+        self.steps.extend(steps);
         Ok(())
     }
 
@@ -321,18 +312,10 @@ impl Planning<'_> {
     fn mark(&mut self, mark: &Mark, former: Option<&Mark>) {
         let place = mark::key(&self.definition.name);
         let Some(former) = former else {
-            let values = mark.values().into_iter().filter_map(|(name, data)| Some((name, data?))).collect();
-            self.step(MakeKey { place, access_list: mark::ACCESS_LIST, values });
+            self.step(MakeKey { place, access_list: Some(mark::ACCESS_LIST), values: mark.whole() });
             return;
         };
-        for ((name, data), (_, there)) in mark.values().into_iter().zip(former.values()) {
-            let place = place.clone();
-            match data {
-                data if data == there => {}
-                Some(data) => self.step(SetData { place, name, data }),
-                None => self.step(RemoveData { place, name }),
-            }
-        }
+        self.steps.extend(mark.steps(former, &place));
     }
 
     /// Takes the right back from a former account, unless another service of ours relies on it.

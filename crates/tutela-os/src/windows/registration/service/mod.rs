@@ -9,5 +9,6 @@ mod removal;
 mod wanted;
 
 pub(super) use compare::plan;
-pub(super) use query::{all, query, standing};
+pub(super) use query::{all, is_ours, query, standing};
 pub(super) use removal::plan_removal;
+pub(super) use wanted::{arguments, check_texts, path_text};

@@ -83,6 +83,12 @@ pub(in super::super) fn standing(name: &str) -> Result<(), RegisterError> {
     }
 }
 
+/// Whether there is a service of this name that is ours.
+pub(in super::super) fn is_ours(name: &str) -> Result<bool, RegisterError> {
+    let failed = |error| refusals::refused(name, &format!("asking for {name}"), error);
+    Mark::read(name).map(|mark| mark.is_some()).map_err(failed)
+}
+
 /// Another service that runs as the account `sid`.
 pub(super) fn others_with(manager: &Manager, name: &str, sid: &str) -> Option<String> {
     let account = super::super::accounts::name_of(sid);

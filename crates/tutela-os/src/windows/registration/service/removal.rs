@@ -1,7 +1,6 @@
 //! Planning a removal: what registering made goes, in an order in which everything can be put back until the service
 //! itself is deleted.
 
-use super::super::mark::Mark;
 use super::super::scm::{Manager, Service};
 use super::super::steps::{DeleteService, StopService, TakeRight, UnlessDeleted, UnregisterSource};
 use super::super::{accounts, control, firewall, folders, refusals};
@@ -58,7 +57,7 @@ pub(in super::super) fn plan_removal(name: &str, purge: bool) -> Result<Plan, Re
         cleaning.into_iter().map(|step| Box::new(UnlessDeleted { step, deleted: deleted.clone() }) as Box<dyn Step>),
     );
     steps.push(Box::new(DeleteService { name: name.to_owned(), deleted }));
-    folders_of(&mark, purge, &mut steps, &mut notes);
+    folders::plan_removal(&mark, purge, &mut steps, &mut notes);
     Ok(Plan::new(steps, notes).hindered(obstacle))
 }
 
@@ -67,19 +66,5 @@ fn stop_bound(service: &Service) -> Duration {
     match Value::Preshutdown(0).read_same(service) {
         Ok(Value::Preshutdown(millis)) => Duration::from_millis(millis.into()).max(SHORTEST_STOP),
         _ => SHORTEST_STOP,
-    }
-}
-
-/// Folders go last: nothing brings them back.
-pub(in super::super) fn folders_of(mark: &Mark, purge: bool, steps: &mut Vec<Box<dyn Step>>, notes: &mut Vec<String>) {
-    for folder in mark.folders_of("runtime").filter(|folder| folder.exists()) {
-        steps.push(Box::new(folders::RemoveFolder(folder)));
-    }
-    for folder in mark.folders_of("logs").chain(mark.folders_of("state")).filter(|folder| folder.exists()) {
-        if purge {
-            steps.push(Box::new(folders::PurgeFolder(folder)));
-        } else {
-            notes.push(format!("{} stays; --purge removes it", folder.display()));
-        }
     }
 }

@@ -10,11 +10,19 @@ pub(super) use registry::{MakeKey, RemoveData, RemoveKey, SetData};
 pub(super) use service::{CreateService, DeleteService, SetValue, StopService};
 
 use super::rights;
-use crate::registration::{Step, Undo};
+use crate::registration::{RegisterError, Step, Undo};
 use crate::{Error, eventlog};
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
+
+/// A refusal as the failure of a step.
+pub(super) fn as_error(error: RegisterError) -> Error {
+    match error {
+        RegisterError::Failed(error) => error,
+        refused => Error::Refused(refused.to_string().trim_start_matches("refused: ").to_owned()),
+    }
+}
 
 /// Gives an account the right to run services.
 pub(super) struct GrantRight {

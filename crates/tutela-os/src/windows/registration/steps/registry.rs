@@ -9,7 +9,7 @@ use std::fmt;
 /// Sets a value of a key that there is.
 pub(in super::super) struct SetData {
     pub(in super::super) place: Place,
-    pub(in super::super) name: &'static str,
+    pub(in super::super) name: String,
     pub(in super::super) data: Data,
 }
 
@@ -26,16 +26,16 @@ impl Step for SetData {
 
     fn carry_out(&self) -> Result<Option<Undo>, Error> {
         let failed = |source| Error::io(self.to_string(), source);
-        let former = registry::read(&self.place, self.name).map_err(failed)?;
-        registry::write(&self.place, self.name, &self.data).map_err(failed)?;
-        Ok(Some(put_back(self.place.clone(), self.name, former)))
+        let former = registry::read(&self.place, &self.name).map_err(failed)?;
+        registry::write(&self.place, &self.name, &self.data).map_err(failed)?;
+        Ok(Some(put_back(self.place.clone(), self.name.clone(), former)))
     }
 }
 
 /// Removes a value.
 pub(in super::super) struct RemoveData {
     pub(in super::super) place: Place,
-    pub(in super::super) name: &'static str,
+    pub(in super::super) name: String,
 }
 
 impl fmt::Display for RemoveData {
@@ -47,17 +47,17 @@ impl fmt::Display for RemoveData {
 impl Step for RemoveData {
     fn carry_out(&self) -> Result<Option<Undo>, Error> {
         let failed = |source| Error::io(self.to_string(), source);
-        let former = registry::read(&self.place, self.name).map_err(failed)?;
-        registry::remove(&self.place, self.name).map_err(failed)?;
-        Ok(Some(put_back(self.place.clone(), self.name, former)))
+        let former = registry::read(&self.place, &self.name).map_err(failed)?;
+        registry::remove(&self.place, &self.name).map_err(failed)?;
+        Ok(Some(put_back(self.place.clone(), self.name.clone(), former)))
     }
 }
 
-fn put_back(place: Place, name: &'static str, former: Option<Data>) -> Undo {
+fn put_back(place: Place, name: String, former: Option<Data>) -> Undo {
     Box::new(move || {
         let done = match &former {
-            Some(data) => registry::write(&place, name, data),
-            None => registry::remove(&place, name),
+            Some(data) => registry::write(&place, &name, data),
+            None => registry::remove(&place, &name),
         };
         done.map_err(|source| Error::io(format!("put back {name} of {place}"), source))
     })
@@ -66,7 +66,8 @@ fn put_back(place: Place, name: &'static str, former: Option<Data>) -> Undo {
 /// Makes a key with an access list of its own and with values, in place of what was there.
 pub(in super::super) struct MakeKey {
     pub(in super::super) place: Place,
-    pub(in super::super) access_list: &'static str,
+    /// `None`: that of the key above.
+    pub(in super::super) access_list: Option<&'static str>,
     pub(in super::super) values: Vec<(&'static str, Data)>,
 }
 
@@ -78,7 +79,7 @@ impl fmt::Display for MakeKey {
 
 impl Step for MakeKey {
     fn text(&self) -> Option<String> {
-        let mut lines = vec![format!("access list {}", self.access_list)];
+        let mut lines: Vec<String> = self.access_list.iter().map(|list| format!("access list {list}")).collect();
         lines.extend(self.values.iter().map(|(name, data)| format!("{name} = {data}")));
         Some(lines.join("\n"))
     }
@@ -88,8 +89,8 @@ impl Step for MakeKey {
         let former = registry::tree(&self.place).map_err(failed)?;
         let undo = former_tree(self.place.clone(), former);
         let write = || {
-            let descriptor = Descriptor::parse(self.access_list)?;
-            registry::make(&self.place, Some(&descriptor))?;
+            let descriptor = self.access_list.map(Descriptor::parse).transpose()?;
+            registry::make(&self.place, descriptor.as_ref())?;
             self.values.iter().try_for_each(|(name, data)| registry::write(&self.place, name, data))
         };
         match write() {
@@ -117,17 +118,26 @@ impl Step for RemoveKey {
         let failed = |source| Error::io(self.to_string(), source);
         let former = registry::tree(&self.0).map_err(failed)?;
         registry::remove_tree(&self.0).map_err(failed)?;
+        tidy(&self.0).map_err(failed)?;
         Ok(Some(former_tree(self.0.clone(), former)))
     }
 }
 
-/// Keys above that a step made and nothing else uses are left: an empty key of ours says nothing.
 fn former_tree(place: Place, former: Option<Tree>) -> Undo {
     Box::new(move || {
         let put = || {
             registry::remove_tree(&place)?;
+            tidy(&place)?;
             former.iter().try_for_each(|tree| registry::put(&place, tree, None))
         };
         put().map_err(|source| Error::io(format!("put back {place}"), source))
     })
+}
+
+/// Removes the keys above that only hold keys like this one, once they hold none.
+fn tidy(place: &Place) -> std::io::Result<()> {
+    let above = |path: &str| Some(Place { root: place.root, path: path.rsplit_once('\\')?.0.to_owned() });
+    let Some(all) = above(&place.path).filter(|all| all.path == super::super::kept::ALL) else { return Ok(()) };
+    registry::remove_if_empty(&all)?;
+    above(&all.path).map_or(Ok(()), |ours| registry::remove_if_empty(&ours))
 }

@@ -1,10 +1,11 @@
 //! Steps with the SCM.
 
-use super::super::control;
 use super::super::scm::value::Value;
 use super::super::scm::{self, Base, Manager, Purpose, Service};
+use super::super::{control, refusals};
+use super::as_error;
 use crate::Error;
-use crate::registration::{Password, RegisterError, Step, Undo};
+use crate::registration::{Password, Step, Undo};
 use std::cell::Cell;
 use std::fmt;
 use std::io;
@@ -18,11 +19,12 @@ fn open(name: &str, purpose: Purpose) -> io::Result<Service> {
         .ok_or_else(|| io::Error::from_raw_os_error(ERROR_SERVICE_DOES_NOT_EXIST.cast_signed()))
 }
 
-fn as_error(error: RegisterError) -> Error {
-    match error {
-        RegisterError::Failed(error) => error,
-        refused => Error::Refused(refused.to_string().trim_start_matches("refused: ").to_owned()),
+/// The failure to `what`; one that is marked for deletion is told with those who may hold it.
+fn failed(name: &str, what: String, source: io::Error) -> Error {
+    if scm::code(&source) == ERROR_SERVICE_MARKED_FOR_DELETE {
+        return as_error(refusals::leaving(name));
     }
+    Error::io(what, source)
 }
 
 /// Makes the service, with everything that the SCM must know for it to be one.
@@ -57,7 +59,7 @@ impl Step for CreateService {
     }
 
     fn carry_out(&self) -> Result<Option<Undo>, Error> {
-        let failed = |source| Error::io(self.to_string(), source);
+        let failed = |source| failed(&self.name, self.to_string(), source);
         let base = Base {
             display_name: &self.display_name,
             command: &self.command,
@@ -98,7 +100,7 @@ impl Step for SetValue {
     }
 
     fn carry_out(&self) -> Result<Option<Undo>, Error> {
-        let failed = |source| Error::io(self.to_string(), source);
+        let failed = |source| failed(&self.name, self.to_string(), source);
         let service = open(&self.name, Purpose::Change).map_err(failed)?;
         let former = self.wanted.read_same(&service).map_err(failed)?;
         self.wanted.write(&service).map_err(failed)?;
@@ -159,7 +161,7 @@ impl fmt::Display for DeleteService {
 
 impl Step for DeleteService {
     fn carry_out(&self) -> Result<Option<Undo>, Error> {
-        let failed = |source| Error::io(self.to_string(), source);
+        let failed = |source| failed(&self.name, self.to_string(), source);
         match open(&self.name, Purpose::Delete).and_then(|service| service.delete()) {
             Ok(()) => {}
             Err(error) if scm::code(&error) == ERROR_SERVICE_MARKED_FOR_DELETE => {}
