@@ -12,7 +12,7 @@
 //! - [`clock`]: the one suspend-aware clock, and an alarm on it;
 //! - [`endpoint`]: the control socket and who is at its other end;
 //! - [`notify`]: readiness messages from programs, and to the service manager that started the guard;
-//! - [`pipe`], [`files`], [`paths`], [`accounts`]: bytes, folders and people;
+//! - [`pipe`], [`files`], [`paths`], [`accounts`], [`access`]: bytes, folders, people, and who may do what;
 //! - [`host`]: who started this process, and serving Windows' service control manager;
 //! - [`eventlog`]: the log of the OS;
 //! - [`registration`]: a place among the services of the OS;
@@ -22,6 +22,7 @@
 //! carried out by `tutela`.
 #![expect(unsafe_code, reason = "this crate is the one place where system calls without a safe wrapper are made")]
 
+pub mod access;
 pub mod accounts;
 pub mod capabilities;
 pub mod clock;
@@ -56,7 +57,7 @@ mod platform;
 #[path = "macos/mod.rs"]
 mod platform;
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(target_os = "macos")]
 mod absent;
 
 #[cfg(not(any(target_os = "linux", windows, target_os = "macos")))]

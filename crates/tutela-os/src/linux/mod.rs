@@ -1,5 +1,6 @@
 //! Linux.
 
+pub(crate) mod access;
 pub(crate) mod accounts;
 pub(crate) mod address;
 pub(crate) mod bell;

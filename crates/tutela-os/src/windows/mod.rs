@@ -1,5 +1,6 @@
 //! Windows. What is here works; what is not yet here answers `Unsupported`.
 
+pub(crate) mod access;
 pub(crate) mod accounts;
 pub(crate) mod capabilities;
 pub(crate) mod clock;
