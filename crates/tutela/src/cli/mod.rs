@@ -9,7 +9,9 @@
 mod check;
 mod command;
 mod doctor;
+mod export;
 mod generate;
+mod import;
 mod install;
 mod logs;
 mod report;
@@ -80,6 +82,8 @@ fn dispatch(command: Command, paths: &Paths, scm: Option<Scm>) -> Code {
         Command::Logs(words) => logs::logs(&words, paths),
         Command::Events(words) => logs::events(&words, paths),
         Command::Doctor(words) => doctor::doctor(&words, paths),
+        Command::Import(words) => import::import(&words),
+        Command::Export(words) => export::export(&words),
         Command::Schema => generate::schema(),
         Command::Completions { shell } => generate::completions(shell),
         Command::Generate { dir } => generate::generate(&dir),

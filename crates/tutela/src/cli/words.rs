@@ -43,6 +43,10 @@ pub enum Command {
     Events(EventWords),
     /// Say what this computer can and cannot do, and what a spec would meet here
     Doctor(DoctorWords),
+    /// Make a spec of what NSSM, WinSW, supervisord, systemd, pm2 or a Procfile is configured with
+    Import(ImportWords),
+    /// Write native units that keep the services of a spec without a guard
+    Export(ExportWords),
     /// Print the JSON Schema of spec files, for editors
     Schema,
     /// Print a completion script for a shell
@@ -286,4 +290,98 @@ pub struct DoctorWords {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `tutela import`.
+#[derive(Debug, Args)]
+pub struct ImportWords {
+    /// The files of the other supervisor; several become one spec, - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The format; left out: each file is looked at
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub from: Option<FormatWord>,
+    /// Write the spec there, and its overlays beside it; left out: to standard output
+    #[arg(long, short, value_name = "SPEC")]
+    pub output: Option<PathBuf>,
+    /// Write over a spec that exists
+    #[arg(long, requires = "output")]
+    pub force: bool,
+    /// The name of the guard; left out: that of SPEC, of the only service, or of the folder
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The form of the fidelity report; JSON has the spec in it and goes to standard output
+    #[arg(long, value_enum, default_value_t = ReportForm::Text)]
+    pub report: ReportForm,
+}
+
+/// What can be imported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum FormatWord {
+    /// A registry export with services of NSSM.
+    Nssm,
+    /// The XML file of WinSW.
+    Winsw,
+    /// The INI file of supervisord.
+    Supervisord,
+    /// A unit of systemd.
+    Systemd,
+    /// An ecosystem file of pm2.
+    Pm2,
+    /// A Procfile.
+    Procfile,
+}
+
+impl From<FormatWord> for crate::import::Format {
+    fn from(word: FormatWord) -> Self {
+        use crate::import::Format;
+        match word {
+            FormatWord::Nssm => Format::Nssm,
+            FormatWord::Winsw => Format::Winsw,
+            FormatWord::Supervisord => Format::Supervisord,
+            FormatWord::Systemd => Format::Systemd,
+            FormatWord::Pm2 => Format::Pm2,
+            FormatWord::Procfile => Format::Procfile,
+        }
+    }
+}
+
+/// The form of a fidelity report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ReportForm {
+    /// For people, on standard error.
+    Text,
+    /// For programs, on standard output.
+    Json,
+}
+
+/// `tutela export`.
+#[derive(Debug, Args)]
+pub struct ExportWords {
+    /// Whose files are written
+    #[arg(value_enum)]
+    pub target: TargetWord,
+    /// The spec file
+    pub spec: PathBuf,
+    /// Overlay the spec by NAME.PROFILE.toml beside it
+    #[arg(long, env = "TUTELA_PROFILE", hide_env_values = true)]
+    pub profile: Option<String>,
+    /// Write the files into this folder; left out: to standard output
+    #[arg(long, short, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Write over files that exist
+    #[arg(long, requires = "output")]
+    pub force: bool,
+    /// The form of the fidelity report; JSON has the files in it and goes to standard output
+    #[arg(long, value_enum, default_value_t = ReportForm::Text)]
+    pub report: ReportForm,
+}
+
+/// What can be exported to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum TargetWord {
+    /// Units of systemd.
+    Systemd,
+    /// Property lists of launchd.
+    Launchd,
 }
