@@ -5,7 +5,7 @@ use crate::event::StopReason;
 use crate::exit::{Ending, Failure, Outcome, catch_outcome};
 use crate::token::StopToken;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tutela_core::time::Moment;
@@ -40,9 +40,9 @@ pub(crate) struct Shared {
     pub(crate) beat: AtomicU64,
     pub(crate) stopping: Mutex<Stopping>,
     #[cfg(feature = "tokio")]
-    pub(crate) runtime: OnceLock<tokio::runtime::Handle>,
+    pub(crate) runtime: std::sync::OnceLock<tokio::runtime::Handle>,
     #[cfg(feature = "health")]
-    pub(crate) health: OnceLock<crate::health::Health>,
+    pub(crate) health: std::sync::OnceLock<crate::health::Health>,
 }
 
 /// What the program said and the runner has not heard yet. A newer word takes the place of an older one of its kind, so

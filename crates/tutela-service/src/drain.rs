@@ -6,7 +6,6 @@
 use crate::token::StopToken;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::future::Future;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -146,6 +145,7 @@ impl Work {
     }
 
     /// Is done once nothing is under way.
+    #[cfg(any(feature = "tokio", test))]
     pub(crate) fn finished(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let work = self.clone();
         async move {
@@ -160,6 +160,7 @@ impl Work {
     }
 
     /// [`Work::drain`] for tasks. `over` is done when the time is over, on the clock of whoever asks.
+    #[cfg(any(feature = "tokio", test))]
     pub(crate) async fn drain_until(&self, over: impl Future<Output = ()>, hurry: &StopToken) -> Drained {
         let began = Instant::now();
         tokio::select! {
