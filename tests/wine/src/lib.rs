@@ -162,6 +162,31 @@ impl Stage {
         });
     }
 
+    /// What `tutela status --json` says about the guard of this name.
+    pub fn status(&self) -> serde_json::Value {
+        let told = self.tutela(&["status", &self.name, "--json"]);
+        let start = told.output.find('{').unwrap_or_else(|| panic!("no JSON in {}", told.output));
+        let mut values = serde_json::Deserializer::from_str(&told.output[start..]).into_iter();
+        let value: serde_json::Value = values.next().unwrap().unwrap();
+        value["guards"][0].clone()
+    }
+
+    /// The kinds and messages of the guard's events, oldest first.
+    pub fn events(&self) -> String {
+        self.tutela(&["events", &self.name, "-n", "1000"]).output
+    }
+
+    /// Ends a process at once, as a crash does.
+    pub fn kill(&self, pid: u32) {
+        let ended = self.run(["taskkill", "/F", "/PID", &pid.to_string()]);
+        assert_eq!(ended.code, 0, "taskkill {pid}: {}", ended.output);
+    }
+
+    /// Waits until a file has a process number.
+    pub fn written_pid(&self, file: &str) -> u32 {
+        self.written(file).trim().parse().unwrap()
+    }
+
     /// A spec file of one service, `app`, whose program is the understudy with these words; `more` follows.
     pub fn spec(&self, file: &str, words: &[&str], more: &str) -> String {
         let words: Vec<String> = words.iter().map(|word| format!(", {}", toml(word))).collect();
@@ -202,7 +227,8 @@ fn wine(dir: &Path, seconds: u32) -> Command {
     let bed = std::env::var("BED").unwrap_or_else(|_| format!("tests-{own}"));
     let mut command = Command::new(runner);
     command.env("BED", bed).env("TUTELA_WINE_OWNER", own).env("DIR", dir).env("T", seconds.to_string());
-    command.env_remove("WENV").env_remove("TUTELA_HOME").stdin(Stdio::null());
+    // Names of files are UTF-8, which Wine takes from the locale.
+    command.env("LC_ALL", "C.UTF-8").env("WENV", "LC_ALL=C.UTF-8").env_remove("TUTELA_HOME").stdin(Stdio::null());
     command
 }
 
