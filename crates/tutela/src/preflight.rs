@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use tutela_core::names::Name;
 use tutela_core::spec::{Command, GuardSpec, Launch, ProbeTarget, ServiceSpec, StartMode};
 use tutela_os::paths::Paths;
-use tutela_os::process::find_program;
+use tutela_os::process::{find_program, same_variable};
 use tutela_os::{Os, accounts};
 use tutela_schema::spec::{Code, Diagnostic, Loaded};
 
@@ -173,7 +173,8 @@ impl<'a> Checker<'a> {
     }
 
     fn command(&mut self, launch: &Launch, command: &Command, keys: &[&str], what: &str) {
-        let path = launch.env.get("PATH").map(|path| OsString::from(path.render(0)));
+        let path = launch.env.iter().find(|(name, _)| same_variable(OsStr::new(&***name), "PATH"));
+        let path = path.map(|(_, path)| OsString::from(path.render(0)));
         let words = command.render(0);
         let first = words.first().map(String::as_str).unwrap_or_default();
         let is_file = |path: &str| launch.cwd.join(path).is_file();

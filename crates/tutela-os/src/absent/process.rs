@@ -98,6 +98,11 @@ pub(crate) fn console_event_main(_args: impl Iterator<Item = OsString>) -> Optio
     None
 }
 
+/// Names of variables are bytes here.
+pub(crate) fn same_variable(given: &OsStr, name: &str) -> bool {
+    given == name
+}
+
 /// Exit codes have no signs here.
 pub(crate) fn crash_words(_code: i32) -> Option<&'static str> {
     None

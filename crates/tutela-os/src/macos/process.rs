@@ -1,7 +1,7 @@
 //! Starting programs: not here yet. The signals of the OS are known, so that a spec can be checked.
 
 pub(crate) use crate::absent::process::{
-    Child, ChildSignal, Nursery, console_event_main, crash_words, find_program, is_passing,
+    Child, ChildSignal, Nursery, console_event_main, crash_words, find_program, is_passing, same_variable,
 };
 
 pub(crate) const SIGNALS: &[(&str, i32)] = &[

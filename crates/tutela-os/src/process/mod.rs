@@ -23,7 +23,7 @@ mod tree;
 pub use nursery::{
     Child, ChildSignal, ChildToken, ContainerKind, Exit, Leftover, Nursery, NurseryOptions, ProcessUsage, Reaped,
 };
-pub use request::{Identity, SpawnRequest, Stdio};
+pub use request::{Identity, SpawnRequest, Stdio, same_variable, variable};
 pub use signal::Signal;
 pub(crate) use signal::number_in;
 pub use spawn_error::{ProgramNotFound, SpawnError, SpawnStep, find_program};

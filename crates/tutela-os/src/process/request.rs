@@ -2,7 +2,8 @@
 
 pub use crate::accounts::Identity;
 use crate::handle::Handle;
-use std::ffi::OsString;
+use crate::platform;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use tutela_core::spec::{Limits, Security};
 
@@ -84,5 +85,34 @@ pub enum Stdio {
 impl From<Handle> for Stdio {
     fn from(handle: Handle) -> Self {
         Stdio::Handle(handle)
+    }
+}
+
+/// The value of the variable `name` among those that a program is given: what it will find under that name itself. On
+/// Windows case makes no difference, and the search path mostly is `Path`.
+pub fn variable<'a>(
+    variables: impl IntoIterator<Item = (&'a OsString, &'a OsString)>,
+    name: &str,
+) -> Option<&'a OsStr> {
+    variables.into_iter().find(|(given, _)| same_variable(given, name)).map(|(_, value)| value.as_os_str())
+}
+
+/// Whether a program that looks for the variable `name` finds the one that was given to it as `given`.
+pub fn same_variable(given: &OsStr, name: &str) -> bool {
+    platform::process::same_variable(given, name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_is_found_as_the_program_itself_will_find_it() {
+        let given: Vec<(OsString, OsString)> = vec![("OTHER".into(), "1".into()), ("PATH".into(), "/bin".into())];
+        let given = || given.iter().map(|(name, value)| (name, value));
+        assert_eq!(variable(given(), "PATH"), Some(OsStr::new("/bin")));
+        assert_eq!(variable(given(), "MISSING"), None);
+        let in_any_case = (crate::Os::CURRENT == crate::Os::Windows).then_some(OsStr::new("1"));
+        assert_eq!(variable(given(), "Other"), in_any_case);
     }
 }

@@ -182,7 +182,10 @@ pub fn another_account_is_refused_with_advice() {
     request.identity = Some(other);
     let error = refusal(&request);
     assert_eq!(error.step, SpawnStep::User, "{error}");
-    assert!(error.subject.contains("Service") && error.to_string().contains("account = \"system\""), "{error}");
+    assert!(
+        error.subject.to_uppercase().contains("SERVICE") && error.to_string().contains("account = \"system\""),
+        "{error}"
+    );
     request.identity = Some(own);
     let child = ward().nursery.spawn(&request).unwrap();
     ward().end_of(&child);

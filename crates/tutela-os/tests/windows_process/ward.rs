@@ -166,3 +166,12 @@ pub fn runs(pid: u32) -> bool {
     // SAFETY: the handle is open for the call, which does not wait.
     unsafe { WaitForSingleObject(process.as_raw_handle(), 0) == WAIT_TIMEOUT }
 }
+
+/// Whether this is Wine, which differs from Windows in what tests say where they ask.
+pub fn on_wine() -> bool {
+    use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
+    // SAFETY: the name ends in a zero; every process has this library.
+    let library = unsafe { GetModuleHandleA(c"ntdll.dll".as_ptr().cast()) };
+    // SAFETY: as above, and the library stays.
+    unsafe { GetProcAddress(library, c"wine_get_version".as_ptr().cast()) }.is_some()
+}

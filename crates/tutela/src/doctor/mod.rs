@@ -18,7 +18,7 @@ pub use host::examine as examine_host;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use tutela_core::spec::{GuardSpec, Launch, ServiceSpec};
-use tutela_os::process::find_program;
+use tutela_os::process::{find_program, same_variable};
 use tutela_schema::spec::{Code, Diagnostic, Loaded};
 
 /// Looks at everything that the spec would run.
@@ -77,7 +77,8 @@ impl Call<'_> {
 }
 
 fn variable(launch: &Launch, name: &str) -> Option<OsString> {
-    launch.env.get(name).map(|value| OsString::from(value.render(0)))
+    let found = launch.env.iter().find(|(given, _)| same_variable(OsStr::new(&***given), name));
+    found.map(|(_, value)| OsString::from(value.render(0)))
 }
 
 fn calls(service: &ServiceSpec) -> Vec<Call<'_>> {

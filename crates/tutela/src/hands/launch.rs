@@ -15,7 +15,7 @@ use tutela_core::spec::{Command, Launch, ServiceSpec};
 use tutela_logs::pump::Source;
 use tutela_logs::tap::Taps;
 use tutela_logs::{Policy, Stream};
-use tutela_os::process::{Identity, SpawnRequest, Stdio, find_program};
+use tutela_os::process::{Identity, SpawnRequest, Stdio, find_program, variable};
 use tutela_os::{accounts, pipe};
 
 /// What is the same for every program of a guard.
@@ -207,8 +207,7 @@ fn identity_of(launch: &Launch) -> Result<Option<Identity>, String> {
 
 fn find(words: &[String], env: &BTreeMap<OsString, OsString>, cwd: &Path) -> Result<PathBuf, String> {
     let first = words.first().map(String::as_str).unwrap_or_default();
-    let path = env.get(&OsString::from("PATH"));
-    find_program(first.as_ref(), path.map(OsString::as_os_str), cwd).map_err(|error| chain(&error))
+    find_program(first.as_ref(), variable(env, "PATH"), cwd).map_err(|error| chain(&error))
 }
 
 /// A file without a name: it can be of any length, and its reader never waits for us.

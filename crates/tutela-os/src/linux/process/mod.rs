@@ -22,7 +22,7 @@ pub(crate) use explain::is_passing;
 pub(crate) use find::find_program;
 pub(crate) use nursery::{Child, ChildSignal, Nursery};
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -69,6 +69,11 @@ pub(crate) const REAL_TIME_SIGNALS: Option<(i32, i32)> = Some((34, 64));
 /// Requests to stop are signals here, which need nobody to carry them.
 pub(crate) fn console_event_main(_args: impl Iterator<Item = OsString>) -> Option<std::process::ExitCode> {
     None
+}
+
+/// Names of variables are bytes here.
+pub(crate) fn same_variable(given: &OsStr, name: &str) -> bool {
+    given == name
 }
 
 /// Exit codes have no signs here.

@@ -44,6 +44,12 @@ pub(super) fn block(variables: &[(OsString, OsString)]) -> io::Result<Vec<u16>> 
     Ok(block)
 }
 
+/// Whether a program that looks for `name` finds the variable `given`.
+pub(crate) fn same_variable(given: &OsStr, name: &str) -> bool {
+    let units = |text: &OsStr| text.encode_wide().collect::<Vec<u16>>();
+    compare(&units(given), &units(OsStr::new(name))) == Ordering::Equal
+}
+
 fn units_of_name(name: &OsStr) -> io::Result<Vec<u16>> {
     let units: Vec<u16> = name.encode_wide().collect();
     // The working folders of drives are kept in names such as `=C:`.

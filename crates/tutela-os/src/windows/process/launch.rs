@@ -330,27 +330,26 @@ fn places_of(token: &OwnedHandle) -> io::Result<Vec<(OsString, OsString)>> {
     let mut block = std::ptr::null_mut();
     // SAFETY: the token is open for the call, which writes one pointer that is ours.
     done(unsafe { CreateEnvironmentBlock(&raw mut block, token.as_raw_handle(), 0) })?;
-    let mut found = Vec::new();
+    let (mut found, mut text) = (Vec::new(), Vec::new());
     let mut at = block.cast::<u16>().cast_const();
     loop {
-        let mut length = 0;
-        // SAFETY: the block consists of texts with a zero behind each and one more behind all; the walk stops
-        // at the latter.
-        while unsafe { at.add(length).read() } != 0 {
-            length += 1;
+        // SAFETY: the block consists of texts with a zero behind each and one more behind all, where the walk stops.
+        let unit = unsafe { at.read() };
+        // SAFETY: behind every unit but the last zero there is another one, and that zero is not passed.
+        at = unsafe { at.add(1) };
+        if unit != 0 {
+            text.push(unit);
+            continue;
         }
-        if length == 0 {
+        if text.is_empty() {
             break;
         }
-        // SAFETY: as many units were just read.
-        let entry = OsString::from_wide(unsafe { std::slice::from_raw_parts(at, length) });
+        let entry = OsString::from_wide(&std::mem::take(&mut text));
         if let Some((name, value)) = entry.to_str().and_then(|entry| entry.split_once('='))
             && OF_THE_ACCOUNT.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
         {
             found.push((name.into(), value.into()));
         }
-        // SAFETY: behind a text and its zero there is another text, or the last zero.
-        at = unsafe { at.add(length + 1) };
     }
     // SAFETY: the call above has made it, and nothing points into it any more. That it fails would leave a few
     // kilobytes behind.

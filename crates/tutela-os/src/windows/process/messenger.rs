@@ -33,6 +33,10 @@ const WAITING_MAX: usize = 16_384;
 /// The most processes that one messenger is sent to: their numbers have to fit on its command line.
 const PIDS_MAX: usize = 1_024;
 
+/// What a messenger ends with that the event itself has ended, on Windows and on Wine: it was sent, then. A messenger
+/// does not end with these by itself.
+const ENDED_BY_THE_EVENT: [u32; 2] = [0xc000_013a, 1];
+
 /// A request on its way.
 pub(crate) struct Messenger {
     /// Whose consoles or windows.
@@ -115,15 +119,19 @@ pub(crate) fn deliver_and_wait(pids: &[u32], request: StopRequest) -> Result<(),
     }
 }
 
+/// How the messenger ended, in its own words.
 fn code_of(process: &OwnedHandle) -> io::Result<u8> {
     // SAFETY: the handle is open for the call; no memory of ours is read or written.
     if unsafe { WaitForSingleObject(process.as_raw_handle(), MESSENGER_MILLIS_MAX) } != WAIT_OBJECT_0 {
         // SAFETY: as above. It is ours and does nothing for the guard any more.
-        unsafe { TerminateProcess(process.as_raw_handle(), 1) };
+        unsafe { TerminateProcess(process.as_raw_handle(), u32::MAX) };
         return Err(io::Error::from(io::ErrorKind::TimedOut));
     }
     let mut code = 0;
     // SAFETY: the handle is open for the call, which writes one number that is ours.
     crate::platform::wide::done(unsafe { GetExitCodeProcess(process.as_raw_handle(), &raw mut code) })?;
+    if ENDED_BY_THE_EVENT.contains(&code) {
+        return Ok(SENT);
+    }
     Ok(u8::try_from(code).unwrap_or(u8::MAX))
 }

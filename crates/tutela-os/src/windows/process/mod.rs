@@ -22,6 +22,7 @@ pub(crate) mod messenger;
 mod nursery;
 
 pub(crate) use console::console_event_main;
+pub(crate) use environment::same_variable;
 pub(crate) use explain::{crash_words, is_passing};
 pub(crate) use find::find_program;
 pub(crate) use nursery::{Child, ChildSignal, Nursery};
