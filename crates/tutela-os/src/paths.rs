@@ -49,15 +49,16 @@ impl Paths {
         platform::paths::discover(&lookup)
     }
 
-    /// The folders of a guard that a host started: those that systemd made for it and named in
-    /// `RUNTIME_DIRECTORY`, `STATE_DIRECTORY` and `LOGS_DIRECTORY` are its own, and the rest is as
-    /// [`Paths::discover`] says. `TUTELA_HOME` decides alone here too. Not for anybody else: a program
-    /// that a unit started has these variables of its own unit.
+    /// The folders of a guard that a host started. Those that systemd made for it and named in
+    /// `RUNTIME_DIRECTORY`, `STATE_DIRECTORY` and `LOGS_DIRECTORY` are its own. On Windows it has the computer's,
+    /// whatever its account. `TUTELA_HOME` decides alone here too. Not for anybody else: a program that a unit
+    /// started has these variables of its own unit.
     pub fn of_host(lookup: impl Fn(&str) -> Option<OsString>) -> Paths {
-        let mut paths = Paths::discover(&lookup);
-        if paths.home.is_some() {
-            return paths;
+        let lookup = |key: &str| lookup(key).filter(|value| !value.is_empty());
+        if let Some(home) = lookup("TUTELA_HOME") {
+            return Paths::under(Path::new(&home));
         }
+        let mut paths = platform::paths::of_host(&lookup);
         if let Some(runtime) = first_folder(&lookup, "RUNTIME_DIRECTORY") {
             paths.runtime = runtime;
         }

@@ -35,6 +35,11 @@ pub(crate) fn discover(lookup: &impl Fn(&str) -> Option<OsString>) -> Paths {
     }
 }
 
+/// As for everybody who has the account; what the host made is put in place by the caller.
+pub(crate) fn of_host(lookup: &impl Fn(&str) -> Option<OsString>) -> Paths {
+    discover(lookup)
+}
+
 pub(crate) fn socket(paths: &Paths, name: &str) -> PathBuf {
     paths.runtime.join(format!("{name}.sock"))
 }

@@ -1,6 +1,8 @@
 //! Where things live on Windows, and what its named pipes are called.
 //!
-//! Folders are under `ProgramData`, for every account: a guard is the computer's there. The pipes of all
+//! Folders are under `ProgramData` for administrators and for every service, whatever its account: a guard is the
+//! computer's there. Somebody who runs a guard without an administrator's rights has them under `LOCALAPPDATA`, so
+//! that nothing of theirs lies where services trust what they find. The pipes of all
 //! programs are in one flat space, whatever their folders; a home gives its guards a mark of its own. The
 //! character after `tutela` tells what a pipe is, and none of the three is in the name of a guard's pipe of
 //! another kind: `tutela-NAME`, `tutela.notify-NAME`, and with a home `tutela@MARK-NAME` and
@@ -19,7 +21,16 @@ pub(crate) fn root(lookup: &impl Fn(&str) -> Option<OsString>) -> PathBuf {
 }
 
 pub(crate) fn discover(lookup: &impl Fn(&str) -> Option<OsString>) -> Paths {
-    let root = root(lookup);
+    let own = lookup("LOCALAPPDATA").filter(|_| !super::accounts::is_privileged());
+    own.map_or_else(|| of_host(lookup), |own| within(&PathBuf::from(own).join("Tutela")))
+}
+
+/// The computer's.
+pub(crate) fn of_host(lookup: &impl Fn(&str) -> Option<OsString>) -> Paths {
+    within(&root(lookup))
+}
+
+fn within(root: &Path) -> Paths {
     Paths {
         specs: root.join("specs"),
         state: Place::In(root.join("state")),
