@@ -70,7 +70,8 @@ pub struct Stream(platform::endpoint::Stream);
 
 impl Listener {
     /// Opens the control socket at `path`, whose folder is made if it is missing. A socket that a crashed
-    /// guard left is replaced. Call it within a tokio runtime with IO enabled.
+    /// guard left is replaced. Call it within a tokio runtime with IO and time enabled. On Windows the name of a
+    /// dropped listener is free once the runtime has turned, or is gone.
     ///
     /// # Errors
     /// Another guard has it, or the folder or the socket cannot be made.

@@ -26,7 +26,8 @@ pub const HOST_VARIABLES: [&str; 9] = [
 ];
 
 /// The longest message that is taken, in bytes; systemd's own bound. A longer one is cut by the OS and
-/// dropped as [`Message::truncated`].
+/// dropped as [`Message::truncated`]. On Windows one of exactly this length counts as longer, because there a
+/// cut one has it too.
 pub const MESSAGE_BYTES_MAX: usize = 4096;
 
 /// The most assignments that are taken from one message; the protocol has about a dozen words.
@@ -111,7 +112,8 @@ pub struct Inbox(platform::notify::Inbox);
 
 impl Inbox {
     /// Opens the socket at `path`, in place of one that was left there. Programs of every user can send
-    /// to it, as far as they can reach the folder. Call it within a tokio runtime with IO enabled.
+    /// to it, as far as they can reach the folder. On Windows it is a named pipe that takes messages, from this
+    /// computer only. Call it within a tokio runtime with IO and time enabled.
     ///
     /// # Errors
     /// The socket cannot be made, or the OS does not vouch for senders ([`Error::Unsupported`]).

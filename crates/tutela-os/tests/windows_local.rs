@@ -2,7 +2,6 @@
 //! second process is this test program again, told by a variable what to be.
 #![cfg(windows)]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
-#![expect(missing_docs, reason = "a test program has no callers")]
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read, Write};
