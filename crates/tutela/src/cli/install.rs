@@ -54,9 +54,11 @@ pub fn install(words: &InstallWords, paths: &Paths) -> Code {
         (_, Start::Manual) => "starts when you say so",
         (_, Start::Disabled) => "does not start, as its spec says",
     };
+    let now =
+        if definition.kind == Kind::Login { String::new() } else { format!(", and now with `tutela start {name}`") };
     let done = if nothing { "is installed already, as it should be" } else { "is installed" };
     if !words.start {
-        report::tell(&format!("{name} {done}; it {when}, and now with `tutela start {name}`"));
+        report::tell(&format!("{name} {done}; it {when}{now}"));
         return DONE;
     }
     report::tell(&format!("{name} {done}; it {when}"));

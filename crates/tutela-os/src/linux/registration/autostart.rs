@@ -44,7 +44,8 @@ pub(super) fn plan_removal(name: &str, scope: Scope) -> Result<Option<Plan>, Reg
         return Ok(None);
     }
     let obstacle = hindrance(scope, path.parent().unwrap_or(Path::new("/")), &format!("removing {}", path.display()));
-    let notes = vec!["one that runs goes on until its session ends; `tutela stop NAME --shutdown` ends it".into()];
+    let notes =
+        vec![format!("one that runs goes on until its session ends; `tutela stop {name} --shutdown` ends it before")];
     Ok(Some(Plan::new(vec![steps::remove_file(&path, None)], notes).hindered(obstacle)))
 }
 

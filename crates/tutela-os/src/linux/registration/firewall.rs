@@ -103,7 +103,7 @@ impl Tool {
         let lines: Vec<String> =
             self.lines(rule, add).iter().map(|words| format!("`{} {}`", self.program(), words.join(" "))).collect();
         let rule = rule.to_owned();
-        super::steps::Act::new(format!("run {}", lines.join(" and ")), move || {
+        super::steps::Act::step(format!("run {}", lines.join(" and ")), move || {
             if let Err(error) = self.do_all(&rule, add) {
                 // Of two halves one may be done.
                 drop(self.do_all(&rule, !add));

@@ -150,7 +150,7 @@ fn unit_steps(
 /// A step for a plan that cannot be carried out.
 fn unmanaged(command: &str) -> Box<dyn Step> {
     let command = command.to_owned();
-    steps::Act::new(format!("run `{command}`"), move || {
+    steps::Act::step(format!("run `{command}`"), move || {
         Err(crate::Error::Refused(format!("there is no systemd here for `{command}`")))
     })
 }
@@ -179,11 +179,11 @@ fn hindrance(scope: Scope, folder: &Path, what: &str) -> Option<RegisterError> {
         });
     }
     account::is_read_only(folder).then(|| {
-        RegisterError::Refused(format!(
+        RegisterError::Failed(crate::Error::Refused(format!(
             "{} is on a file system that is read-only; mount it writable for this, or put the unit into the image that \
              it comes from: `tutela install --print` shows it",
             folder.display()
-        ))
+        )))
     })
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Act {
 }
 
 impl Act {
-    pub(super) fn new(
+    pub(super) fn step(
         says: impl Into<String>,
         does: impl Fn() -> Result<Option<Undo>, Error> + 'static,
     ) -> Box<dyn Step> {
@@ -83,7 +83,7 @@ pub(super) fn write(path: &Path, text: &str, manager: Option<&Manager>) -> Box<d
 pub(super) fn keep_edited(path: &Path) -> Box<dyn Step> {
     let path = path.to_path_buf();
     let kept = beside(&path, "bak");
-    Act::new(format!("keep the changed {} as {}", path.display(), kept.display()), move || {
+    Act::step(format!("keep the changed {} as {}", path.display(), kept.display()), move || {
         let bytes = std::fs::read(&path).map_err(|source| Error::io(format!("read {}", path.display()), source))?;
         let before = std::fs::read(&kept).ok();
         place(&kept, &bytes)?;
@@ -105,7 +105,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 /// Removes a file. `manager`: as for [`write`].
 pub(super) fn remove_file(path: &Path, manager: Option<&Manager>) -> Box<dyn Step> {
     let (path, manager) = (path.to_path_buf(), manager.cloned());
-    Act::new(format!("remove {}", path.display()), move || {
+    Act::step(format!("remove {}", path.display()), move || {
         let bytes = std::fs::read(&path).map_err(|source| Error::io(format!("read {}", path.display()), source))?;
         remove(&path)?;
         let (path, manager) = (path.clone(), manager.clone());
@@ -119,7 +119,7 @@ pub(super) fn remove_file(path: &Path, manager: Option<&Manager>) -> Box<dyn Ste
 /// Makes systemd read its units again, and makes sure that it can use `unit`, if one is given.
 pub(super) fn reload(manager: &Manager, scope: Scope, unit: Option<&str>) -> Box<dyn Step> {
     let (manager, unit) = (manager.clone(), unit.map(str::to_owned));
-    Act::new(format!("run `{}`", Manager::words(scope, &["daemon-reload"])), move || {
+    Act::step(format!("run `{}`", Manager::words(scope, &["daemon-reload"])), move || {
         manager.ask(&["daemon-reload"])?;
         if let Some(unit) = &unit {
             let shown = manager.show(unit)?;
@@ -137,7 +137,7 @@ pub(super) fn enable(manager: &Manager, scope: Scope, unit: &str, wanted: bool) 
     let (manager, unit) = (manager.clone(), unit.to_owned());
     let word = |wanted: bool| if wanted { "enable" } else { "disable" };
     let says = format!("run `{}`", Manager::words(scope, &[word(wanted), &unit]));
-    Act::new(says, move || {
+    Act::step(says, move || {
         manager.ask(&["--quiet", word(wanted), &unit])?;
         let (manager, unit) = (manager.clone(), unit.clone());
         undo(move || manager.ask(&["--quiet", word(!wanted), &unit]).map(drop))
@@ -148,7 +148,7 @@ pub(super) fn enable(manager: &Manager, scope: Scope, unit: &str, wanted: bool) 
 pub(super) fn stop(manager: &Manager, scope: Scope, unit: &str, bound: Duration) -> Box<dyn Step> {
     let (manager, unit) = (manager.clone(), unit.to_owned());
     let says = format!("run `{}` and wait until it has ended", Manager::words(scope, &["stop", &unit]));
-    Act::new(says, move || {
+    Act::step(says, move || {
         let words = ["stop", &unit];
         manager.run(&words, bound).map_err(|said| said.error(&Manager::words(scope, &words)))?;
         let (manager, unit) = (manager.clone(), unit.clone());
@@ -159,7 +159,7 @@ pub(super) fn stop(manager: &Manager, scope: Scope, unit: &str, bound: Duration)
 /// Makes systemd forget how a unit that is gone has ended.
 pub(super) fn forget(manager: &Manager, scope: Scope, unit: &str) -> Box<dyn Step> {
     let (manager, unit) = (manager.clone(), unit.to_owned());
-    Act::new(format!("run `{}`", Manager::words(scope, &["reset-failed", &unit])), move || {
+    Act::step(format!("run `{}`", Manager::words(scope, &["reset-failed", &unit])), move || {
         // One that had not failed is not known any more, which is what is wanted.
         drop(manager.ask(&["reset-failed", &unit]));
         Ok(None)
@@ -179,7 +179,7 @@ pub(super) fn make_account(name: &str, purpose: &str) -> Box<dyn Step> {
             .chain([plain, name.clone()])
             .collect()
     };
-    Act::new(format!("make the account {name} with `useradd --system`, which nobody can log in with"), move || {
+    Act::step(format!("make the account {name} with `useradd --system`, which nobody can log in with"), move || {
         let useradd = program("useradd")
             .ok_or_else(|| Error::Refused(format!("there is no useradd here to make the account {name} with")))?;
         let made = run(Command::new(useradd).args(&words), ACCOUNT_LIMIT);
@@ -192,7 +192,7 @@ pub(super) fn make_account(name: &str, purpose: &str) -> Box<dyn Step> {
 /// Removes an account that registering made.
 pub(super) fn unmake_account(name: &str) -> Box<dyn Step> {
     let name = name.to_owned();
-    Act::new(format!("remove the account {name}"), move || remove_account(&name).map(|()| None))
+    Act::step(format!("remove the account {name}"), move || remove_account(&name).map(|()| None))
 }
 
 fn remove_account(name: &str) -> Result<(), Error> {
@@ -205,7 +205,7 @@ fn remove_account(name: &str) -> Result<(), Error> {
 pub(super) fn make_folder(path: &Path, owner: Option<&str>) -> Box<dyn Step> {
     let (path, owner) = (path.to_path_buf(), owner.map(str::to_owned));
     let whose = owner.as_ref().map(|owner| format!(" for {owner}")).unwrap_or_default();
-    Act::new(format!("make the folder {}{whose}", path.display()), move || {
+    Act::step(format!("make the folder {}{whose}", path.display()), move || {
         let made = make_folders(&path)?;
         let given = owner.as_ref().map_or(Ok(()), |owner| give(&path, owner));
         if let Err(error) = given {
@@ -219,7 +219,7 @@ pub(super) fn make_folder(path: &Path, owner: Option<&str>) -> Box<dyn Step> {
 /// Removes a folder that registering made, if nothing is in it: what is, is somebody's.
 pub(super) fn unmake_folder(path: &Path) -> Box<dyn Step> {
     let path = path.to_path_buf();
-    Act::new(format!("remove the folder {} if it is empty", path.display()), move || {
+    Act::step(format!("remove the folder {} if it is empty", path.display()), move || {
         drop(remove_folders(std::slice::from_ref(&path)));
         Ok(None)
     })
@@ -235,7 +235,7 @@ fn give(path: &Path, owner: &str) -> Result<(), Error> {
 /// Removes a folder with everything in it; where it is a link, as systemd makes for dynamic users, what it leads to too.
 pub(super) fn purge(path: &Path) -> Box<dyn Step> {
     let path = path.to_path_buf();
-    Act::new(format!("remove {} with everything in it", path.display()), move || {
+    Act::step(format!("remove {} with everything in it", path.display()), move || {
         let failed = |source| Error::io(format!("remove {}", path.display()), source);
         match std::fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

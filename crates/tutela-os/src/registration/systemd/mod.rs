@@ -75,8 +75,7 @@ pub fn service(definition: &Definition, facts: &Facts) -> Result<String, String>
 
 /// The text of `NAME.timer`, for a task.
 pub fn timer(definition: &Definition) -> String {
-    let unit = format!("{}.timer", definition.name);
-    let mut text = UnitText::new(&unit);
+    let mut text = UnitText::new(&edit(definition, "timer"));
     text.section("Unit");
     text.line("Description", format!("Start of {}", described(definition)));
     text.section("Timer");
@@ -96,8 +95,7 @@ pub fn differences(definition: &Definition, facts: &Facts) -> Vec<String> {
 
 /// The text of `NAME.service`, with what registering makes beside it.
 pub(crate) fn service_with(definition: &Definition, facts: &Facts, made: &Made) -> Result<String, String> {
-    let name = format!("{}.service", definition.name);
-    let mut text = UnitText::new(&name);
+    let mut text = UnitText::new(&edit(definition, "service"));
     unit_section(&mut text, definition)?;
     text.section("Service");
     execution(&mut text, definition, facts)?;
@@ -109,6 +107,11 @@ pub(crate) fn service_with(definition: &Definition, facts: &Facts, made: &Made) 
         text.line("WantedBy", boot_target(definition.scope));
     }
     Ok(text.finish(made))
+}
+
+fn edit(definition: &Definition, kind: &str) -> String {
+    let user = if definition.scope == Scope::User { " --user" } else { "" };
+    format!("systemctl{user} edit {}.{kind}", definition.name)
 }
 
 fn described(definition: &Definition) -> String {

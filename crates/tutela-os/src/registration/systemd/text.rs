@@ -10,7 +10,7 @@ use std::fmt::{Display, Write};
 const MARK: &str = "[X-Tutela]";
 
 /// What stands at the top of every file of ours.
-const HEADER: &str = "# Written by `tutela install`, which writes it anew. Put changes into a drop-in: systemctl edit ";
+const HEADER: &str = "# Written by `tutela install`, which writes it anew. Put changes into a drop-in: ";
 
 /// A unit file while it is written.
 #[derive(Debug)]
@@ -19,8 +19,9 @@ pub(super) struct UnitText {
 }
 
 impl UnitText {
-    pub(super) fn new(unit: &str) -> Self {
-        UnitText { out: format!("{HEADER}{unit}\n") }
+    /// `edit` is how a drop-in is made: `systemctl edit shop.service`.
+    pub(super) fn new(edit: &str) -> Self {
+        UnitText { out: format!("{HEADER}{edit}\n") }
     }
 
     pub(super) fn section(&mut self, name: &str) {
@@ -121,7 +122,7 @@ mod tests {
     use super::*;
 
     fn file() -> String {
-        let mut text = UnitText::new("shop.service");
+        let mut text = UnitText::new("systemctl edit shop.service");
         text.section("Service");
         text.line("ExecStart", "/bin/true");
         let mut made = Made::default();
