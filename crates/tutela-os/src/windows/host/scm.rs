@@ -133,7 +133,7 @@ fn serve(words: Vec<OsString>) {
         std::process::exit(error);
     }
     let given = Given { name, arguments: words.collect() };
-    let exit = match Scm::begin(given, Box::new(Manager(handle as usize))) {
+    let exit = match Scm::begin(given, Box::new(Registered(handle as usize))) {
         Ok(scm) => {
             let _ = served.scm.set(scm.clone());
             let run = lock(&served.run).take();
@@ -223,9 +223,9 @@ unsafe extern "system" fn handler(number: u32, event: u32, data: *mut c_void, _c
 
 /// The number by which the manager knows the service. It needs no closing.
 #[derive(Debug)]
-struct Manager(usize);
+struct Registered(usize);
 
-impl Tell for Manager {
+impl Tell for Registered {
     fn tell(&self, report: Report) -> Result<(), Error> {
         let (code, specific) = match report.exit {
             ServiceExit::Done => (NO_ERROR, 0),
