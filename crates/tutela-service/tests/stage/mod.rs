@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tutela_os::notify::{HOST_VARIABLES, Inbox};
+use tutela_os::paths::Paths;
 
 /// Reached only by a failure.
 pub const BOUND: Duration = Duration::from_secs(60);
@@ -65,7 +66,9 @@ impl Stage {
         let folder = tempfile::tempdir().expect("a folder");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let within = runtime.enter();
-        let inbox = Inbox::bind(&folder.path().join("notify")).expect("an inbox");
+        let paths = Paths::under(folder.path());
+        std::fs::create_dir_all(paths.runtime_dir()).expect("a folder");
+        let inbox = Inbox::bind(&paths.notify_socket("understudy")).expect("an inbox");
         drop(within);
         let mut command = clean(example("understudy"));
         command.args(words).current_dir(folder.path()).env("NOTIFY_SOCKET", inbox.address());

@@ -80,6 +80,7 @@ fn watchdog(lookup: &impl Fn(&str) -> Option<OsString>) -> Option<Duration> {
 mod tests {
     use super::*;
     use crate::notify::Inbox;
+    use crate::paths::Paths;
 
     fn named(address: OsString) -> Option<Host> {
         Host::discover(&|key: &str| (key == "NOTIFY_SOCKET").then(|| address.clone()))
@@ -90,7 +91,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let folder = tempfile::tempdir().unwrap();
-            let inbox = Inbox::bind(&folder.path().join("notify")).unwrap();
+            let inbox = Inbox::bind(&Paths::under(folder.path()).notify_socket("shop")).unwrap();
             let host = named(inbox.address()).unwrap();
             let speaker = std::thread::spawn(move || {
                 for number in 0..20 {
