@@ -53,7 +53,7 @@ pub use resolved::ResolvedValue;
 pub use run::run_spec;
 pub use source::{Disk, FILE_BYTES_MAX, Files};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -176,6 +176,20 @@ impl Loaded {
         let known = self.origins.services.get(service)?;
         let steps: Vec<tree::Step> = keys.iter().map(|key| tree::Step::Key((*key).to_owned())).collect();
         Some(self.origins.sources.origin(known.tree.place_of(&steps)))
+    }
+
+    /// Variables that values of the spec were made with and that came from the environment of the process: whoever reads
+    /// the spec in another environment, as a service manager's, reads something else.
+    pub fn variables_of_process(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        let trees = self.origins.services.values().map(|service| &service.tree);
+        for tree in trees.chain([&self.origins.root]) {
+            tree.each(&mut |node| {
+                let used = node.used.iter().flat_map(|used| used.iter());
+                names.extend(used.filter(|it| it.from == tree::UsedFrom::Process).map(|it| it.name.clone()));
+            });
+        }
+        names
     }
 
     /// Every value of the spec, defaults included, with where it came from; secrets are masked.

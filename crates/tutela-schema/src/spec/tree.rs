@@ -158,6 +158,16 @@ impl Node {
         }
     }
 
+    /// Shows this node and every one in it.
+    pub(crate) fn each(&self, look: &mut impl FnMut(&Node)) {
+        look(self);
+        match &self.value {
+            Value::List(list) => list.iter().for_each(|item| item.each(look)),
+            Value::Table(table) => table.entries.values().for_each(|entry| entry.node.each(look)),
+            Value::Text(_) | Value::Integer(_) | Value::Float(_) | Value::Bool(_) | Value::Date(_) => {}
+        }
+    }
+
     /// What it is, for people.
     pub(crate) fn kind(&self) -> String {
         match &self.value {

@@ -67,7 +67,7 @@ pub fn define(wanted: Wanted<'_>) -> Defined {
     let account = account(&wanted, &mut notes);
     let runs_as_os = account == Account::System;
     let sandbox = sandbox(&wanted, runs_as_os, &mut notes);
-    let unknown = variables_of_the_shell(wanted.loaded);
+    let unknown: Vec<String> = wanted.loaded.variables_of_process().into_iter().collect();
     if !unknown.is_empty() && wanted.kind != Kind::Login {
         notes.push(format!(
             "the spec uses {} from the environment of this shell, which the service does not have; put it into a file \
@@ -223,18 +223,4 @@ fn stop_time(spec: &GuardSpec) -> Duration {
     let mut known = BTreeMap::new();
     let longest = spec.services.keys().map(|name| chain(name, spec, &mut known)).max().unwrap_or_default();
     longest.saturating_add(STOP_EXTRA)
-}
-
-/// Variables that the spec's values were made with and that came from this process's environment, where a value is not
-/// simply handed on.
-fn variables_of_the_shell(loaded: &Loaded) -> Vec<String> {
-    let mut names: Vec<String> = loaded
-        .resolved()
-        .iter()
-        .flat_map(|value| value.from.split(", ").filter_map(|part| part.strip_suffix(" from the environment")))
-        .map(str::to_owned)
-        .collect();
-    names.sort();
-    names.dedup();
-    names
 }
