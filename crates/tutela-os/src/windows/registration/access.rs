@@ -1,7 +1,8 @@
 //! Whether an account can read or write a file, as far as its access list tells without logging on as the account:
 //! groups that an administrator made are not known here. So an answer becomes a note, never a refusal.
 
-use super::security::{self, Descriptor, Entry, Sid, sid_text};
+use crate::platform::security::descriptor::{self, Rule};
+use crate::platform::security::sid::{ALL_SERVICES, AUTHENTICATED, EVERYONE, SERVICE, SYSTEM, USERS};
 use std::path::Path;
 
 /// What is asked for.
@@ -36,25 +37,30 @@ impl Want {
 }
 
 /// The groups that every account which logs on as a service is in.
-const OF_EVERY_SERVICE: &[&str] = &["S-1-1-0", "S-1-2-0", "S-1-5-6", "S-1-5-11", "S-1-5-32-545"];
+const OF_EVERY_SERVICE: &[&str] = &[EVERYONE, LOCAL, SERVICE, AUTHENTICATED, USERS];
 
-/// The group of all accounts of services.
-const ALL_SERVICES: &str = "S-1-5-80-0";
+/// Everybody who is at this computer itself.
+const LOCAL: &str = "S-1-2-0";
+
+/// Rights that mean others, by the kind of thing: all, running, writing, reading.
+const GENERIC: [(u32, u32); 4] =
+    [(0x1000_0000, 0x001f_01ff), (0x2000_0000, 0x0012_00a0), (0x4000_0000, 0x0012_0116), (0x8000_0000, 0x0012_0089)];
 
 /// A note when the account `sid`, shown as `name`, seems not to get what is wanted; `None` also when that cannot be
 /// known.
 pub(super) fn missing(path: &Path, want: Want, sid: &str, name: &str) -> Option<String> {
     // The OS itself gets everything that matters here.
-    if sid == security::SYSTEM {
+    if sid == SYSTEM {
         return None;
     }
-    let list = Descriptor::of_file(path).ok()?.access_list().ok()?;
+    // No list at all lets everybody.
+    let rules = descriptor::of_path(path.as_os_str()).ok()?.rules?;
     let mut groups: Vec<&str> = OF_EVERY_SERVICE.to_vec();
     groups.push(sid);
     if sid.starts_with("S-1-5-80-") {
         groups.push(ALL_SERVICES);
     }
-    if lets(&list, &groups, want.mask()) {
+    if lets(&rules, &groups, want.mask()) {
         return None;
     }
     let verb = match want {
@@ -70,22 +76,16 @@ pub(super) fn missing(path: &Path, want: Want, sid: &str, name: &str) -> Option<
     ))
 }
 
-fn lets(access_list: &str, whom: &[&str], mask: u32) -> bool {
-    // No list at all lets everybody.
-    if access_list.contains("NO_ACCESS_CONTROL") {
-        return true;
-    }
+fn lets(rules: &[Rule], whom: &[&str], mask: u32) -> bool {
     let mut open = mask;
-    for entry in security::entries(access_list).0 {
-        // Entries that only hand down say nothing of the thing itself.
-        if entry.flags.contains("IO") || !whom.contains(&identifier(&entry).as_str()) {
-            continue;
+    for rule in rules.iter().filter(|rule| whom.contains(&rule.sid.to_string().as_str())) {
+        let meant = GENERIC.iter().filter(|(generic, _)| rule.rights & generic != 0);
+        let rights = meant.fold(rule.rights, |rights, (_, meant)| rights | meant);
+        if rule.denies && open & rights != 0 {
+            return false;
         }
-        let rights = rights(&entry.rights);
-        match entry.kind.as_str() {
-            "A" => open &= !rights,
-            "D" if open & rights != 0 => return false,
-            _ => {}
+        if !rule.denies {
+            open &= !rights;
         }
         if open == 0 {
             return true;
@@ -94,58 +94,30 @@ fn lets(access_list: &str, whom: &[&str], mask: u32) -> bool {
     false
 }
 
-/// The `S-1-…` of an entry that has two letters.
-fn identifier(entry: &Entry) -> String {
-    if entry.whom.starts_with("S-1-") {
-        return entry.whom.clone();
-    }
-    // SAFETY: just made by the OS.
-    let text = Sid::parse(&entry.whom).and_then(|sid| unsafe { sid_text(sid.as_ptr()) });
-    text.unwrap_or_else(|_| entry.whom.clone())
-}
-
-/// The rights of an entry as the mask that files have: a number, or pairs of letters.
-fn rights(text: &str) -> u32 {
-    if let Some(number) = text.strip_prefix("0x") {
-        return u32::from_str_radix(number, 16).unwrap_or_default();
-    }
-    let pair = |pair: &[u8]| match pair {
-        b"GA" | b"FA" => 0x001f_01ff,
-        b"GR" | b"FR" => 0x0012_0089,
-        b"GW" | b"FW" => 0x0012_0116,
-        b"GX" | b"FX" => 0x0012_00a0,
-        b"CC" => 0x1,
-        b"DC" => 0x2,
-        b"LC" => 0x4,
-        b"SW" => 0x8,
-        b"RP" => 0x10,
-        b"WP" => 0x20,
-        b"DT" => 0x40,
-        b"LO" => 0x80,
-        b"CR" => 0x100,
-        _ => 0,
-    };
-    text.as_bytes().chunks(2).map(pair).fold(0, |mask, right| mask | right)
-}
-
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 
-    const OWN: &[&str] = &["S-1-1-0", "S-1-5-32-545", "S-1-5-80-7"];
+    const OWN: &[&str] = &[EVERYONE, USERS, "S-1-5-80-7"];
+
+    fn rule(sid: &str, denies: bool, rights: u32) -> Rule {
+        Rule { sid: sid.parse().unwrap(), denies, rights }
+    }
 
     #[test]
-    fn an_entry_for_the_account_or_one_of_its_groups_lets_it_in() {
-        assert!(lets("D:(A;;FA;;;SY)(A;;0x1200a9;;;S-1-5-32-545)", OWN, Want::Run.mask()));
-        assert!(lets("D:(A;;FR;;;S-1-5-80-7)(A;;FX;;;S-1-1-0)", OWN, Want::Run.mask()));
-        assert!(lets("D:NO_ACCESS_CONTROL", OWN, Want::Write.mask()));
+    fn a_rule_for_the_account_or_one_of_its_groups_lets_it_in() {
+        let users = [rule(SYSTEM, false, 0x001f_01ff), rule(USERS, false, 0x0012_00a9)];
+        assert!(lets(&users, OWN, Want::Run.mask()));
+        let apart = [rule("S-1-5-80-7", false, 0x0012_0089), rule(EVERYONE, false, 0x2000_0000)];
+        assert!(lets(&apart, OWN, Want::Run.mask()));
     }
 
     #[test]
     fn what_is_not_let_or_is_denied_first_is_missing() {
-        assert!(!lets("D:(A;;FA;;;S-1-5-32-544)", OWN, Want::Read.mask()));
-        assert!(!lets("D:(D;;FR;;;S-1-5-32-545)(A;;FA;;;S-1-1-0)", OWN, Want::Read.mask()));
-        assert!(!lets("D:(A;OICIIO;FA;;;S-1-1-0)", OWN, Want::Read.mask()));
-        assert!(!lets("D:", OWN, Want::Read.mask()));
+        assert!(!lets(&[rule("S-1-5-32-544", false, 0x001f_01ff)], OWN, Want::Read.mask()));
+        let denied = [rule(USERS, true, 0x0012_0089), rule(EVERYONE, false, 0x001f_01ff)];
+        assert!(!lets(&denied, OWN, Want::Read.mask()));
+        assert!(!lets(&[], OWN, Want::Read.mask()));
     }
 }

@@ -5,28 +5,23 @@
 
 use super::rights;
 use super::scm;
-use super::security::{Sid, service_sid, sid_text};
-use super::text::{Wide, text};
+use super::text::Wide;
 use crate::Error;
+use crate::platform::security::Sid;
+use crate::platform::security::sid::{EVERYONE, LOCAL_SERVICE, NETWORK_SERVICE, SYSTEM, find};
 use crate::registration::{Account, Password, RegisterError};
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use windows_sys::Win32::Foundation::{
     ERROR_ACCOUNT_DISABLED, ERROR_ACCOUNT_EXPIRED, ERROR_ACCOUNT_LOCKED_OUT, ERROR_ACCOUNT_RESTRICTION,
-    ERROR_INVALID_LOGON_HOURS, ERROR_LOGON_FAILURE, ERROR_LOGON_TYPE_NOT_GRANTED, ERROR_NONE_MAPPED,
-    ERROR_PASSWORD_EXPIRED, ERROR_PASSWORD_MUST_CHANGE, HANDLE,
+    ERROR_INVALID_LOGON_HOURS, ERROR_LOGON_FAILURE, ERROR_LOGON_TYPE_NOT_GRANTED, ERROR_PASSWORD_EXPIRED,
+    ERROR_PASSWORD_MUST_CHANGE, HANDLE,
 };
+use windows_sys::Win32::Security::Cryptography::{BCRYPT_SHA1_ALG_HANDLE, BCryptHash};
 use windows_sys::Win32::Security::{
     CheckTokenMembership, DuplicateToken, LOGON32_LOGON, LOGON32_LOGON_NETWORK, LOGON32_LOGON_SERVICE,
-    LOGON32_PROVIDER_DEFAULT, LogonUserW, LookupAccountNameW, LookupAccountSidW, SecurityIdentification, SidTypeAlias,
-    SidTypeDomain, SidTypeGroup,
+    LOGON32_PROVIDER_DEFAULT, LogonUserW, SecurityIdentification, SidTypeAlias, SidTypeDomain, SidTypeGroup,
 };
-
-/// Enough for every security identifier.
-const LONGEST_SID: usize = 68;
-
-/// Enough for every name of a domain or a computer, in UTF-16 units.
-const LONGEST_NAME: usize = 512;
 
 /// An account that there is.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,9 +49,9 @@ pub(super) fn resolve(account: &Account, service: &str) -> Result<Resolved, Regi
         needs_right: false,
     };
     match account {
-        Account::System => Ok(of_os("LocalSystem", super::security::SYSTEM)),
-        Account::LocalService => Ok(of_os(r"NT AUTHORITY\LocalService", "S-1-5-19")),
-        Account::NetworkService => Ok(of_os(r"NT AUTHORITY\NetworkService", "S-1-5-20")),
+        Account::System => Ok(of_os("LocalSystem", SYSTEM)),
+        Account::LocalService => Ok(of_os(r"NT AUTHORITY\LocalService", LOCAL_SERVICE)),
+        Account::NetworkService => Ok(of_os(r"NT AUTHORITY\NetworkService", NETWORK_SERVICE)),
         Account::Own => Ok(Resolved {
             name: format!(r"NT SERVICE\{service}"),
             password: None,
@@ -85,43 +80,18 @@ fn look_up(name: &str) -> Result<Resolved, RegisterError> {
     let computer = crate::usage::host_name();
     // The SCM writes accounts of this computer with a dot, which the look-up does not know.
     let asked = name.strip_prefix(r".\").map_or_else(|| name.to_owned(), |user| format!(r"{computer}\{user}"));
-    let wide = Wide::new(&asked);
-    // In words, for an identifier begins where a number of four bytes may.
-    let mut sid = [0_u32; LONGEST_SID.div_ceil(4)];
-    let mut sid_size = LONGEST_SID as u32;
-    let mut domain = [0_u16; LONGEST_NAME];
-    let mut domain_size = LONGEST_NAME as u32;
-    let mut kind = 0;
-    // SAFETY: the name ends with a NUL; both buffers have the sizes given; results are written to locals.
-    let worked = unsafe {
-        LookupAccountNameW(
-            std::ptr::null(),
-            wide.as_ptr(),
-            sid.as_mut_ptr().cast(),
-            &raw mut sid_size,
-            domain.as_mut_ptr(),
-            &raw mut domain_size,
-            &raw mut kind,
-        )
+    let found = find(&asked).map_err(|source| Error::io(format!("look up the account {name}"), source))?;
+    let Some(found) = found else {
+        return Err(refused(
+            "is not known to this computer or its domain; make it, or write it as .\\name or DOMAIN\\name, and write \
+             the accounts of the OS as \"system\", \"local-service\" or \"network-service\""
+                .to_owned(),
+        ));
     };
-    if worked == 0 {
-        let error = io::Error::last_os_error();
-        return Err(if scm::code(&error) == ERROR_NONE_MAPPED {
-            refused(
-                "is not known to this computer or its domain; make it, or write it as .\\name or DOMAIN\\name, and \
-                 write the accounts of the OS as \"system\", \"local-service\" or \"network-service\""
-                    .to_owned(),
-            )
-        } else {
-            Error::io(format!("look up the account {name}"), error).into()
-        });
-    }
-    if [SidTypeGroup, SidTypeAlias, SidTypeDomain].contains(&kind) {
+    if [SidTypeGroup, SidTypeAlias, SidTypeDomain].contains(&found.usage) {
         return Err(refused("is a group; a service needs a single account".to_owned()));
     }
-    // SAFETY: the OS wrote an identifier there.
-    let sid = unsafe { sid_text(sid.as_mut_ptr().cast()) }.map_err(|source| Error::io("read an identifier", source))?;
-    let domain = text(&domain);
+    let (sid, domain) = (found.sid.to_string(), found.domain);
     let user = asked.rsplit('\\').next().unwrap_or(&asked);
     // `user@domain` stays as it is; the SCM takes it.
     let name = if user.contains('@') {
@@ -149,7 +119,7 @@ pub(super) fn check(account: &Resolved, notes: &mut Vec<String>) -> Result<(), R
     // Whoever may not ask is told so by the obstacle of the plan; this is for those who may.
     let Ok(denied) = rights::accounts_with(rights::DENY_SERVICE_LOGON) else { return Ok(()) };
     let hit = denied.iter().find(|sid| {
-        **sid == account.sid || **sid == "S-1-1-0" || token.as_ref().is_some_and(|token| is_member(token, sid))
+        **sid == account.sid || **sid == EVERYONE || token.as_ref().is_some_and(|token| is_member(token, sid))
     });
     match hit {
         None => Ok(()),
@@ -223,7 +193,8 @@ fn log_on(name: &str, password: &Password, how: LOGON32_LOGON) -> io::Result<Own
 
 /// Whether the account of `token` is one of the group `sid`. What cannot be asked is not so.
 fn is_member(token: &OwnedHandle, sid: &str) -> bool {
-    let Ok(sid) = Sid::parse(sid) else { return false };
+    let Ok(sid) = sid.parse::<Sid>() else { return false };
+    let words = sid.words();
     let mut copy: HANDLE = std::ptr::null_mut();
     // SAFETY: the token is open; the copy is written to a local.
     if unsafe { DuplicateToken(token.as_raw_handle(), SecurityIdentification, &raw mut copy) } == 0 {
@@ -232,40 +203,44 @@ fn is_member(token: &OwnedHandle, sid: &str) -> bool {
     // SAFETY: the OS handed this token to us.
     let copy = unsafe { OwnedHandle::from_raw_handle(copy) };
     let mut member = 0;
-    // SAFETY: the token is one for impersonation; the identifier is valid; the answer is written to a local.
-    let worked = unsafe { CheckTokenMembership(copy.as_raw_handle(), sid.as_ptr(), &raw mut member) };
+    // SAFETY: the token is one for impersonation; the identifier is whole and aligned; the answer is written to a local.
+    let worked =
+        unsafe { CheckTokenMembership(copy.as_raw_handle(), words.as_ptr().cast_mut().cast(), &raw mut member) };
     worked != 0 && member != 0
 }
 
 /// The name of an identifier, or the identifier where it has none.
 pub(super) fn name_of(sid: &str) -> String {
-    let Ok(parsed) = Sid::parse(sid) else { return sid.to_owned() };
-    let (mut name, mut domain) = ([0_u16; LONGEST_NAME], [0_u16; LONGEST_NAME]);
-    let (mut name_size, mut domain_size) = (LONGEST_NAME as u32, LONGEST_NAME as u32);
-    let mut kind = 0;
-    // SAFETY: the identifier is valid; both buffers have the sizes given; results are written to locals.
-    let worked = unsafe {
-        LookupAccountSidW(
-            std::ptr::null(),
-            parsed.as_ptr(),
-            name.as_mut_ptr(),
-            &raw mut name_size,
-            domain.as_mut_ptr(),
-            &raw mut domain_size,
-            &raw mut kind,
-        )
-    };
-    match (worked, text(&domain)) {
-        (0, _) => sid.to_owned(),
-        (_, domain) if domain.is_empty() => text(&name),
-        (_, domain) => format!(r"{domain}\{}", text(&name)),
+    sid.parse::<Sid>().map_or_else(|_| sid.to_owned(), |sid| sid.name())
+}
+
+/// The identifier that Windows gives the service `name`: its own to find out, because there need be no such service
+/// yet. `S-1-5-80-` and the five words of the SHA-1 of the name in capitals.
+fn service_sid(name: &str) -> io::Result<String> {
+    let bytes: Vec<u8> = name.to_uppercase().encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let size = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+    let mut hash = [0_u8; 20];
+    // SAFETY: input and output have the sizes given; the algorithm is a constant of the OS; there is no secret.
+    let status =
+        unsafe { BCryptHash(BCRYPT_SHA1_ALG_HANDLE, std::ptr::null(), 0, bytes.as_ptr(), size, hash.as_mut_ptr(), 20) };
+    if status != 0 {
+        return Err(io::Error::other(format!("SHA-1 of the OS failed with status {status:#x}")));
     }
+    let words = hash.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]).to_string());
+    Ok(format!("S-1-5-80-{}", words.collect::<Vec<_>>().join("-")))
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use crate::platform::security::sid::TRUSTED_INSTALLER;
+
+    #[test]
+    fn the_identifier_of_a_service_is_that_of_windows() {
+        assert_eq!(service_sid("TrustedInstaller").unwrap(), TRUSTED_INSTALLER);
+        assert_eq!(service_sid("trustedinstaller").unwrap(), TRUSTED_INSTALLER);
+    }
 
     #[test]
     fn an_account_of_its_own_needs_neither_a_password_nor_a_right() {

@@ -4,11 +4,13 @@
 //! Invariant: a folder is only taken over from an owner who may do everything anyway; whoever else owns it could give
 //! himself every right to it again.
 
+use super::access_list::{Descriptor, Entry, entries, identifier};
 use super::mark::Mark;
-use super::security::{ADMINISTRATORS, Descriptor, Entry, SYSTEM, Sid, TRUSTED_INSTALLER, entries, sid_text};
 use super::service::path_text;
 use super::text::Wide;
 use crate::Error;
+use crate::platform::security::descriptor;
+use crate::platform::security::sid::{ADMINISTRATORS, SYSTEM, TRUSTED_INSTALLER};
 use crate::registration::{Definition, RegisterError, Step, Undo};
 use std::fmt;
 use std::io;
@@ -84,8 +86,8 @@ fn plan(path: &Path, sid: &str, account: &str, notes: &mut Vec<String>) -> Resul
         return Err(RegisterError::Refused(format!("{shown} is there and is no folder; move it away")));
     }
     let failed = |source| RegisterError::from(Error::io(format!("read the access list of {shown}"), source));
-    let descriptor = Descriptor::of_file(path).map_err(failed)?;
-    let owner = whole(&descriptor.owner().map_err(failed)?);
+    let owner = descriptor::of_path(path.as_os_str()).map_err(failed)?.owner;
+    let owner = owner.map(|owner| owner.to_string()).unwrap_or_default();
     let own = crate::accounts::current().map(|own| own.id().to_string()).unwrap_or_default();
     if ![ADMINISTRATORS, SYSTEM, TRUSTED_INSTALLER, sid, &own].contains(&owner.as_str()) {
         return Err(RegisterError::Refused(format!(
@@ -94,7 +96,7 @@ fn plan(path: &Path, sid: &str, account: &str, notes: &mut Vec<String>) -> Resul
             super::accounts::name_of(&owner)
         )));
     }
-    let there = descriptor.access_list().map_err(failed)?;
+    let there = Descriptor::of_file(path).and_then(|descriptor| descriptor.access_list()).map_err(failed)?;
     Ok((protected && !same(&there, &step.access_list)).then_some(step))
 }
 
@@ -136,9 +138,7 @@ pub(super) fn plan_removal(mark: &Mark, purge: bool, steps: &mut Vec<Box<dyn Ste
 }
 
 fn whole(letters_or_sid: &str) -> String {
-    // SAFETY: just made by the OS.
-    let text = Sid::parse(letters_or_sid).and_then(|sid| unsafe { sid_text(sid.as_ptr()) });
-    text.unwrap_or_else(|_| letters_or_sid.to_owned())
+    identifier(letters_or_sid).map_or_else(|_| letters_or_sid.to_owned(), |sid| sid.to_string())
 }
 
 /// Whether two access lists say the same, in whatever letters.

@@ -8,6 +8,7 @@
 //! computer.
 
 mod access;
+mod access_list;
 mod accounts;
 mod com;
 mod command_line;
@@ -21,7 +22,6 @@ mod refusals;
 mod registry;
 mod rights;
 mod scm;
-mod security;
 mod service;
 mod steps;
 mod task;

@@ -3,7 +3,7 @@
 //! Always the 64-bit view, which is the one that the SCM reads. Nothing is cached: whoever plans reads, whoever carries
 //! out reads again.
 
-use super::security::Descriptor;
+use super::access_list::Descriptor;
 use super::text::{Wide, text, texts, units};
 use std::fmt;
 use std::io;

@@ -1,6 +1,7 @@
 //! Account rights in the local policy: who has one, granting and taking back. Administrators only.
 
-use super::security::{Sid, sid_text};
+use crate::platform::security::Sid;
+use crate::platform::security::sid::{ALL_SERVICES, EVERYONE};
 use std::io;
 use windows_sys::Win32::Foundation::{NTSTATUS, STATUS_NO_MORE_ENTRIES, STATUS_OBJECT_NAME_NOT_FOUND};
 use windows_sys::Win32::Security::Authentication::Identity::{
@@ -62,14 +63,21 @@ fn named(units: &mut [u16]) -> LSA_UNICODE_STRING {
     LSA_UNICODE_STRING { Length: bytes, MaximumLength: bytes, Buffer: units.as_mut_ptr() }
 }
 
+/// An identifier as the OS wants it.
+fn words(sid: &str) -> io::Result<Vec<u32>> {
+    let sid: Sid = sid.parse().map_err(|_| io::Error::other(format!("{sid} is no security identifier")))?;
+    Ok(sid.words())
+}
+
 /// Whether the account itself, not by a group, has the right.
 pub(super) fn has(sid: &str, right: &str) -> io::Result<bool> {
     let policy = open(POLICY_LOOKUP_NAMES | POLICY_VIEW_LOCAL_INFORMATION)?;
-    let sid = Sid::parse(sid)?;
+    let sid = words(sid)?;
     let mut rights: *mut LSA_UNICODE_STRING = std::ptr::null_mut();
     let mut count = 0;
-    // SAFETY: the policy is open; the identifier is valid; results are written to locals.
-    let status = unsafe { LsaEnumerateAccountRights(policy.0, sid.as_ptr(), &raw mut rights, &raw mut count) };
+    // SAFETY: the policy is open; the identifier is whole and aligned; results are written to locals.
+    let status =
+        unsafe { LsaEnumerateAccountRights(policy.0, sid.as_ptr().cast_mut().cast(), &raw mut rights, &raw mut count) };
     // An account without any right is not known to the policy.
     if status == STATUS_OBJECT_NAME_NOT_FOUND {
         return Ok(false);
@@ -112,29 +120,36 @@ pub(super) fn accounts_with(right: &str) -> io::Result<Vec<String>> {
         // SAFETY: as above.
         let sid = unsafe { sid.read() };
         // SAFETY: an identifier of the policy, in the same memory.
-        sids.push(unsafe { sid_text(sid) }?);
+        sids.push(unsafe { Sid::at(sid) }?.to_string());
     }
     Ok(sids)
+}
+
+/// Whether a policy has taken the right to log on as a service from the accounts of services, who have it by a group.
+pub(super) fn denied_to_services() -> bool {
+    let all = accounts_with(SERVICE_LOGON).unwrap_or_default();
+    // Nobody at all has it only where nobody is asked for it.
+    !all.is_empty() && !all.iter().any(|sid| sid == ALL_SERVICES || sid == EVERYONE)
 }
 
 /// Gives the account the right.
 pub(super) fn grant(sid: &str, right: &str) -> io::Result<()> {
     let policy = open(POLICY_LOOKUP_NAMES | POLICY_CREATE_ACCOUNT)?;
-    let sid = Sid::parse(sid)?;
+    let sid = words(sid)?;
     let mut units: Vec<u16> = right.encode_utf16().collect();
     let name = named(&mut units);
-    // SAFETY: the policy is open; the identifier is valid; the name and its units live through the call.
-    checked(unsafe { LsaAddAccountRights(policy.0, sid.as_ptr(), &raw const name, 1) })
+    // SAFETY: the policy is open; the identifier is whole and aligned; the name and its units live through the call.
+    checked(unsafe { LsaAddAccountRights(policy.0, sid.as_ptr().cast_mut().cast(), &raw const name, 1) })
 }
 
 /// Takes the right from the account, if it has it.
 pub(super) fn take(sid: &str, right: &str) -> io::Result<()> {
     let policy = open(POLICY_LOOKUP_NAMES)?;
-    let sid = Sid::parse(sid)?;
+    let sid = words(sid)?;
     let mut units: Vec<u16> = right.encode_utf16().collect();
     let name = named(&mut units);
-    // SAFETY: the policy is open; the identifier is valid; the name and its units live through the call.
-    match unsafe { LsaRemoveAccountRights(policy.0, sid.as_ptr(), false, &raw const name, 1) } {
+    // SAFETY: the policy is open; the identifier is whole and aligned; the name and its units live through the call.
+    match unsafe { LsaRemoveAccountRights(policy.0, sid.as_ptr().cast_mut().cast(), false, &raw const name, 1) } {
         STATUS_OBJECT_NAME_NOT_FOUND => Ok(()),
         status => checked(status),
     }

@@ -140,7 +140,8 @@ impl Planning<'_> {
             mark.granted.clone_from(&former);
         }
         let former = former.filter(|sid| *sid != account.sid);
-        if !account.needs_right {
+        let own = self.definition.account == Account::Own;
+        if !account.needs_right && !(own && rights::denied_to_services()) {
             return Ok(former);
         }
         match rights::has(&account.sid, rights::SERVICE_LOGON) {

@@ -1,7 +1,7 @@
 //! Steps in the registry.
 
+use super::super::access_list::Descriptor;
 use super::super::registry::{self, Data, Place, Tree};
-use super::super::security::Descriptor;
 use crate::Error;
 use crate::registration::{Step, Undo};
 use std::fmt;

@@ -1,30 +1,21 @@
-//! Security identifiers and access lists: made from text, read as text, put on folders.
+//! Access lists in the OS's own notation (SDDL): made from text, read as text, put on folders.
 //!
-//! Invariant: what the OS allocates is owned by a type that frees it.
+//! Beside `security::descriptor`, which reads rules as numbers: here whole lists are compared and put back, with what
+//! they hand down. Invariant: what the OS allocates is owned by a type that frees it.
 
 use super::text::{Wide, text_at};
+use crate::platform::security::Sid;
 use std::io;
 use std::path::Path;
 use windows_sys::Win32::Foundation::{ERROR_SUCCESS, LocalFree};
 use windows_sys::Win32::Security::Authorization::{
-    ConvertSecurityDescriptorToStringSecurityDescriptorW, ConvertSidToStringSidW,
-    ConvertStringSecurityDescriptorToSecurityDescriptorW, ConvertStringSidToSidW, GetNamedSecurityInfoW,
-    SDDL_REVISION_1, SE_FILE_OBJECT, SetNamedSecurityInfoW,
+    ConvertSecurityDescriptorToStringSecurityDescriptorW, ConvertStringSecurityDescriptorToSecurityDescriptorW,
+    ConvertStringSidToSidW, GetNamedSecurityInfoW, SDDL_REVISION_1, SE_FILE_OBJECT, SetNamedSecurityInfoW,
 };
-use windows_sys::Win32::Security::Cryptography::{BCRYPT_SHA1_ALG_HANDLE, BCryptHash};
 use windows_sys::Win32::Security::{
     ACL, DACL_SECURITY_INFORMATION, GetSecurityDescriptorDacl, OBJECT_SECURITY_INFORMATION, OWNER_SECURITY_INFORMATION,
     PROTECTED_DACL_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES,
 };
-
-/// Everybody's administrators, as text of a security identifier.
-pub(super) const ADMINISTRATORS: &str = "S-1-5-32-544";
-
-/// The OS itself.
-pub(super) const SYSTEM: &str = "S-1-5-18";
-
-/// The account that installs Windows; owner of its files.
-pub(super) const TRUSTED_INSTALLER: &str = "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464";
 
 /// Memory of the OS that is freed with `LocalFree`.
 #[derive(Debug)]
@@ -41,53 +32,15 @@ fn failed_unless(worked: i32) -> io::Result<()> {
     if worked == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// A security identifier as the OS wants it.
-#[derive(Debug)]
-pub(super) struct Sid(Local);
-
-impl Sid {
-    /// From `S-1-…`.
-    pub(super) fn parse(text: &str) -> io::Result<Sid> {
-        let text = Wide::new(text);
-        let mut sid: PSID = std::ptr::null_mut();
-        // SAFETY: the text ends with a NUL; the result is written to a local.
-        failed_unless(unsafe { ConvertStringSidToSidW(text.as_ptr(), &raw mut sid) })?;
-        Ok(Sid(Local(sid)))
-    }
-
-    /// Valid as long as this lives.
-    pub(super) fn as_ptr(&self) -> PSID {
-        self.0.0
-    }
-}
-
-/// `S-1-…` of an identifier.
-///
-/// # Safety
-/// `sid` points to a valid security identifier.
-pub(super) unsafe fn sid_text(sid: PSID) -> io::Result<String> {
-    let mut text: *mut u16 = std::ptr::null_mut();
-    // SAFETY: the identifier is valid, as the caller says; the result is written to a local.
-    failed_unless(unsafe { ConvertSidToStringSidW(sid, &raw mut text) })?;
-    let owned = Local(text.cast());
-    // SAFETY: the OS made a text with a NUL there, owned here.
-    Ok(unsafe { text_at(owned.0.cast()) })
-}
-
-/// The identifier that Windows gives the service `name`: its own to find out, because there need be no such service
-/// yet. `S-1-5-80-` and the five words of the SHA-1 of the name in capitals.
-pub(super) fn service_sid(name: &str) -> io::Result<String> {
-    let bytes: Vec<u8> = name.to_uppercase().encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let size = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-    let mut hash = [0_u8; 20];
-    // SAFETY: input and output have the sizes given; the algorithm is a constant of the OS; there is no secret.
-    let status =
-        unsafe { BCryptHash(BCRYPT_SHA1_ALG_HANDLE, std::ptr::null(), 0, bytes.as_ptr(), size, hash.as_mut_ptr(), 20) };
-    if status != 0 {
-        return Err(io::Error::other(format!("SHA-1 of the OS failed with status {status:#x}")));
-    }
-    let words = hash.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]).to_string());
-    Ok(format!("S-1-5-80-{}", words.collect::<Vec<_>>().join("-")))
+/// The identifier that two letters or `S-1-…` stand for.
+pub(super) fn identifier(text: &str) -> io::Result<Sid> {
+    let text = Wide::new(text);
+    let mut sid: PSID = std::ptr::null_mut();
+    // SAFETY: the text ends with a NUL; the result is written to a local.
+    failed_unless(unsafe { ConvertStringSidToSidW(text.as_ptr(), &raw mut sid) })?;
+    let owned = Local(sid);
+    // SAFETY: the OS just made it, and it is owned here.
+    unsafe { Sid::at(owned.0) }
 }
 
 /// A security descriptor.
@@ -161,12 +114,6 @@ impl Descriptor {
         Ok(unsafe { text_at(owned.0.cast()) })
     }
 
-    /// The owner's identifier or its two letters, as SDDL has it.
-    pub(super) fn owner(&self) -> io::Result<String> {
-        let text = self.part(OWNER_SECURITY_INFORMATION)?;
-        Ok(text.trim_start_matches("O:").to_owned())
-    }
-
     /// The access list as text: `D:PAI(A;OICI;FA;;;SY)…`.
     pub(super) fn access_list(&self) -> io::Result<String> {
         self.part(DACL_SECURITY_INFORMATION)
@@ -231,12 +178,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_identifier_of_a_service_is_that_of_windows() {
-        assert_eq!(service_sid("TrustedInstaller").unwrap(), TRUSTED_INSTALLER);
-        assert_eq!(service_sid("trustedinstaller").unwrap(), TRUSTED_INSTALLER);
-    }
-
-    #[test]
     fn an_access_list_is_read_entry_by_entry() {
         let (entries, protected) = entries("D:PAI(A;OICI;FA;;;SY)(D;;0x1301bf;;;S-1-5-80-1)");
         assert!(protected);
@@ -246,10 +187,8 @@ mod tests {
     }
 
     #[test]
-    fn identifiers_and_descriptors_survive_the_way_through_the_os() {
-        let sid = Sid::parse("S-1-5-18").unwrap();
-        // SAFETY: just made by the OS.
-        assert_eq!(unsafe { sid_text(sid.as_ptr()) }.unwrap(), "S-1-5-18");
+    fn identifiers_and_lists_survive_the_way_through_the_os() {
+        assert_eq!(identifier("SY").unwrap().to_string(), "S-1-5-18");
         let list = Descriptor::parse("D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)").unwrap().access_list().unwrap();
         assert_eq!(entries(&list).0.len(), 2);
     }
