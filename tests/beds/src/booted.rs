@@ -10,12 +10,12 @@
 use crate::ended::Ended;
 use crate::make;
 use crate::place::Place;
-use crate::room::inside::CONSOLE;
+use crate::room::inside::{CONSOLE, group_of};
 use crate::room::{Kind, Room, enter, wait_for};
 use crate::root;
 use std::fs::File;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub struct Booted {
     room: Room,
     /// Its init, as seen from here.
     init: u32,
+    /// The control group inside it that commands run in, as seen from here.
+    group: Option<PathBuf>,
 }
 
 impl Booted {
@@ -47,13 +49,16 @@ impl Booted {
         let room = Room::open(&place, Kind::Systemd).expect("a room");
         let init = wait_for(BOUND, || init_below(room.first()));
         let Some(init) = init else { panic!("no init came up\n{}", console(&room, &place)) };
-        let booted = Booted { room, init };
+        let mut booted = Booted { room, init, group: None };
         let up = wait_for(BOUND, || {
             let state = booted.run("systemctl is-system-running").out;
             (state.trim() == "running" || state.trim() == "degraded").then_some(state)
         });
         match up {
-            Some(state) if state.trim() == "running" => booted,
+            Some(state) if state.trim() == "running" => {
+                booted.group = booted.group_for_commands();
+                booted
+            }
             state => panic!("it does not run but is {state:?}\n{}\n{}", booted.story(), console(&booted.room, &place)),
         }
     }
@@ -69,9 +74,7 @@ impl Booted {
         command.args(["setpriv", "--init-groups", "--inh-caps=-all"]);
         command.arg(format!("--reuid={account}")).arg(format!("--regid={account}"));
         command.args(["bash", "-c"]);
-        command.arg(format!(
-            "export HOME=~{account} USER={account} XDG_RUNTIME_DIR=/run/user/$(id -u); cd; {script}"
-        ));
+        command.arg(format!("export HOME=~{account} USER={account} XDG_RUNTIME_DIR=/run/user/$(id -u); cd; {script}"));
         finish(command, script, &[])
     }
 
@@ -81,12 +84,26 @@ impl Booted {
         finish(command, script, input)
     }
 
+    /// A group beside those of units: programs that ask who they are find no answer in one outside of the container.
+    fn group_for_commands(&self) -> Option<PathBuf> {
+        let init = group_of(&self.init.to_string())?;
+        let group = init.parent()?.join("bed");
+        root::command("mkdir").arg("--parents").arg(&group).status().ok()?.success().then_some(group)
+    }
+
     /// A command inside, ended when it takes too long.
     fn command(&self) -> Command {
-        let mut command = root::command("nsenter");
+        let mut command = match &self.group {
+            Some(group) => {
+                let mut command = root::command("sh");
+                command.args(["-c", "echo 0 >\"$0\" && exec nsenter \"$@\""]).arg(group.join("cgroup.procs"));
+                command
+            }
+            None => root::command("nsenter"),
+        };
         command.arg(format!("--target={}", self.init));
-        command.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd=/", "--"]);
-        command.args(["/usr/bin/env", "-i", "HOME=/root", "LANG=C.UTF-8"]);
+        command.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--"]);
+        command.args(["/usr/bin/env", "-i", "-C", "/", "HOME=/root", "LANG=C.UTF-8"]);
         command.arg("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.args(["timeout", "--kill-after=5"]).arg(BOUND.as_secs().to_string());
         command
@@ -131,6 +148,18 @@ impl Booted {
         match done {
             Some(out) => out.trim_end().to_owned(),
             None => panic!("waited in vain until {what}: {}", last.map(|ended| ended.story()).unwrap_or_default()),
+        }
+    }
+
+    /// Waits until `look` finds something.
+    ///
+    /// # Panics
+    /// It never did.
+    #[track_caller]
+    pub fn wait_for<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+        match wait_for(BOUND, || look(self)) {
+            Some(found) => found,
+            None => panic!("waited in vain until {what}"),
         }
     }
 
@@ -183,10 +212,13 @@ fn init_below(first: u32) -> Option<u32> {
             Some((number, parent, numbers.split_whitespace().next_back() == Some("1")))
         })
         .collect();
-    let is_child_of = |number: u32, above: u32| processes.iter().any(|(own, parent, _)| (*own, *parent) == (number, above));
+    let is_child_of =
+        |number: u32, above: u32| processes.iter().any(|(own, parent, _)| (*own, *parent) == (number, above));
     let nspawn = processes.iter().filter(|(_, parent, _)| *parent == first).map(|(number, ..)| *number);
     let inits: Vec<u32> = nspawn
-        .flat_map(|nspawn| processes.iter().filter(move |(number, _, is_first)| *is_first && is_child_of(*number, nspawn)))
+        .flat_map(|nspawn| {
+            processes.iter().filter(move |(number, _, is_first)| *is_first && is_child_of(*number, nspawn))
+        })
         .map(|(number, ..)| *number)
         .collect();
     let init = inits.into_iter().next()?;

@@ -92,7 +92,9 @@ impl Machine {
         command.arg("-kernel").arg(bed.join("vmlinuz"));
         command.args(["-append", "root=/dev/nvme0n1 rw console=ttyS0 quiet panic=-1"]);
         command.arg("-serial").arg(format!("file:{}", self.console().display()));
-        command.arg("-drive").arg(format!("file={},format=raw,if=none,id=disk", self.folder.join("disk.img").display()));
+        command
+            .arg("-drive")
+            .arg(format!("file={},format=raw,if=none,id=disk", self.folder.join("disk.img").display()));
         command.args(["-device", "nvme,drive=disk,serial=bed", "-device", "virtio-rng-pci"]);
         command.args(["-device", "virtio-serial-pci", "-chardev", "stdio,id=hands,signal=off"]);
         command.args(["-device", "virtserialport,chardev=hands,name=bed"]);
@@ -138,7 +140,10 @@ impl Machine {
     /// It does not come up.
     #[track_caller]
     pub fn reboot(&mut self) {
-        self.run("systemctl reboot").ok();
+        self.commands += 1;
+        let running = self.running.as_mut().expect("it is on");
+        // Whether its hands still get to answer is a race that they may lose.
+        assert!(running.port.ask(self.commands, BOUND.as_secs(), b"systemctl reboot", &[]), "it is off");
         self.await_boot();
     }
 
@@ -209,13 +214,31 @@ impl Machine {
         }
     }
 
+    /// Waits until `look` finds something.
+    ///
+    /// # Panics
+    /// It never did.
+    #[track_caller]
+    pub fn wait_for<T>(&mut self, what: &str, mut look: impl FnMut(&mut Self) -> Option<T>) -> T {
+        let began = Instant::now();
+        loop {
+            if let Some(found) = look(self) {
+                return found;
+            }
+            assert!(began.elapsed() < BOUND, "waited in vain until {what}");
+            std::thread::park_timeout(LOOK);
+        }
+    }
+
     fn console(&self) -> PathBuf {
         self.folder.join("console")
     }
 
     /// What can be known without its help: its console, and what QEMU said.
     fn story(&self) -> String {
-        let text = |name: &str| String::from_utf8_lossy(&std::fs::read(self.folder.join(name)).unwrap_or_default()).into_owned();
+        let text = |name: &str| {
+            String::from_utf8_lossy(&std::fs::read(self.folder.join(name)).unwrap_or_default()).into_owned()
+        };
         let console = text("console");
         let lines: Vec<&str> = console.lines().collect();
         let end = lines[lines.len().saturating_sub(CONSOLE_LINES)..].join("\n");

@@ -131,7 +131,7 @@ const GROUP: &str = "tutela-bed-";
 ///
 /// Where that is refused the container itself says what it lacks.
 fn own_control_group(number: &Path) {
-    let Some(parent) = control_group() else { return };
+    let Some(parent) = group_of("self") else { return };
     for entry in std::fs::read_dir(&parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let owner = name.to_str().and_then(|name| name.strip_prefix(GROUP));
@@ -155,9 +155,9 @@ fn remove_group(folder: &Path) {
     let _ = std::fs::remove_dir(folder);
 }
 
-/// The folder of the control group that we are in.
-fn control_group() -> Option<PathBuf> {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+/// The folder of the control group that a process is in; `self` is ourselves.
+pub fn group_of(process: &str) -> Option<PathBuf> {
+    let groups = std::fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
     let within = groups.lines().find_map(|line| line.strip_prefix("0::/"))?.to_owned();
     let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
     let at = mounts.lines().find_map(|line| {
