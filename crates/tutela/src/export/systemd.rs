@@ -164,6 +164,7 @@ impl Unit<'_> {
         if restart.burst == 0 {
             self.line("StartLimitIntervalSec", "0");
             self.kept("restart.burst", "StartLimitIntervalSec");
+            self.lost("restart.within", "there is no crash loop with burst = 0");
         } else {
             self.line("StartLimitIntervalSec", quote::span(restart.within));
             // systemd counts starts, so the first one too.
@@ -175,7 +176,6 @@ impl Unit<'_> {
             );
             self.kept("restart.within", "StartLimitIntervalSec");
         }
-        self.lost("restart.within", "there is no crash loop with burst = 0");
         self.lost(
             "restart.cooldown",
             "systemd gives up for good after a crash loop; RestartMaxDelaySec slows it down instead",

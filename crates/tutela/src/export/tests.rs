@@ -138,6 +138,10 @@ fn every_key_of_the_spec_is_told_of() {
         let unknown: Vec<_> = exported.outcomes.iter().filter(|it| it.note.starts_with("nothing is written")).collect();
         assert!(unknown.is_empty(), "{}: {unknown:?}", exported.target);
         assert!(exported.outcomes.iter().all(|it| it.note.is_empty() == (it.fate == Fate::Kept)));
+        for it in &exported.outcomes {
+            let fates = exported.outcomes.iter().filter(|other| other.key == it.key && other.fate != it.fate).count();
+            assert_eq!(fates, 0, "{} has two fates in {}", it.key, exported.target);
+        }
         assert!(!exported.text().contains("hunter2"));
     }
 }
