@@ -18,7 +18,7 @@ const INCLUDED_MAX: usize = 1000;
 
 /// What `[supervisord]` says of every program.
 #[derive(Default)]
-struct Common {
+struct Defaults {
     environment: Option<Entry>,
     umask: Option<Entry>,
     directory: Option<Entry>,
@@ -35,9 +35,9 @@ struct Placed {
 /// Reads every program of the file and of what it includes.
 pub(super) fn translate(work: &mut Work<'_>, source: &Source, text: &str) -> Result<(), Box<ImportError>> {
     let sections = gather(work, ini::parse(text, &source.shown)?, source)?;
-    let mut common = Common::default();
+    let mut defaults = Defaults::default();
     for placed in sections.iter().filter(|it| it.section.name == "supervisord") {
-        supervisord(work, placed, &mut common);
+        supervisord(work, placed, &mut defaults);
     }
     let mut priorities: Vec<(i64, String, Entry)> = Vec::new();
     let mut groups = Vec::new();
@@ -45,10 +45,10 @@ pub(super) fn translate(work: &mut Work<'_>, source: &Source, text: &str) -> Res
         let name = placed.section.name.as_str();
         match name.split_once(':') {
             Some(("program", wanted)) => {
-                priorities.extend(program::translate(work, placed, wanted.trim(), &common, false)?);
+                priorities.extend(program::translate(work, placed, wanted.trim(), &defaults, false)?);
             }
             Some(("fcgi-program", wanted)) => {
-                priorities.extend(program::translate(work, placed, wanted.trim(), &common, true)?);
+                priorities.extend(program::translate(work, placed, wanted.trim(), &defaults, true)?);
             }
             Some(("group", _)) => groups.push(placed),
             Some(("eventlistener", _)) => {
@@ -205,15 +205,15 @@ fn whole(work: &mut Work<'_>, placed: &Placed, why: &str) {
 }
 
 /// `[supervisord]` itself: some of it holds for every program.
-fn supervisord(work: &mut Work<'_>, placed: &Placed, common: &mut Common) {
+fn supervisord(work: &mut Work<'_>, placed: &Placed, defaults: &mut Defaults) {
     for key in &placed.section.keys {
         let shown = format!("[supervisord] {}", key.name);
         let entry = work.report.entry(&placed.file, key.line, "", &shown, &key.value);
         match key.name.as_str() {
-            "environment" => common.environment = Some(entry),
-            "umask" => common.umask = Some(entry),
-            "directory" => common.directory = Some(entry),
-            "minfds" => common.open_files = Some(entry),
+            "environment" => defaults.environment = Some(entry),
+            "umask" => defaults.umask = Some(entry),
+            "directory" => defaults.directory = Some(entry),
+            "minfds" => defaults.open_files = Some(entry),
             "user" => {
                 work.report.lost(&entry, "the guard's account is chosen when it is installed: account under [install]")
             }
@@ -233,12 +233,12 @@ fn supervisord(work: &mut Work<'_>, placed: &Placed, common: &mut Common) {
             _ => {}
         }
     }
-    for (entry, to) in [(&common.environment, "env"), (&common.umask, "umask"), (&common.directory, "cwd")] {
+    for (entry, to) in [(&defaults.environment, "env"), (&defaults.umask, "umask"), (&defaults.directory, "cwd")] {
         if let Some(entry) = entry {
             work.report.changed(entry, "", format!("it is written into each service, as {to}"));
         }
     }
-    if let Some(entry) = &common.open_files {
+    if let Some(entry) = &defaults.open_files {
         work.report.changed(entry, "", "it is written into each service, as limits.open_files");
     }
 }

@@ -10,7 +10,7 @@ use super::super::report::Entry;
 use super::super::source::ImportError;
 use super::super::text::{Text, is_secret};
 use super::expand::{Expanded, Scope, environment, expand, is_padded};
-use super::{Common, Placed};
+use super::{Defaults, Placed};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(super) fn translate(
     work: &mut Work<'_>,
     placed: &Placed,
     wanted: &str,
-    common: &Common,
+    defaults: &Defaults,
     fcgi: bool,
 ) -> Result<Option<(i64, String, Entry)>, Box<ImportError>> {
     let section = &placed.section;
@@ -61,9 +61,9 @@ pub(super) fn translate(
         let scope = Scope { program: wanted, here: &placed.here, number };
         let mut reading = Reading { work, it: &mut it, keys: &keys, scope };
         reading.copies(copies, apart, first);
-        reading.command(&command.value, placed, common)?;
-        reading.place(common);
-        reading.environment(common, placed)?;
+        reading.command(&command.value, placed, defaults)?;
+        reading.place(defaults);
+        reading.environment(defaults, placed)?;
         reading.restart();
         reading.stop();
         reading.logs();
@@ -165,7 +165,7 @@ impl Reading<'_, '_> {
         }
     }
 
-    fn command(&mut self, command: &str, placed: &Placed, common: &Common) -> Result<(), Box<ImportError>> {
+    fn command(&mut self, command: &str, placed: &Placed, defaults: &Defaults) -> Result<(), Box<ImportError>> {
         let Some(entry) = self.get("command") else { return Ok(()) };
         let line: String = command.split_whitespace().collect::<Vec<_>>().join(" ");
         let line = if command.contains('\n') { line } else { command.to_owned() };
@@ -185,7 +185,7 @@ impl Reading<'_, '_> {
             && !program.starts_with('/')
             && !program.starts_with('%')
         {
-            match &common.directory {
+            match &defaults.directory {
                 // Where supervisord itself is: the folder of the program is entered later.
                 Some(directory) => {
                     let path =
@@ -203,9 +203,9 @@ impl Reading<'_, '_> {
         Ok(())
     }
 
-    fn place(&mut self, common: &Common) {
+    fn place(&mut self, defaults: &Defaults) {
         let own = self.get("directory");
-        if let Some(entry) = own.clone().or_else(|| common.directory.clone()) {
+        if let Some(entry) = own.clone().or_else(|| defaults.directory.clone()) {
             let expanded = expand(&entry.value, &self.scope);
             if own.is_some() {
                 self.tell(&entry, "cwd", &expanded);
@@ -226,7 +226,7 @@ impl Reading<'_, '_> {
             self.work.report.kept(&entry, "user");
         }
         let own = self.get("umask");
-        if let Some(entry) = own.clone().or_else(|| common.umask.clone()) {
+        if let Some(entry) = own.clone().or_else(|| defaults.umask.clone()) {
             match u32::from_str_radix(entry.value.trim(), 8).ok().filter(|bits| *bits <= 0o777) {
                 Some(bits) => {
                     self.it.umask = Some(bits);
@@ -237,13 +237,13 @@ impl Reading<'_, '_> {
                 None => self.work.report.lost(&entry, "it is no umask"),
             }
         }
-        if let Some(entry) = &common.open_files {
+        if let Some(entry) = &defaults.open_files {
             self.it.limits.open_files = entry.value.parse().ok().filter(|count| *count > 0);
         }
     }
 
-    fn environment(&mut self, common: &Common, placed: &Placed) -> Result<(), Box<ImportError>> {
-        for (entry, own) in [(common.environment.clone(), false), (self.get("environment"), true)] {
+    fn environment(&mut self, defaults: &Defaults, placed: &Placed) -> Result<(), Box<ImportError>> {
+        for (entry, own) in [(defaults.environment.clone(), false), (self.get("environment"), true)] {
             let Some(entry) = entry else { continue };
             let read = environment(&entry.value)
                 .map_err(|why| ImportError::at(&placed.file, entry.line, 1, why).help("write A=\"1\",B=\"2\""))?;
