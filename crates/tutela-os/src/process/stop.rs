@@ -25,12 +25,14 @@ pub struct Asked(On);
 
 #[derive(Debug)]
 enum On {
+    #[allow(dead_code, reason = "nobody is asked where no program can be started")]
     Done(Option<Result<(), Error>>),
     #[allow(dead_code, reason = "only where somebody has to carry a request over")]
     Later(oneshot::Receiver<Result<(), Error>>),
 }
 
 impl Asked {
+    #[allow(dead_code, reason = "nobody is asked where no program can be started")]
     pub(crate) fn done(result: Result<(), Error>) -> Asked {
         Asked(On::Done(Some(result)))
     }

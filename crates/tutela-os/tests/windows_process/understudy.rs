@@ -18,6 +18,7 @@ const LIFE: Duration = Duration::from_secs(120);
 
 static EVENT: AtomicU32 = AtomicU32::new(u32::MAX);
 
+#[expect(clippy::zombie_processes, reason = "leaving children behind is what it is for")]
 pub fn play(words: &[OsString]) -> ExitCode {
     let word = |at: usize| words.get(at).and_then(|word| word.to_str()).unwrap_or_default();
     match word(0) {
