@@ -141,7 +141,8 @@ impl Planning<'_> {
         }
         let former = former.filter(|sid| *sid != account.sid);
         let own = self.definition.account == Account::Own;
-        if !account.needs_right && !(own && rights::denied_to_services()) {
+        let needed = account.needs_right || (own && rights::denied_to_services());
+        if !needed {
             return Ok(former);
         }
         match rights::has(&account.sid, rights::SERVICE_LOGON) {

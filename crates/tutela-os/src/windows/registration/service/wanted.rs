@@ -159,6 +159,17 @@ pub(super) fn wanted(definition: &Definition, notes: &mut Vec<String>) -> Result
              that it lives; when it dies it is started again"
         ));
     }
+    // Neither can be told to the SCM.
+    notes.push(format!(
+        "the SCM starts {name} in System32 and not in {}; its program has to resolve relative paths itself",
+        definition.folder.display()
+    ));
+    if !definition.sandbox.off {
+        notes.push(format!(
+            "of the sandbox, Windows takes privileges from {name}; what files and memory its programs get at is left to \
+             its account"
+        ));
+    }
     Ok(Wanted {
         command,
         start,
