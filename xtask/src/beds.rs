@@ -19,6 +19,9 @@ const PROFILE: &str = "static";
 /// What one program may weigh, stripped: it is copied to many machines, some of them small and far away.
 const LARGEST_MIB: f64 = 12.0;
 
+/// The crate whose tests start Windows programs from here.
+const SCM_TESTS: &str = "tutela-wine-tests";
+
 /// Crates whose own tests run on Windows. Those of `tutela` and `tutela-logs` start Unix programs.
 const TESTED_ON_WINDOWS: [&str; 3] = ["tutela-core", "tutela-schema", "tutela-os"];
 
@@ -39,6 +42,8 @@ pub fn windows(root: &Path, words: &[&str]) -> Result<String> {
     make(root, &["wine"])?;
     let mut command = on_windows(root);
     command.args(["test", "--locked", "--no-fail-fast", "--target", WINDOWS]);
+    // One registry and one SCM for all tests of a program, and some compare the whole of either.
+    command.env("RUST_TEST_THREADS", "1");
     // A path may have spaces, which a variable could not carry.
     let runner = serde_json::to_string(&root.join("tests/beds/wine"))?;
     command.arg("--config").arg(format!("target.{WINDOWS}.runner=[{runner}]"));
@@ -51,6 +56,16 @@ pub fn windows(root: &Path, words: &[&str]) -> Result<String> {
         }
     }
     run(&mut command)?;
+    Ok(String::new())
+}
+
+/// A whole guard as a service of Windows, under Wine: the tests of `tests/wine`, which run here and start programs there.
+pub fn scm(root: &Path) -> Result<String> {
+    make(root, &["wine"])?;
+    run(on_windows(root).args(["build", "--locked", "--bins", "--target", WINDOWS, "-p", "tutela", "-p", SCM_TESTS]))?;
+    let mut command = cargo(root);
+    command.args(["test", "--locked", "--no-fail-fast", "-p", SCM_TESTS]);
+    run(command.env("TUTELA_WINE", root.join("tests/beds/wine")))?;
     Ok(String::new())
 }
 

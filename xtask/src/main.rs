@@ -57,6 +57,7 @@ fn run(words: Vec<String>) -> Result<bool> {
         }
         ["check"] => Ok(report::run_all(&root, &STEPS)),
         ["beds", kinds @ ..] => report::one("beds", || beds::make(&root, kinds)),
+        ["scm"] => report::one("scm", || beds::scm(&root)),
         ["programs"] => report::one("programs", || beds::programs(&root)),
         ["windows", arguments @ ..] => report::one("windows", || beds::windows(&root, arguments)),
         // Its exit code is the program's, so no table follows.
@@ -88,6 +89,7 @@ fn help() -> String {
          beds [KIND]        make the testbeds that are missing: wine, systemd, machine\n  \
          programs           build what is given away, and see that it is static and small\n  \
          windows [ARGS…]    tests of the Windows build under Wine; ARGS choose others, as of `cargo test`\n  \
+         scm                a guard as a Windows service, under Wine\n  \
          wine PROGRAM ARGS… run a Windows program\n  \
          sim [SEED|ARGS…]   the seeded simulator: 10,000 runs, or one seed\n  \
          fuzz [SECONDS]     fuzz the spec parser, 60 seconds unless told\n\nsteps, each a command too; several may be named:\n",
