@@ -164,7 +164,9 @@ impl Machine {
         let patience = BOUND * 2;
         let running = self.running.as_mut().expect("it is on");
         let sent = running.port.ask(number, BOUND.as_secs(), script.as_bytes(), input);
-        while sent {
+        assert!(sent, "it is off: `{script}`\n{}", self.story());
+        loop {
+            let running = self.running.as_mut().expect("it is on");
             match running.port.hear(patience.saturating_sub(began.elapsed())) {
                 Some(Told::Ended { number: told, code, out, err }) if told == number => {
                     return Ended { code, out, err, script: script.to_owned() };

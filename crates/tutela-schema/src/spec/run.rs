@@ -78,7 +78,8 @@ mod tests {
             run_spec(vec!["./My Server".into(), "${instance}".into()], Path::new("/srv"), &env, Os::Linux).unwrap();
         assert_eq!(spec.name.as_str(), "My-Server");
         let service = &spec.services[&spec.name];
-        assert_eq!(service.launch.command.render(7), ["/srv/My Server", "${instance}"]);
+        let program = Path::new("/srv").join("My Server").display().to_string();
+        assert_eq!(service.launch.command.render(7), [program.as_str(), "${instance}"]);
         assert_eq!(service.launch.cwd, Path::new("/srv"));
         assert_eq!(service.launch.env.keys().map(|key| &**key).collect::<Vec<_>>(), ["A"]);
         assert_eq!(service.restart, tutela_core::spec::RestartPolicy::default());

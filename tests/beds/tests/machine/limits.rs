@@ -8,7 +8,7 @@ name = "shop"
 
 # Wants ever more memory, until it is ended.
 [services.hungry]
-command = ["sh", "-c", "exec tail -c 1G /dev/zero"]
+command = ["bash", "-c", "exec tail -c 1G < <(cat /dev/zero)"]
 limits = { memory = "48MiB" }
 restart = { when = "never" }
 

@@ -52,7 +52,7 @@ const LOOK: &str = r#"
 find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /tmp -o -path /var/tmp -o -path /run \
     -o -path /var/log/journal -o -path /var/lib/systemd -o -path /etc/.pwd.lock \
     -o -path /var/lib/private -o -path /var/log/private -o -path /var/cache/private \) -prune \
-    -o -type f -size -200k \( -path '/etc/*' -o -path '/srv/*' -o -path '/home/*' -o -path '/root/*' \) \
+    -o -type f -size -200k \( -path '/etc/*' -o -path '/srv/*' -o -path '/home/*' -o -path "$HOME/*" \) \
        -printf 'file %p %m %u %g ' -exec md5sum '{}' \; \
     -o -printf 'file %p %y %m %u %g %l\n'
 find /run \( -path /run/systemd -o -path /run/log -o -path /run/agetty.reload -o -path '/run/user/*' \) -prune -o -printf 'file %p %y %m %u %g\n'

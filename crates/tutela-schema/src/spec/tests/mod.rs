@@ -13,6 +13,11 @@ use std::path::PathBuf;
 use tutela_core::names::Name;
 use tutela_core::spec::ServiceSpec;
 
+/// Words with paths in them as every OS but Windows writes them.
+fn slashes(words: impl IntoIterator<Item = String>) -> Vec<String> {
+    words.into_iter().map(|word| word.replace('\\', "/")).collect()
+}
+
 /// A spec with everything around it.
 struct Case {
     files: BTreeMap<PathBuf, Vec<u8>>,

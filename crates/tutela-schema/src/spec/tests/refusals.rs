@@ -13,7 +13,7 @@ fn refuses(case: Case, code: Code, place: (u32, u32), words: &str) {
         "{all:#?}"
     );
     let line = errors[0].to_string();
-    assert!(line.contains(words), "{line}");
+    assert!(line.contains(words) || slashes([line.clone()])[0].contains(words), "{line}");
 }
 
 #[test]

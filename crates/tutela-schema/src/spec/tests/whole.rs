@@ -97,7 +97,7 @@ fn the_example_of_the_design_is_read_on_every_os() {
         assert_eq!(api.limits.cpu_percent, Some(150));
         assert_eq!(api.limits.memory, Some(512 << 20));
         assert_eq!(api.logs.rotate_every, Some(Duration::from_secs(86_400)));
-        assert_eq!(api.hooks.before_start[0].command.render(0), ["/srv/migrate", "--all"]);
+        assert_eq!(slashes(api.hooks.before_start[0].command.render(0)), ["/srv/migrate", "--all"]);
         assert_eq!(api.hooks.after_exit[0].timeout, Duration::from_secs(5));
         assert_eq!(api.dependencies[0].probe.every, Duration::from_secs(10));
         assert!(loaded.warnings.iter().any(|it| it.code == Code::NotYet));
