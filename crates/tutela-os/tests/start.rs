@@ -185,7 +185,10 @@ fn another_user_has_their_groups_and_no_capability() {
     let four = |id: u32| [id; 4].map(|id| id.to_string()).join("\t");
     assert_eq!(status_field(&output, "Uid"), four(nobody.id().uid().unwrap()));
     assert_eq!(status_field(&output, "Gid"), four(nobody.id().gid().unwrap()));
-    assert_eq!(status_field(&output, "Groups"), nobody.groups().iter().map(u32::to_string).collect::<Vec<_>>().join(" "));
+    assert_eq!(
+        status_field(&output, "Groups"),
+        nobody.groups().iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
+    );
     assert_eq!(status_field(&output, "CapEff"), "0000000000000000");
     // The guard shares its memory with the program until it runs, and must not be barred from itself.
     assert!(std::fs::read("/proc/self/environ").is_ok());

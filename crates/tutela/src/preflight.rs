@@ -13,7 +13,7 @@ use tutela_core::names::Name;
 use tutela_core::spec::{Command, GuardSpec, Launch, ProbeTarget, ServiceSpec, StartMode};
 use tutela_os::paths::Paths;
 use tutela_os::process::{find_program, same_variable};
-use tutela_os::{Os, accounts};
+use tutela_os::{Os, access, accounts};
 use tutela_schema::spec::{Code, Diagnostic, Loaded};
 
 /// The start of a file that says what it is. Longer than any header that is looked at.
@@ -246,8 +246,10 @@ impl<'a> Checker<'a> {
                 seen.push(address);
                 if let Err(error) = TcpListener::bind(address) {
                     if error.kind() == std::io::ErrorKind::AddrInUse {
-                        let message =
-                            format!("the port {} that its {key} probe asks at is in use already", address.port());
+                        let holder = access::port_holder(access::Protocol::Tcp, address);
+                        let holder = holder.map(|holder| format!(" by {holder}")).unwrap_or_default();
+                        let port = address.port();
+                        let message = format!("the port {port} that its {key} probe asks at is in use already{holder}");
                         if is_told(service, index, address.port()) {
                             let help = "stop what uses it, or take another port";
                             self.error(Code::PortInUse, &[key, kind], message, help);

@@ -94,3 +94,36 @@ fn a_path_that_its_spaces_split_is_put_together_again() {
     assert_eq!(split.len(), 1, "{found:?}");
     assert!(split[0]["help"].as_str().unwrap().contains("my shop/api\""), "{found:?}");
 }
+
+#[test]
+fn a_program_that_others_could_replace_is_told_for_a_privileged_service() {
+    let stage = Stage::new();
+    std::fs::create_dir(stage.path("open")).unwrap();
+    stage.write("open/api", "#!/bin/sh\n");
+    tutela_it::processes::set_mode(&stage.path("open/api"), 0o755);
+    stage.write_spec("[services.api]\ncommand = [\"open/api\"]\n");
+    let (_, found) = doctor(&stage);
+    let told = |found: &[Value]| {
+        let all = of(found, "writable-by-others");
+        all.iter().any(|it| it["message"].as_str().unwrap().contains(&stage.path("open").display().to_string()))
+    };
+    assert!(!told(&found), "{found:?}");
+    tutela_it::processes::set_mode(&stage.path("open"), 0o777);
+    let (ended, found) = doctor(&stage);
+    assert!(told(&found), "{found:?}");
+    assert_eq!(ended.code, 0, "{ended:?}");
+}
+
+#[test]
+fn who_has_a_port_is_named() {
+    let stage = Stage::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    stage.write_spec(&format!(
+        "[services.api]\ncommand = [\"understudy\", \"tcp={port}\", \"hang\"]\nready = {{ tcp = \"127.0.0.1:{port}\" }}\n"
+    ));
+    let (ended, found) = doctor(&stage);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    let message = of(&found, "port-in-use")[0]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
+}

@@ -40,7 +40,9 @@ fn within_50_ms_of_the_kernel_knowing_the_status_does_not_call_a_killed_program_
         let stood = metronome.end();
         let slowest = told.iter().map(|(from, to)| stood.without(*from, *to)).max().unwrap();
         let seen = told.iter().map(|(from, to)| *to - *from).max().unwrap();
-        println!("{container:?}: true after {seen:?} at the most, {slowest:?} of which the computer ran, in {ROUNDS} rounds");
+        println!(
+            "{container:?}: true after {seen:?} at the most, {slowest:?} of which the computer ran, in {ROUNDS} rounds"
+        );
         assert!(slowest <= TRUE_WITHIN, "{container:?}: {slowest:?}");
     }
 }

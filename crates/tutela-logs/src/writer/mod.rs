@@ -105,7 +105,15 @@ struct Trouble {
 impl Writer {
     /// A writer that has not touched the disk yet. `label` satisfies [`crate::is_label`].
     pub fn new(label: Arc<str>, policy: Arc<Policy>) -> Self {
-        Writer { label, policy, status: Arc::default(), open: None, trouble: None, rotation_asked: false, events: Vec::new() }
+        Writer {
+            label,
+            policy,
+            status: Arc::default(),
+            open: None,
+            trouble: None,
+            rotation_asked: false,
+            events: Vec::new(),
+        }
     }
 
     /// Whose output this is.

@@ -230,7 +230,7 @@ mod tests {
     fn reading_takes_entering_every_folder_and_members_of_a_group_have_no_more_than_it() {
         let file = seen("/etc/x", 0, 50, 0o604);
         let open = seen("/etc/", 0, 0, 0o755);
-        let closed = seen("/root/", 0, 0, 0o700);
+        let closed = seen("/closed/", 0, 0, 0o700);
         assert_eq!(obstacle(&[file.clone(), open.clone()], Some(1000), &[1000]), None);
         assert_eq!(obstacle(&[file.clone(), open.clone()], None, &[]), None);
         let own_group = obstacle(&[file.clone(), open], Some(1000), &[50]).unwrap();

@@ -27,8 +27,9 @@ pub fn a_ctrl_break_reaches_everybody_on_the_console() {
     let exit = ward.end_of(&part.child).exit;
     block_on(part.child.tree().emptied()).unwrap();
     if on_wine() {
-        // There a Ctrl-Break ends whoever is on the console, and no handler is asked.
-        return assert_eq!(exit, Exit::Code(1), "{}", part.output());
+        // There a Ctrl-Break ends whoever is on the console, mostly with 1 and now and then with 0, and no handler is
+        // asked. That it was no force of ours is what can be seen.
+        return assert!(matches!(exit, Exit::Code(0 | 1)), "{exit}: {}", part.output());
     }
     assert_eq!(exit, Exit::Code(40 + CTRL_BREAK), "{}", part.output());
     assert_eq!(part.output().matches("event 1").count(), 2, "{}", part.output());

@@ -7,9 +7,11 @@
 //!
 //! - [`libraries`]: what programs link to, and whether it is there;
 //! - [`environment`]: variables that make loaders run somebody else's code;
+//! - [`exposure`]: who besides administrators could replace what a privileged guard runs;
 //! - [`host`]: clock, disk, limits.
 
 mod environment;
+mod exposure;
 mod host;
 mod libraries;
 
@@ -18,7 +20,7 @@ pub use host::examine as examine_host;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use tutela_core::spec::{GuardSpec, Launch, ServiceSpec};
-use tutela_os::process::{find_program, same_variable};
+use tutela_os::process::find_program;
 use tutela_schema::spec::{Code, Diagnostic, Loaded};
 
 /// Looks at everything that the spec would run.
@@ -26,14 +28,18 @@ pub fn examine_spec(spec: &GuardSpec, loaded: &Loaded) -> Vec<Diagnostic> {
     let mut chart = Chart { loaded, found: Vec::new() };
     let mut inspected = libraries::Inspected::default();
     let mut inherited = environment::Inherited::new();
+    let mut exposed = exposure::Exposed::default();
     for service in crate::preflight::enabled(spec) {
         environment::examine(&mut chart, &mut inherited, service);
         for call in calls(service) {
             if let Some(program) = &call.program {
                 libraries::examine(&mut chart, &mut inspected, &call, program);
+                exposed.examine(&mut chart, &call, program);
             }
         }
+        exposed.examine_folders(&mut chart, service);
     }
+    exposed.examine_spec_file(&mut chart);
     chart.found
 }
 
@@ -77,8 +83,7 @@ impl Call<'_> {
 }
 
 fn variable(launch: &Launch, name: &str) -> Option<OsString> {
-    let found = launch.env.iter().find(|(given, _)| same_variable(OsStr::new(&***given), name));
-    found.map(|(_, value)| OsString::from(value.render(0)))
+    launch.env.get(name).map(|value| OsString::from(value.render(0)))
 }
 
 fn calls(service: &ServiceSpec) -> Vec<Call<'_>> {

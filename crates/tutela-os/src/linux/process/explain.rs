@@ -61,7 +61,10 @@ fn shown(path: &Path) -> String {
 }
 
 fn identity_name(request: &SpawnRequest) -> String {
-    request.identity.as_ref().map_or_else(String::new, |identity| format!("{} ({})", identity.name, identity.account.uid))
+    request
+        .identity
+        .as_ref()
+        .map_or_else(String::new, |identity| format!("{} ({})", identity.name, identity.account.uid))
 }
 
 fn not_permitted(errno: i32, what: &str) -> String {

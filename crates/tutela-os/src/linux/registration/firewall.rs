@@ -4,7 +4,7 @@
 //! own could not do it: a packet that one table lets through is still dropped by the next one, so an opening has to be
 //! where the firewall's owner keeps the others. Where neither runs, what to do is told.
 
-use super::manager::{program, run};
+use super::systemctl::{program, run};
 use crate::Error;
 use crate::registration::systemd::Made;
 use crate::registration::{Definition, Opening, Protocol, Scope, Step};

@@ -7,10 +7,10 @@
 mod account;
 mod autostart;
 mod firewall;
-mod manager;
 mod removal;
 mod speak;
 mod steps;
+mod systemctl;
 
 pub(crate) use removal::plan_removal;
 pub(crate) use speak::{list, query, start, stop};
@@ -18,8 +18,8 @@ pub(crate) use speak::{list, query, start, stop};
 use crate::registration::systemd::{self, Facts, Made, Mark, VERSION_ASSUMED, mark};
 use crate::registration::{Definition, Kind, Plan, RegisterError, Scope, Start, Step};
 use account::Chosen;
-use manager::{Manager, Shown};
 use std::path::{Path, PathBuf};
+use systemctl::{Shown, Systemctl};
 
 /// Where units are that are not ours to write, beside the folder of ours.
 const OTHER_FOLDERS: [&str; 5] = [
@@ -34,7 +34,7 @@ pub(crate) fn plan(definition: &Definition) -> Result<Plan, RegisterError> {
     if definition.kind == Kind::Login {
         return autostart::plan(definition);
     }
-    let (manager, mut obstacle) = match Manager::find(definition.scope) {
+    let (manager, mut obstacle) = match Systemctl::find(definition.scope) {
         Ok(manager) => (Some(manager), None),
         Err(error) => (None, Some(error)),
     };
@@ -45,7 +45,7 @@ pub(crate) fn plan(definition: &Definition) -> Result<Plan, RegisterError> {
     let before = place.made();
     let chosen = account::choose(definition, before.one("Account"))?;
     chosen.unreachable(definition)?;
-    let version = manager.as_ref().and_then(Manager::version).unwrap_or(VERSION_ASSUMED);
+    let version = manager.as_ref().and_then(Systemctl::version).unwrap_or(VERSION_ASSUMED);
     let facts = Facts { version, runs: chosen.runs.clone() };
     let firewall = firewall::open(definition, &before);
     let made = made(definition, &chosen, &before, &firewall);
@@ -98,7 +98,7 @@ fn unit_steps(
     definition: &Definition,
     place: &Place,
     text: &str,
-    manager: Option<&Manager>,
+    manager: Option<&Systemctl>,
 ) {
     let scope = definition.scope;
     let (service, timer) = (format!("{}.service", definition.name), format!("{}.timer", definition.name));
@@ -124,10 +124,10 @@ fn unit_steps(
         }
     }
     let Some(manager) = manager else {
-        steps.push(unmanaged(&Manager::words(scope, &["daemon-reload"])));
+        steps.push(unmanaged(&Systemctl::words(scope, &["daemon-reload"])));
         if matches!(definition.start, Start::Auto | Start::Delayed) {
             let unit = if definition.kind == Kind::Task { &timer } else { &service };
-            steps.push(unmanaged(&Manager::words(scope, &["enable", unit])));
+            steps.push(unmanaged(&Systemctl::words(scope, &["enable", unit])));
         }
         return;
     };
@@ -212,7 +212,7 @@ impl Place {
     ///
     /// # Errors
     /// It is somebody else's.
-    fn look(folder: &Path, name: &str, manager: Option<&Manager>) -> Result<Place, RegisterError> {
+    fn look(folder: &Path, name: &str, manager: Option<&Systemctl>) -> Result<Place, RegisterError> {
         let mut shown = Shown::default();
         let mut files = Vec::new();
         for suffix in ["service", "timer"] {

@@ -1,6 +1,6 @@
 //! Taking a registration away: what registering made, and nothing else.
 
-use super::manager::Manager;
+use super::systemctl::Systemctl;
 use super::{Place, autostart, firewall, hindrance, steps, unit_folder};
 use crate::registration::systemd::Made;
 use crate::registration::{Plan, RegisterError, Scope, Step};
@@ -14,7 +14,7 @@ const STOP_EXTRA: Duration = Duration::from_secs(30);
 const STOP_LIMIT: Duration = Duration::from_secs(3600);
 
 pub(crate) fn plan_removal(name: &str, scope: Scope, purge: bool) -> Result<Plan, RegisterError> {
-    let (manager, mut obstacle) = match Manager::find(scope) {
+    let (manager, mut obstacle) = match Systemctl::find(scope) {
         Ok(manager) => (Some(manager), None),
         Err(error) => (None, Some(error)),
     };

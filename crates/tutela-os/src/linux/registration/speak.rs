@@ -1,6 +1,6 @@
 //! Questions and words to systemd about what is registered.
 
-use super::manager::{Manager, Said, Shown};
+use super::systemctl::{Said, Shown, Systemctl};
 use super::{read, unit_folder};
 use crate::registration::systemd::{Mark, mark};
 use crate::registration::{RegisterError, Registered, RegisteredState, Scope, Start};
@@ -23,7 +23,7 @@ fn word(
     scope: Scope,
     bound: Duration,
 ) -> Result<(), RegisterError> {
-    let manager = Manager::find(scope)?;
+    let manager = Systemctl::find(scope)?;
     let unit = format!("{name}.service");
     if !manager.show(&unit)?.exists() {
         return Err(RegisterError::Missing { name: name.to_owned() });
@@ -39,7 +39,7 @@ fn word(
     match said {
         Said::Late => Err(RegisterError::Late { name: name.to_owned(), wanted, bound, seen: seen() }),
         Said::Failed { text, .. } if is_denied(&text) => Err(RegisterError::NotAllowed {
-            what: format!("`{}`", Manager::words(scope, &words)),
+            what: format!("`{}`", Systemctl::words(scope, &words)),
             needs: "the rights of root: run it again with sudo".into(),
         }),
         Said::Failed { text, .. } => {
@@ -47,7 +47,7 @@ fn word(
             let error = std::io::Error::other(format!("{text}: it is {}", seen()));
             Err(crate::Error::io(format!("{verb} {name}"), error).into())
         }
-        Said::NotRun(_) => Err(said.error(&Manager::words(scope, &words)).into()),
+        Said::NotRun(_) => Err(said.error(&Systemctl::words(scope, &words)).into()),
     }
 }
 
@@ -56,7 +56,7 @@ fn is_denied(text: &str) -> bool {
 }
 
 pub(crate) fn query(name: &str, scope: Scope) -> Result<Option<Registered>, RegisterError> {
-    let manager = Manager::find(scope)?;
+    let manager = Systemctl::find(scope)?;
     let shown = manager.show(&format!("{name}.service"))?;
     if !shown.exists() {
         return Ok(None);
@@ -66,7 +66,7 @@ pub(crate) fn query(name: &str, scope: Scope) -> Result<Option<Registered>, Regi
 }
 
 pub(crate) fn list(scope: Scope) -> Result<Vec<Registered>, RegisterError> {
-    let manager = Manager::find(scope)?;
+    let manager = Systemctl::find(scope)?;
     let folder = unit_folder(scope);
     let entries = match std::fs::read_dir(&folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -1,6 +1,6 @@
 //! Steps of registering and removing: files, folders, accounts, words to systemd; each with its way back.
 
-use super::manager::{Manager, program, run};
+use super::systemctl::{Systemctl, program, run};
 use crate::Error;
 use crate::registration::{Scope, Step, Undo};
 use std::fmt;
@@ -51,7 +51,7 @@ fn undo(back: impl FnOnce() -> Result<(), Error> + 'static) -> Result<Option<Und
 }
 
 /// Writes a file that everybody may read, whole or not at all. `manager`: it is a unit, so taking it back tells systemd.
-pub(super) fn write(path: &Path, text: &str, manager: Option<&Manager>) -> Box<dyn Step> {
+pub(super) fn write(path: &Path, text: &str, manager: Option<&Systemctl>) -> Box<dyn Step> {
     let (path, text, manager) = (path.to_path_buf(), text.to_owned(), manager.cloned());
     let says = format!("write {}", path.display());
     let shows = Some(text.clone());
@@ -103,7 +103,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Removes a file. `manager`: as for [`write`].
-pub(super) fn remove_file(path: &Path, manager: Option<&Manager>) -> Box<dyn Step> {
+pub(super) fn remove_file(path: &Path, manager: Option<&Systemctl>) -> Box<dyn Step> {
     let (path, manager) = (path.to_path_buf(), manager.cloned());
     Act::step(format!("remove {}", path.display()), move || {
         let bytes = std::fs::read(&path).map_err(|source| Error::io(format!("read {}", path.display()), source))?;
@@ -117,9 +117,9 @@ pub(super) fn remove_file(path: &Path, manager: Option<&Manager>) -> Box<dyn Ste
 }
 
 /// Makes systemd read its units again, and makes sure that it can use `unit`, if one is given.
-pub(super) fn reload(manager: &Manager, scope: Scope, unit: Option<&str>) -> Box<dyn Step> {
+pub(super) fn reload(manager: &Systemctl, scope: Scope, unit: Option<&str>) -> Box<dyn Step> {
     let (manager, unit) = (manager.clone(), unit.map(str::to_owned));
-    Act::step(format!("run `{}`", Manager::words(scope, &["daemon-reload"])), move || {
+    Act::step(format!("run `{}`", Systemctl::words(scope, &["daemon-reload"])), move || {
         manager.ask(&["daemon-reload"])?;
         if let Some(unit) = &unit {
             let shown = manager.show(unit)?;
@@ -133,10 +133,10 @@ pub(super) fn reload(manager: &Manager, scope: Scope, unit: Option<&str>) -> Box
 }
 
 /// Has a unit started at boot or no more. The way back is to how it was.
-pub(super) fn enable(manager: &Manager, scope: Scope, unit: &str, wanted: bool) -> Box<dyn Step> {
+pub(super) fn enable(manager: &Systemctl, scope: Scope, unit: &str, wanted: bool) -> Box<dyn Step> {
     let (manager, unit) = (manager.clone(), unit.to_owned());
     let word = |wanted: bool| if wanted { "enable" } else { "disable" };
-    let says = format!("run `{}`", Manager::words(scope, &[word(wanted), &unit]));
+    let says = format!("run `{}`", Systemctl::words(scope, &[word(wanted), &unit]));
     Act::step(says, move || {
         manager.ask(&["--quiet", word(wanted), &unit])?;
         let (manager, unit) = (manager.clone(), unit.clone());
@@ -145,21 +145,21 @@ pub(super) fn enable(manager: &Manager, scope: Scope, unit: &str, wanted: bool) 
 }
 
 /// Stops a unit and waits until it has ended. The way back starts it again.
-pub(super) fn stop(manager: &Manager, scope: Scope, unit: &str, bound: Duration) -> Box<dyn Step> {
+pub(super) fn stop(manager: &Systemctl, scope: Scope, unit: &str, bound: Duration) -> Box<dyn Step> {
     let (manager, unit) = (manager.clone(), unit.to_owned());
-    let says = format!("run `{}` and wait until it has ended", Manager::words(scope, &["stop", &unit]));
+    let says = format!("run `{}` and wait until it has ended", Systemctl::words(scope, &["stop", &unit]));
     Act::step(says, move || {
         let words = ["stop", &unit];
-        manager.run(&words, bound).map_err(|said| said.error(&Manager::words(scope, &words)))?;
+        manager.run(&words, bound).map_err(|said| said.error(&Systemctl::words(scope, &words)))?;
         let (manager, unit) = (manager.clone(), unit.clone());
         undo(move || manager.ask(&["--no-block", "start", &unit]).map(drop))
     })
 }
 
 /// Makes systemd forget how a unit that is gone has ended.
-pub(super) fn forget(manager: &Manager, scope: Scope, unit: &str) -> Box<dyn Step> {
+pub(super) fn forget(manager: &Systemctl, scope: Scope, unit: &str) -> Box<dyn Step> {
     let (manager, unit) = (manager.clone(), unit.to_owned());
-    Act::step(format!("run `{}`", Manager::words(scope, &["reset-failed", &unit])), move || {
+    Act::step(format!("run `{}`", Systemctl::words(scope, &["reset-failed", &unit])), move || {
         // One that had not failed is not known any more, which is what is wanted.
         drop(manager.ask(&["reset-failed", &unit]));
         Ok(None)

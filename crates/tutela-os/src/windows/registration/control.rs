@@ -4,7 +4,7 @@
 //! meanwhile; asking several times a second costs a message each and is always right. Every wait has a bound.
 
 use super::refusals::{code_text, refused, where_to_look};
-use super::scm::{self, Manager, Purpose, Service, Status};
+use super::scm::{self, Purpose, ScmHandle, Service, Status};
 use crate::Error;
 use crate::registration::RegisterError;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
@@ -29,7 +29,7 @@ const GONE_WITHIN: Duration = Duration::from_secs(10);
 
 fn opened(name: &str, purpose: Purpose, what: &str) -> Result<Service, RegisterError> {
     let failed = |error| refused(name, what, error);
-    Manager::connect()
+    ScmHandle::connect()
         .map_err(failed)?
         .service(name, purpose)
         .map_err(failed)?
@@ -174,7 +174,7 @@ fn state_text(state: u32) -> &'static str {
 pub(super) fn wait_until_gone(name: &str) -> Result<(), RegisterError> {
     let failed = |error| refused(name, &format!("deleting {name}"), error);
     let began = Instant::now();
-    let manager = Manager::connect().map_err(failed)?;
+    let manager = ScmHandle::connect().map_err(failed)?;
     loop {
         match manager.service(name, Purpose::Read) {
             Ok(None) => return Ok(()),

@@ -75,22 +75,22 @@ impl Purpose {
 }
 
 /// A connection to the SCM of this computer.
-pub(super) struct Manager(Handle);
+pub(super) struct ScmHandle(Handle);
 
-impl Manager {
+impl ScmHandle {
     /// For questions, and for words to services.
-    pub(super) fn connect() -> io::Result<Manager> {
-        Manager::open(SC_MANAGER_CONNECT | SC_MANAGER_ENUMERATE_SERVICE)
+    pub(super) fn connect() -> io::Result<ScmHandle> {
+        ScmHandle::open(SC_MANAGER_CONNECT | SC_MANAGER_ENUMERATE_SERVICE)
     }
 
     /// For making services too; administrators only.
-    pub(super) fn connect_to_create() -> io::Result<Manager> {
-        Manager::open(SC_MANAGER_CONNECT | SC_MANAGER_ENUMERATE_SERVICE | SC_MANAGER_CREATE_SERVICE)
+    pub(super) fn connect_to_create() -> io::Result<ScmHandle> {
+        ScmHandle::open(SC_MANAGER_CONNECT | SC_MANAGER_ENUMERATE_SERVICE | SC_MANAGER_CREATE_SERVICE)
     }
 
-    fn open(access: u32) -> io::Result<Manager> {
+    fn open(access: u32) -> io::Result<ScmHandle> {
         // SAFETY: null names mean this computer and its active database.
-        Handle::new(unsafe { OpenSCManagerW(std::ptr::null(), std::ptr::null(), access) }).map(Manager)
+        Handle::new(unsafe { OpenSCManagerW(std::ptr::null(), std::ptr::null(), access) }).map(ScmHandle)
     }
 
     /// The service `name`; `None` when there is none.

@@ -5,7 +5,7 @@ use super::super::accounts::{self, Resolved};
 use super::super::mark::{self, Mark};
 use super::super::registry::{self, Data};
 use super::super::scm::value::{BaseValues, Value, same_name, unknown_here};
-use super::super::scm::{self, Manager, Purpose, Service};
+use super::super::scm::{self, Purpose, ScmHandle, Service};
 use super::super::steps::{
     CreateService, GrantRight, MakeKey, RegisterSource, RemoveData, SetData, SetValue, TakeRight,
 };
@@ -33,7 +33,7 @@ pub(super) struct Standing {
 impl Standing {
     /// Reads what is registered under `name`; `None`: nothing. Refuses what is somebody else's.
     pub(super) fn find(
-        manager: &Manager,
+        manager: &ScmHandle,
         name: &str,
         command: Option<&str>,
     ) -> Result<Option<Standing>, RegisterError> {
@@ -66,8 +66,8 @@ pub(in super::super) fn plan(definition: &Definition) -> Result<Plan, RegisterEr
     let wanted = wanted(definition, &mut notes)?;
     let name = &definition.name;
     let failed = |error| refusals::refused(name, &format!("looking at the service {name}"), error);
-    let manager = Manager::connect().map_err(failed)?;
-    let obstacle = match Manager::connect_to_create() {
+    let manager = ScmHandle::connect().map_err(failed)?;
+    let obstacle = match ScmHandle::connect_to_create() {
         Ok(_) => None,
         Err(error) => Some(refusals::refused(name, &format!("registering {name}"), error)),
     };
@@ -161,7 +161,7 @@ impl Planning<'_> {
         Ok(former)
     }
 
-    fn create(&mut self, wanted: &Wanted, mark: &Mark, manager: &Manager) -> Result<(), RegisterError> {
+    fn create(&mut self, wanted: &Wanted, mark: &Mark, manager: &ScmHandle) -> Result<(), RegisterError> {
         self.needs_password()?;
         let definition = self.definition;
         self.step(CreateService {
@@ -321,7 +321,7 @@ impl Planning<'_> {
     }
 
     /// Takes the right back from a former account, unless another service of ours relies on it.
-    fn give_back(&mut self, sid: String, manager: &Manager) {
+    fn give_back(&mut self, sid: String, manager: &ScmHandle) {
         let account = accounts::name_of(&sid);
         if let Some(other) = super::query::others_with(manager, &self.definition.name, &sid) {
             self.notes.push(format!("{account} keeps the right to log on as a service, for {other} runs as it too"));

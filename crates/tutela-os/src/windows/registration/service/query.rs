@@ -3,7 +3,7 @@
 use super::super::mark::{self, Mark};
 use super::super::refusals;
 use super::super::scm::value::{Value, same_name};
-use super::super::scm::{Manager, Purpose};
+use super::super::scm::{Purpose, ScmHandle};
 use super::compare::{Standing, is_leaving};
 use crate::registration::{RegisterError, Registered, RegisteredState, Start};
 use windows_sys::Win32::Foundation::{ERROR_SERVICE_NEVER_STARTED, ERROR_SERVICE_SPECIFIC_ERROR};
@@ -15,11 +15,11 @@ use windows_sys::Win32::System::Services::{
 /// What the SCM says of `name`; `None`: it knows none.
 pub(in super::super) fn query(name: &str) -> Result<Option<Registered>, RegisterError> {
     let failed = |error| refusals::refused(name, &format!("asking for {name}"), error);
-    let manager = Manager::connect().map_err(failed)?;
+    let manager = ScmHandle::connect().map_err(failed)?;
     one(&manager, name)
 }
 
-fn one(manager: &Manager, name: &str) -> Result<Option<Registered>, RegisterError> {
+fn one(manager: &ScmHandle, name: &str) -> Result<Option<Registered>, RegisterError> {
     let failed = |error| refusals::refused(name, &format!("asking for {name}"), error);
     let Some(service) = manager.service(name, Purpose::Read).map_err(failed)? else { return Ok(None) };
     let base = service.base().map_err(failed)?;
@@ -62,7 +62,7 @@ fn one(manager: &Manager, name: &str) -> Result<Option<Registered>, RegisterErro
 /// Every service with our mark.
 pub(in super::super) fn all() -> Result<Vec<Registered>, RegisterError> {
     let failed = |error| refusals::refused("", "listing the services", error);
-    let manager = Manager::connect().map_err(failed)?;
+    let manager = ScmHandle::connect().map_err(failed)?;
     let mut found = Vec::new();
     for name in manager.names().map_err(failed)? {
         // One that is deleted meanwhile, or may not be looked at, is none of those that were asked for.
@@ -76,7 +76,7 @@ pub(in super::super) fn all() -> Result<Vec<Registered>, RegisterError> {
 /// Refuses what is not there, and what is not ours.
 pub(in super::super) fn standing(name: &str) -> Result<(), RegisterError> {
     let failed = |error| refusals::refused(name, &format!("looking at the service {name}"), error);
-    let manager = Manager::connect().map_err(failed)?;
+    let manager = ScmHandle::connect().map_err(failed)?;
     match Standing::find(&manager, name, None)? {
         Some(_) => Ok(()),
         None => Err(RegisterError::Missing { name: name.to_owned() }),
@@ -90,7 +90,7 @@ pub(in super::super) fn is_ours(name: &str) -> Result<bool, RegisterError> {
 }
 
 /// Another service that runs as the account `sid`.
-pub(super) fn others_with(manager: &Manager, name: &str, sid: &str) -> Option<String> {
+pub(super) fn others_with(manager: &ScmHandle, name: &str, sid: &str) -> Option<String> {
     let account = super::super::accounts::name_of(sid);
     let user = account.rsplit('\\').next().unwrap_or(&account).to_owned();
     manager.names().unwrap_or_default().into_iter().filter(|other| !same_name(other, name)).find(|other| {

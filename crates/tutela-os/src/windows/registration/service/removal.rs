@@ -1,7 +1,7 @@
 //! Planning a removal: what registering made goes, in an order in which everything can be put back until the service
 //! itself is deleted.
 
-use super::super::scm::{Manager, Service};
+use super::super::scm::{ScmHandle, Service};
 use super::super::steps::{DeleteService, StopService, TakeRight, UnlessDeleted, UnregisterSource};
 use super::super::{accounts, control, firewall, folders, refusals};
 use super::compare::Standing;
@@ -20,9 +20,9 @@ const SHORTEST_STOP: Duration = Duration::from_secs(30);
 /// Plans the removal of a service of ours.
 pub(in super::super) fn plan_removal(name: &str, purge: bool) -> Result<Plan, RegisterError> {
     let failed = |error| refusals::refused(name, &format!("looking at the service {name}"), error);
-    let manager = Manager::connect().map_err(failed)?;
+    let manager = ScmHandle::connect().map_err(failed)?;
     let obstacle =
-        Manager::connect_to_create().err().map(|error| refusals::refused(name, &format!("removing {name}"), error));
+        ScmHandle::connect_to_create().err().map(|error| refusals::refused(name, &format!("removing {name}"), error));
     let standing =
         Standing::find(&manager, name, None)?.ok_or_else(|| RegisterError::Missing { name: name.to_owned() })?;
     let mark = standing.mark.clone().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Steps with the SCM.
 
 use super::super::scm::value::Value;
-use super::super::scm::{self, Base, Manager, Purpose, Service};
+use super::super::scm::{self, Base, Purpose, ScmHandle, Service};
 use super::super::{control, refusals};
 use super::as_error;
 use crate::Error;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use windows_sys::Win32::Foundation::{ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_MARKED_FOR_DELETE};
 
 fn open(name: &str, purpose: Purpose) -> io::Result<Service> {
-    Manager::connect()?
+    ScmHandle::connect()?
         .service(name, purpose)?
         .ok_or_else(|| io::Error::from_raw_os_error(ERROR_SERVICE_DOES_NOT_EXIST.cast_signed()))
 }
@@ -69,7 +69,7 @@ impl Step for CreateService {
             account: &self.account,
             password: self.password.as_ref().map(|password| password.0.as_str()),
         };
-        let manager = Manager::connect_to_create().map_err(failed)?;
+        let manager = ScmHandle::connect_to_create().map_err(failed)?;
         manager.create(&self.name, &base).map_err(failed)?;
         let name = self.name.clone();
         Ok(Some(Box::new(move || {

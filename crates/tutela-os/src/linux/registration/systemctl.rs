@@ -25,14 +25,14 @@ const SAID_BYTES_MAX: u64 = 64 * 1024;
 
 /// The systemd of the computer, or of a user.
 #[derive(Debug, Clone)]
-pub(super) struct Manager {
+pub(super) struct Systemctl {
     systemctl: PathBuf,
     scope: Scope,
 }
 
-impl Manager {
+impl Systemctl {
     /// The one that runs here.
-    pub(super) fn find(scope: Scope) -> Result<Manager, RegisterError> {
+    pub(super) fn find(scope: Scope) -> Result<Systemctl, RegisterError> {
         if !Path::new("/run/systemd/system").is_dir() {
             return Err(RegisterError::NoServiceManager(
                 "systemd does not run this computer, so there is nothing to register with; let what starts programs \
@@ -43,7 +43,7 @@ impl Manager {
         let systemctl = program("systemctl").ok_or_else(|| {
             RegisterError::NoServiceManager("systemd runs here, but there is no systemctl in /usr/bin or /bin".into())
         })?;
-        let manager = Manager { systemctl, scope };
+        let manager = Systemctl { systemctl, scope };
         if scope == Scope::User && !runtime_dir().join("systemd/private").exists() {
             let user = crate::platform::accounts::user_name(rustix::process::geteuid().as_raw());
             return Err(RegisterError::NoServiceManager(format!(
@@ -72,7 +72,7 @@ impl Manager {
 
     /// Runs a command that is over at once.
     pub(super) fn ask(&self, words: &[&str]) -> Result<String, Error> {
-        self.run(words, ANSWER_LIMIT).map_err(|said| said.error(&Manager::words(self.scope, words)))
+        self.run(words, ANSWER_LIMIT).map_err(|said| said.error(&Systemctl::words(self.scope, words)))
     }
 
     /// systemd's version.
