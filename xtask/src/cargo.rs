@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::Command;
 
 /// What ships. Tests, bench and xtask are Linux programs and are linted on Linux alone.
-const PRODUCT: [&str; 5] = ["tutela-core", "tutela-schema", "tutela-os", "tutela-logs", "tutela"];
+const PRODUCT: [&str; 6] = ["tutela-core", "tutela-schema", "tutela-os", "tutela-logs", "tutela-service", "tutela"];
 
 /// The product without `tutela`, whose TLS has C code that wants a macOS compiler.
-const PRODUCT_WITHOUT_C: [&str; 4] = ["tutela-core", "tutela-schema", "tutela-os", "tutela-logs"];
+const PRODUCT_WITHOUT_C: [&str; 5] = ["tutela-core", "tutela-schema", "tutela-os", "tutela-logs", "tutela-service"];
 
 /// rustfmt would change nothing, in the workspace and in the fuzz crate, which is a workspace of its own.
 pub fn fmt(root: &Path) -> Result<String> {
