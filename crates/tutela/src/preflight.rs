@@ -127,6 +127,12 @@ pub(crate) fn commands_of(service: &ServiceSpec) -> Vec<ServiceCommand<'_>> {
     out
 }
 
+/// A variable that the service's programs will have, by the rule of their OS: on Windows `Path` is `PATH`.
+pub(crate) fn variable(launch: &Launch, name: &str) -> Option<OsString> {
+    let found = launch.env.iter().find(|(given, _)| same_variable(OsStr::new(&***given), name));
+    found.map(|(_, value)| OsString::from(value.render(0)))
+}
+
 pub(crate) fn enabled(spec: &GuardSpec) -> impl Iterator<Item = &ServiceSpec> {
     spec.services.values().map(AsRef::as_ref).filter(|service| service.start != StartMode::Disabled)
 }
@@ -173,8 +179,7 @@ impl<'a> Checker<'a> {
     }
 
     fn command(&mut self, launch: &Launch, command: &Command, keys: &[&str], what: &str) {
-        let path = launch.env.iter().find(|(name, _)| same_variable(OsStr::new(&***name), "PATH"));
-        let path = path.map(|(_, path)| OsString::from(path.render(0)));
+        let path = variable(launch, "PATH");
         let words = command.render(0);
         let first = words.first().map(String::as_str).unwrap_or_default();
         let is_file = |path: &str| launch.cwd.join(path).is_file();

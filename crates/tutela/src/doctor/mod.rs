@@ -17,6 +17,7 @@ mod libraries;
 
 pub use host::examine as examine_host;
 
+use crate::preflight::variable;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use tutela_core::spec::{GuardSpec, Launch, ServiceSpec};
@@ -80,10 +81,6 @@ impl Call<'_> {
     fn variable(&self, name: &str) -> Option<OsString> {
         variable(self.launch(), name)
     }
-}
-
-fn variable(launch: &Launch, name: &str) -> Option<OsString> {
-    launch.env.get(name).map(|value| OsString::from(value.render(0)))
 }
 
 fn calls(service: &ServiceSpec) -> Vec<Call<'_>> {
