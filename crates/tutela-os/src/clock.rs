@@ -85,10 +85,13 @@ mod tests {
     #[test]
     fn a_moment_survives_the_way_to_wall_time_and_back() {
         for offset in [Duration::ZERO, Duration::from_secs(5)] {
+            let began = std::time::Instant::now();
             let moment = now() + offset;
             let back = moment_of(wall_time(moment));
             let apart = back.since(moment).max(moment.since(back));
-            assert!(apart < Duration::from_millis(100), "{apart:?}");
+            // The two clocks are read one after the other, and the machine may stand still in between.
+            let bound = began.elapsed() + Duration::from_millis(20);
+            assert!(apart < bound, "{apart:?}, at most {bound:?}");
         }
     }
 

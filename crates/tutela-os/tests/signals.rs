@@ -48,9 +48,11 @@ fn an_alarm_fires_at_its_moment_and_only_when_it_is_armed() {
 
 #[test]
 fn suspensions_never_shrink() {
+    let began = std::time::Instant::now();
     let before = clock::suspended_total();
     let after = clock::suspended_total();
-    // Two readings without a suspension between them differ by what lies between the two clocks' readings.
-    assert!(after + Duration::from_millis(50) >= before);
+    // Two readings without a suspension between them differ by what lies between the two clocks' readings, in which
+    // the machine may have stood still.
+    assert!(after + began.elapsed() + Duration::from_millis(20) >= before);
     assert!(clock::boot_id().is_some_and(|id| id.len() == 36));
 }
