@@ -15,10 +15,12 @@
 mod command;
 mod reload;
 mod settle;
+mod tally;
 #[cfg(test)]
 mod tests;
 
 pub use command::{Command, Refusal, Target};
+pub use tally::Tally;
 
 use crate::chance::Chance;
 use crate::names::{InstanceId, InstanceKey, RunId, ServiceName};

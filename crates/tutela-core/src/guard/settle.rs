@@ -85,7 +85,7 @@ impl Guard {
     }
 
     /// Whether a need is there: every instance of it that is wanted up serves, and there is one.
-    fn is_served(&self, service: &ServiceName) -> bool {
+    pub(super) fn is_served(&self, service: &ServiceName) -> bool {
         let wanted = |slot: &&Slot| !slot.retired && slot.service.is_wanted_up();
         let mut slots = self.keys_of(service).iter().filter_map(|key| self.slots.get(key)).filter(wanted).peekable();
         slots.peek().is_some() && slots.all(|slot| slot.service.serves())

@@ -12,7 +12,6 @@
 
 use super::Conductor;
 use std::collections::HashMap;
-use std::time::Duration;
 use tokio::time::Instant;
 use tutela_core::guard::{Command, Target};
 use tutela_core::names::{InstanceKey, RunId};
@@ -29,9 +28,6 @@ const RELOAD: u8 = 128;
 
 /// The code by which an operator asks for new log files.
 const ROTATE: u8 = 129;
-
-/// What a stop may take longer than the next deadline says: the deadline's own deeds.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// The runs that were held still at the service manager's wish.
 pub(super) type Held = HashMap<InstanceKey, RunId>;
@@ -140,26 +136,6 @@ impl Conductor {
             held.insert(key, run);
             // Refused for what has just ended.
             let _ = self.guard.handle_command(now, Command::Pause(Target::Instance(id)), BY);
-        }
-    }
-
-    fn say_running(&self) {
-        if let (Some(host), true) = (&self.host, self.told_ready && !self.guard.is_ending()) {
-            let _ = host.ready("keeping every service");
-        }
-    }
-
-    pub(super) fn tell_host(&mut self) {
-        let Some(host) = &self.host else { return };
-        if !self.told_ready
-            && !self.guard.is_ending()
-            && self.guard.instances().all(|(_, _, service)| service.has_settled())
-        {
-            self.told_ready = true;
-            let _ = host.ready("keeping every service");
-        }
-        if let (true, Some(deadline)) = (self.guard.is_ending(), self.guard.poll_timeout()) {
-            let _ = host.extend_timeout(deadline + GRACE);
         }
     }
 }

@@ -22,6 +22,7 @@ mod host;
 mod input;
 mod publish;
 mod requests;
+mod told;
 mod view;
 
 pub use errands::ErrandEnd;
@@ -185,7 +186,7 @@ pub struct Conductor {
     /// What this computer cannot do for an instance, told once and not at every start.
     unsupported: HashSet<(InstanceKey, &'static str)>,
     suspended: Duration,
-    told_ready: bool,
+    told: told::Told,
     ledger_failing: bool,
     /// Programs that were asked to end in this turn.
     asked: u32,
@@ -264,7 +265,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         touched: HashSet::new(),
         unsupported: HashSet::new(),
         suspended: clock::suspended_total(),
-        told_ready: false,
+        told: told::Told::default(),
         ledger_failing: false,
         asked: 0,
         rest_until: None,
@@ -326,6 +327,7 @@ impl Conductor {
         for trouble in troubles {
             self.trouble(trouble);
         }
+        self.told.begin(now, self.guard.spec().install.start_timeout);
         self.guard.begin(now, &kept_down);
     }
 
@@ -528,7 +530,7 @@ impl Conductor {
         self.rest_after_many();
         self.answer_tickets(now);
         self.keep_still(now);
-        self.tell_host();
+        self.tell_host(now);
     }
 
     /// Many programs that were asked at once end at once. To take note of each end costs more than the end, so
@@ -558,7 +560,8 @@ impl Conductor {
 
     fn next_deadline(&self) -> Option<Moment> {
         let tickets = self.tickets.iter().map(Ticket::deadline).min();
-        self.guard.poll_timeout().into_iter().chain(tickets).chain(self.alerts.outbox.poll_timeout()).min()
+        let others = tickets.into_iter().chain(self.alerts.outbox.poll_timeout()).chain(self.next_word());
+        self.guard.poll_timeout().into_iter().chain(others).min()
     }
 
     fn outcome(&self) -> Option<Outcome> {

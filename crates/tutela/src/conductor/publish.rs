@@ -91,6 +91,7 @@ impl Conductor {
         match event {
             Event::Instance { key, id, event } => {
                 self.touched.insert(key);
+                self.told.note();
                 if let Some(mut telling) = self.tell_instance(key, &event) {
                     // The instance may be in its next run by the time that this is told.
                     if let Fact::Started { run, .. } | Fact::Exited { run, .. } = &event {
@@ -107,8 +108,9 @@ impl Conductor {
                 let telling = tell_reload(&changes);
                 self.tell(now, None, None, telling);
             }
-            Event::Added { .. } => {}
+            Event::Added { .. } => self.told.note(),
             Event::Removed { key, id } => {
+                self.told.note();
                 self.ledger.forget(id.to_string());
                 let tree = self.live.remove(&key).map(|live| live.child.tree().clone());
                 self.forget(key, &format!("{}-{}", id.service, id.index), tree);

@@ -281,9 +281,7 @@ impl Conductor {
         let keys =
             self.guard.handle_command(now, Command::Reload(Box::new(spec)), by).map_err(|error| refused(&error))?;
         self.spread_spec();
-        if let (Some(host), true) = (&self.host, self.told_ready && self.held.is_none()) {
-            let _ = host.ready("keeping every service");
-        }
+        self.say_running();
         let mut reply = ReloadReply {
             added: Vec::new(),
             removed: Vec::new(),

@@ -7,6 +7,7 @@
 mod commands;
 mod order;
 mod reload;
+mod tally;
 
 use super::*;
 use crate::service::{StateName, tests};
