@@ -127,6 +127,12 @@ pub fn list(paths: &Paths) -> Result<Vec<Found>, Error> {
     Ok(found)
 }
 
+/// The process of the guard that has the control socket at `path`, as far as this account may know. On Windows a guard
+/// has one place for its pipe, and to bind it is the way to find out.
+pub fn holder(path: &Path) -> Option<u32> {
+    platform::endpoint::holder(path)
+}
+
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(context, into)

@@ -54,8 +54,8 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Makes `path` and the folders above it; those that are made are accessible by this account only, and on
-/// Windows by the system and administrators, as everything is.
+/// Makes `path`, accessible by this account only, and the folders above it; on Windows all that is made is the
+/// system's and the administrators'.
 ///
 /// # Errors
 /// It cannot be made, or is no folder. On Windows also that it is there already and another account's, which

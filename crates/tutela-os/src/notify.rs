@@ -11,19 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 use tutela_core::time::Moment;
 
-/// The variables by which a service manager talks to *us*. None of them may reach a program: it would
-/// speak in our name, or take sockets for its own.
-pub const HOST_VARIABLES: [&str; 9] = [
-    "NOTIFY_SOCKET",
-    "WATCHDOG_USEC",
-    "WATCHDOG_PID",
-    "LISTEN_FDS",
-    "LISTEN_PID",
-    "LISTEN_FDNAMES",
-    "MAINPID",
-    "INVOCATION_ID",
-    "JOURNAL_STREAM",
-];
+pub use tutela_core::spec::HOST_VARIABLES;
 
 /// The longest message that is taken, in bytes; systemd's own bound. A longer one is cut by the OS and
 /// dropped as [`Message::truncated`]. On Windows one of exactly this length counts as longer, because there a

@@ -120,6 +120,7 @@ fn definition(name: &Name, home: &Path) -> Definition {
         start_timeout: LIMIT,
         stop_timeout: Duration::from_secs(45),
         watchdog: None,
+        keeps_programs: true,
         restart_delay: Duration::from_millis(1500),
         sandbox: Sandbox::default(),
         folders: Folders { state: Some(home.join("state of it")), logs: Some(home.join("logs")), runtime: None },

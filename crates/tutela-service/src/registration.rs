@@ -73,6 +73,7 @@ impl Registration {
             start_timeout: bounds.start + MARGIN,
             stop_timeout: bounds.drain_delay + bounds.stop + MARGIN,
             watchdog: None,
+            keeps_programs: false,
             restart_delay: RESTART_DELAY,
             sandbox: Sandbox { no_new_privileges: true, ..Sandbox::default() },
             folders: Folders::default(),

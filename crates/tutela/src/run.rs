@@ -24,7 +24,7 @@ use tutela_core::service::{Exit, History};
 use tutela_core::spec::{GuardSpec, StartMode};
 use tutela_logs::PumpHandle;
 use tutela_logs::pump::{PumpEvent, WriterEvent};
-use tutela_os::endpoint::{BindError, Listener};
+use tutela_os::endpoint::{self, BindError, Listener};
 use tutela_os::host::{self, Accepts, Scm};
 use tutela_os::notify::{Host, Inbox as NotifyInbox};
 use tutela_os::paths::Paths;
@@ -313,15 +313,23 @@ pub fn read_and_look(
 
 fn bind(hands: &Runtime, paths: &Paths, name: &str) -> Result<Listener, Failure> {
     let _inside = hands.enter();
-    Listener::bind(&paths.socket(name)).map_err(|error| match error {
-        BindError::InUse { pid, .. } => {
-            let who = pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
-            Failure::Failed(format!(
-                "refused: a guard with the name {name} runs already as {who}; stop it with `tutela stop {name} --shutdown`, or give this one another name"
-            ))
-        }
+    let taken = |pid: Option<u32>| {
+        let who = pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
+        Failure::Failed(format!(
+            "refused: a guard with the name {name} runs already as {who}; stop it with `tutela stop {name} --shutdown`, or give this one another name"
+        ))
+    };
+    let own = paths.socket(name);
+    let listener = Listener::bind(&own).map_err(|error| match error {
+        BindError::InUse { pid, .. } => taken(pid),
         BindError::Failed(error) => Failure::Failed(chain(&error)),
-    })
+    })?;
+    // A guard with an account of its own has its socket elsewhere. Looked at last: of two that begin at once at least
+    // one sees the other.
+    match paths.sockets(name).iter().filter(|path| **path != own).find_map(|path| endpoint::holder(path)) {
+        Some(pid) => Err(taken(Some(pid))),
+        None => Ok(listener),
+    }
 }
 
 /// Ends what a guard that crashed left running: a start beside it would be a second living tree.
@@ -381,7 +389,8 @@ fn start_console(options: &Options, spec: &GuardSpec) -> Result<Console, Failure
 fn start_journal(options: &Options, name: &str, troubles: &mut Vec<String>) -> Option<Journal> {
     let source = match &options.scm {
         Some(scm) => scm.name(),
-        None if eventlog::output_is_journal() => "tutela",
+        // As what its unit writes in other ways, so that `journalctl -t` finds all of it.
+        None if eventlog::output_is_journal() => name,
         None => return None,
     };
     Journal::start(name, source).map_err(|error| troubles.push(chain(&error))).ok()

@@ -20,6 +20,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The variables by which a service manager talks to *us*. None of them may reach a program: it would speak in our
+/// name, take sockets for its own, or watch our memory for its own.
+pub const HOST_VARIABLES: [&str; 14] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "LISTEN_FDNAMES",
+    "MAINPID",
+    "MAINPIDFDID",
+    "INVOCATION_ID",
+    "SYSTEMD_EXEC_PID",
+    "JOURNAL_STREAM",
+    "MEMORY_PRESSURE_WATCH",
+    "MEMORY_PRESSURE_WRITE",
+];
+
 /// One spec file: what one guard keeps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GuardSpec {

@@ -116,9 +116,13 @@ pub(crate) fn list(paths: &Paths) -> Result<Vec<Found>, Error> {
     Ok(found)
 }
 
+pub(crate) fn holder(path: &Path) -> Option<u32> {
+    Lock::holder(&lock_of(path))
+}
+
 fn found_at(path: PathBuf) -> Option<Found> {
     let name = path.file_stem()?.to_string_lossy().into_owned();
-    let pid = Lock::holder(&lock_of(&path));
+    let pid = holder(&path);
     Some(Found { name, path, pid })
 }
 

@@ -36,6 +36,10 @@ pub(crate) async fn connect(_path: &Path) -> Result<Stream, Error> {
     Err(absent("control sockets"))
 }
 
+pub(crate) fn holder(_path: &Path) -> Option<u32> {
+    None
+}
+
 pub(crate) fn list(_paths: &Paths) -> Result<Vec<Found>, Error> {
     Err(absent("control sockets"))
 }

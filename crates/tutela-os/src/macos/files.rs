@@ -16,12 +16,13 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 pub(crate) fn make_dir(path: &Path, private: bool) -> Result<(), Error> {
-    let mode = if private { 0o700 } else { 0o755 };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(path)
-        .map_err(|source| Error::io(format!("make the folder {}", path.display()), source))
+    let failed = |source| Error::io(format!("make the folder {}", path.display()), source);
+    let build = |path: &Path, mode| DirBuilder::new().recursive(true).mode(mode).create(path);
+    // Folders above are of others too: of guards with accounts of their own, which have to get through.
+    if let Some(above) = path.parent().filter(|_| private) {
+        build(above, 0o755).map_err(failed)?;
+    }
+    build(path, if private { 0o700 } else { 0o755 }).map_err(failed)
 }
 
 /// Readable by everybody: it says who holds the lock, and only who may write can take it.

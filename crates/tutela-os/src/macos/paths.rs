@@ -44,10 +44,12 @@ pub(crate) fn socket(paths: &Paths, name: &str) -> PathBuf {
     paths.runtime.join(format!("{name}.sock"))
 }
 
-/// Beside the others, or in the folder that systemd makes for a guard with an account of its own.
+/// Beside the others, or in the folder that systemd makes for a guard with an account of its own, which is all that such
+/// a guard has.
 pub(crate) fn sockets(paths: &Paths, name: &str) -> Vec<PathBuf> {
     let file = format!("{name}.sock");
-    vec![paths.runtime.join(&file), paths.runtime.join(name).join(&file)]
+    let shared = paths.runtime.parent().filter(|_| paths.runtime.ends_with(name)).unwrap_or(&paths.runtime);
+    vec![shared.join(&file), shared.join(name).join(&file)]
 }
 
 pub(crate) fn notify_socket(paths: &Paths, name: &str) -> PathBuf {

@@ -44,6 +44,9 @@ pub struct Definition {
     pub stop_timeout: Duration,
     /// How often it says that it lives; the OS ends and restarts it when it does not.
     pub watchdog: Option<Duration>,
+    /// Whether it keeps programs of its own, and is given a control group to divide among them where the OS has such a
+    /// thing.
+    pub keeps_programs: bool,
     /// The wait before the OS starts it again after it died: the backstop for the guard itself.
     pub restart_delay: Duration,
     /// What is taken from it.

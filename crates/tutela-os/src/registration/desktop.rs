@@ -14,7 +14,7 @@ pub fn entry(definition: &Definition) -> Result<String, String> {
     let words: Vec<String> = words.map(word).collect::<Result<_, _>>()?;
     let folder = definition.folder.to_str().ok_or("the working folder is no text")?;
     let lines = [
-        "# Written by `tutela install`, which writes it anew.".to_owned(),
+        "# Written by an installation, and anew by the next one.".to_owned(),
         "[Desktop Entry]".to_owned(),
         "Type=Application".to_owned(),
         "Version=1.5".to_owned(),

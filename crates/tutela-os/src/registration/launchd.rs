@@ -18,7 +18,7 @@ const THROTTLE_MIN_SECONDS: u64 = 1;
 const OPEN_FILES: u32 = 65_536;
 
 /// What stands before the sum over the rest of the file, by which a file is known to be ours and unchanged.
-const MARK: &str = "<!-- Written by `tutela install`, which writes it anew; sum ";
+const MARK: &str = "<!-- Written by an installation, and anew by the next one; sum ";
 
 /// The label of a job, which is the name of its file too.
 pub fn label(name: &str) -> String {
@@ -189,6 +189,7 @@ mod tests {
             start_timeout: Duration::from_secs(90),
             stop_timeout: Duration::from_secs(20),
             watchdog: Some(Duration::from_secs(30)),
+            keeps_programs: true,
             restart_delay: Duration::from_millis(200),
             sandbox: Sandbox::default(),
             folders: Folders { logs: Some("/var/log/tutela/shop".into()), ..Folders::default() },

@@ -22,6 +22,10 @@ pub(crate) use transaction::{Step, Undo};
 use crate::{Error, platform};
 use std::time::Duration;
 
+/// The control group below a unit's in which the unit's own processes are, so that it can divide the rest.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "units are written on every OS, and run on one"))]
+pub(crate) const GUARD_GROUP: &str = "guard";
+
 /// Works out what registering `definition` means here. Changes nothing and needs no rights: what stands in the way of
 /// carrying it out, such as missing rights, is [`Plan::obstacle`], so that the plan can be shown to everybody.
 ///

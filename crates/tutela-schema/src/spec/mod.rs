@@ -13,7 +13,7 @@
 //! another way, replaces the one below. Then variables are put in: see `interpolate` for what `${NAME}` sees.
 //!
 //! # The environment of a program, later ones win
-//! 1. the environment of the guard, without what is meant for the guard alone ([`PRIVATE_VARIABLES`]);
+//! 1. the environment of the guard, without what is meant for the guard alone ([`tutela_core::spec::HOST_VARIABLES`]);
 //! 2. the service's `env_files`, in their order;
 //! 3. the service's `env`.
 //!
@@ -47,7 +47,7 @@ mod union;
 mod tests;
 
 pub use diagnostic::{Code, Diagnostic, Origin, Severity};
-pub use reader::{INSTANCES_TOTAL_MAX, PRIVATE_VARIABLES, read};
+pub use reader::{INSTANCES_TOTAL_MAX, read};
 pub use reference::{reference_markdown, schema};
 pub use resolved::ResolvedValue;
 pub use run::run_spec;

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tutela_core::names::Name;
-use tutela_core::spec::{AlertSpec, GuardSpec, InstallSpec, ServiceSpec};
+use tutela_core::spec::{AlertSpec, GuardSpec, HOST_VARIABLES, InstallSpec, ServiceSpec};
 use tutela_core::template::Template;
 
 /// The most instances of all services together: each may be a program, with pipes and files of its own.
@@ -27,20 +27,6 @@ pub const INSTANCES_TOTAL_MAX: usize = 10_000;
 
 /// The most files that are read for one spec.
 const FILES_MAX: usize = 4096;
-
-/// Variables that are meant for the guard alone: its own notify socket, watchdog and listening sockets. They would make
-/// a program speak to the guard's host in the guard's name.
-pub const PRIVATE_VARIABLES: [&str; 9] = [
-    "NOTIFY_SOCKET",
-    "MAINPID",
-    "WATCHDOG_USEC",
-    "WATCHDOG_PID",
-    "LISTEN_FDS",
-    "LISTEN_PID",
-    "LISTEN_FDNAMES",
-    "INVOCATION_ID",
-    "JOURNAL_STREAM",
-];
 
 type Variables = BTreeMap<String, (String, Place)>;
 type EnvFileLines = Arc<Vec<(String, String, Place)>>;
@@ -240,7 +226,7 @@ impl Reader<'_> {
 
     /// The environment that every program starts from.
     fn shared_env(&self) -> BTreeMap<Arc<str>, Template> {
-        let private = |name: &String| PRIVATE_VARIABLES.contains(&name.as_str());
+        let private = |name: &String| HOST_VARIABLES.contains(&name.as_str());
         let shared = self.sources.env.iter().filter(|(name, _)| !private(name));
         shared.map(|(name, value)| (Arc::from(name.as_str()), Template::fixed(value.clone()))).collect()
     }

@@ -1,7 +1,6 @@
 //! The spec of `tutela run -- PROGRAM ARGUMENTS`: one service, everything else by default.
 
 use super::diagnostic::Diagnostic;
-use super::reader::PRIVATE_VARIABLES;
 use super::section::Section;
 use super::service::plain;
 use super::source::{SourceMap, no_place};
@@ -11,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tutela_core::names::{NAME_BYTES_MAX, Name};
-use tutela_core::spec::GuardSpec;
+use tutela_core::spec::{GuardSpec, HOST_VARIABLES};
 use tutela_core::template::Template;
 
 /// The spec of one program: the guard and its service are named after the file of the program. A program with a path
@@ -30,7 +29,7 @@ pub fn run_spec(
     let mut sources = SourceMap::default();
     sources.add_empty();
     let mut section = Section { tree: &tree, sources: &sources, os, base: cwd, out: Vec::new(), broken: &[] };
-    let env = env.iter().filter(|(name, _)| !PRIVATE_VARIABLES.contains(&name.as_str()));
+    let env = env.iter().filter(|(name, _)| !HOST_VARIABLES.contains(&name.as_str()));
     let env = env.map(|(name, value)| (Arc::from(name.as_str()), Template::fixed(value.clone()))).collect();
     if let Some(at) = command.iter().position(|word| word.contains('\0')) {
         let message = format!("word {at} of the command has the character NUL");

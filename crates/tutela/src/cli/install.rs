@@ -83,6 +83,12 @@ pub fn uninstall(words: &UninstallWords, paths: &Paths) -> Code {
     };
     let plan = match registration::plan_removal(&name, scope, words.purge) {
         Ok(plan) => plan,
+        // Whoever was told of --purge by the removal before this one is told of it again.
+        Err(error @ RegisterError::Missing { .. }) if registration::plan_removal(&name, scope, true).is_ok() => {
+            let help = format!("an earlier one left its state and logs; tutela uninstall --purge {name} removes them");
+            report::error(&chain(&error), Some(&help));
+            return UNKNOWN;
+        }
         Err(error) => return refused(&error),
     };
     tell_notes(&format!("what is worth knowing about {name}"), &[], plan.notes());
@@ -92,6 +98,16 @@ pub fn uninstall(words: &UninstallWords, paths: &Paths) -> Code {
     if let Some(obstacle) = plan.obstacle() {
         return refused(obstacle);
     }
+    if let Some(pid) = stranger(&name, scope, paths).filter(|_| words.purge) {
+        let help = format!("stop it first: tutela stop {name} --shutdown");
+        report::error(
+            &format!(
+                "refused: a guard {name} runs as process {pid}, and not by this registration; its state is in use"
+            ),
+            Some(&help),
+        );
+        return FAILED;
+    }
     match plan.carry_out() {
         Ok(()) => {
             let rest = if words.purge { ", and its state and logs are gone" } else { "" };
@@ -100,6 +116,13 @@ pub fn uninstall(words: &UninstallWords, paths: &Paths) -> Code {
         }
         Err(error) => undone(&error),
     }
+}
+
+/// The process of a guard of this name that is not the registered one: somebody runs it by hand.
+fn stranger(name: &str, scope: Scope, paths: &Paths) -> Option<u32> {
+    let pid = crate::client::running(paths).into_iter().find(|found| found.name == name)?.pid?;
+    let registered = registration::query(name, scope).ok().flatten();
+    registered.is_none_or(|it| it.pid != Some(pid)).then_some(pid)
 }
 
 fn scope(user: bool) -> Scope {

@@ -215,7 +215,7 @@ impl Conductor {
 /// A spec that has nothing but a command.
 fn spec_for_command(guard: &GuardSpec, command: Command, folder: &std::path::Path) -> ServiceSpec {
     let (mut env, _) = tutela_schema::spec::process_env();
-    env.retain(|name, _| !tutela_schema::spec::PRIVATE_VARIABLES.contains(&name.as_str()));
+    env.retain(|name, _| !tutela_core::spec::HOST_VARIABLES.contains(&name.as_str()));
     ServiceSpec {
         name: guard.name.clone(),
         description: String::new(),

@@ -98,6 +98,7 @@ pub fn define(wanted: Wanted<'_>) -> Defined {
         start_timeout: install.start_timeout,
         stop_timeout: install.stop_timeout.unwrap_or_else(|| stop_time(spec)),
         watchdog: install.watchdog.filter(|_| hosted(&wanted)),
+        keeps_programs: true,
         restart_delay: install.restart_delay,
         sandbox,
         folders,

@@ -1,6 +1,7 @@
 //! Installing, installing again, and taking away.
 
 use crate::stage::{HELLO, System, await_states, property, with_hello};
+use tutela_beds::Booted;
 
 /// The exposure that `systemd-analyze security` may find in a guard: at 2.0 it says OK, and most services have 9.
 const EXPOSURE_MAX: f64 = 2.0;
@@ -84,6 +85,34 @@ fn uninstalling_leaves_state_and_logs_alone_and_nothing_else() {
     assert!(strange.is_empty(), "left behind: {strange:#?}");
     assert!(left.iter().any(|line| line.contains("/var/lib/tutela/hello/")), "its state is gone: {left:#?}");
     assert_eq!(booted.run("pgrep --full '[s]rv/hello|[t]utela run'").code, 1, "something of it still runs");
+
+    // What the first one left is found by its name.
+    let told = booted.run("tutela uninstall hello").with_code(4);
+    assert!(told.err.contains("--purge"), "{}", told.story());
+    booted.run("tutela uninstall --purge hello").ok();
+    let left = left_behind(&before, &booted);
+    assert!(left.is_empty(), "left behind: {left:#?}");
+    booted.run("tutela uninstall --purge hello").with_code(4);
+}
+
+#[test]
+fn what_a_guard_uses_that_somebody_runs_by_hand_is_not_purged() {
+    let booted = with_hello();
+    booted.run(&format!("systemd-run --unit=by-hand --setenv=HOME=/root tutela run {HELLO}")).ok();
+    booted.wait_until("it answers", "tutela status hello");
+    let told = booted.run("tutela uninstall --purge hello").with_code(1);
+    assert!(told.err.contains("runs as process"), "{}", told.story());
+    booted.run("tutela status hello").ok();
+    booted.run("test -e /var/lib/tutela/hello").ok();
+    // Nor is a second one of its name begun, though that would have its socket elsewhere.
+    booted.run(&format!("tutela install {HELLO}")).ok();
+    booted.run("systemctl start --no-block hello").ok();
+    booted.wait_until("it says so", "journalctl --unit=hello | grep 'runs already as process'");
+    booted.run("tutela status hello").ok();
+    // What it had as root the installed one takes over; what its programs wrote as root is the operator's.
+    booted.run("systemctl stop by-hand && chown -R tutela-hello: /srv/hello/run").ok();
+    booted.run("systemctl restart hello").ok();
+    await_states(&booted, "hello", &[("clock", "running"), ("worker", "running")]);
 }
 
 #[test]
@@ -92,15 +121,17 @@ fn purging_leaves_nothing_at_all() {
     let before = System::of(&booted);
     booted.run(&format!("tutela install --start {HELLO}")).ok();
     booted.run("tutela uninstall --purge hello").ok();
-    let left: Vec<String> = before
-        .difference(&System::of(&booted))
-        .into_iter()
-        // The folder that the spec itself names as writable is the operator's, with what programs wrote there.
-        .filter(|line| {
-            !line.starts_with("+ file /srv/hello/run") && !is_account_file(line) && !is_folder_of_sockets(line)
-        })
-        .collect();
+    let left = left_behind(&before, &booted);
     assert!(left.is_empty(), "left behind: {left:#?}");
+}
+
+/// The folder that the spec itself names as writable is the operator's, with what programs wrote there.
+fn left_behind(before: &System, booted: &Booted) -> Vec<String> {
+    let mut left = before.difference(&System::of(booted));
+    left.retain(|line| {
+        !line.starts_with("+ file /srv/hello/run") && !is_account_file(line) && !is_folder_of_sockets(line)
+    });
+    left
 }
 
 /// The folder of all guards' sockets. systemd makes it, in memory, and leaves it empty until the next boot.

@@ -18,6 +18,9 @@ fn an_account_without_rights_installs_runs_and_removes_a_guard_of_its_own() {
     assert_eq!((unit.code, unit.err.as_str()), (0, ""), "{}", unit.story());
     let status = booted.run_as("alice", "tutela status hello").ok();
     assert!(status.contains("worker"), "{status}");
+    // What systemd delegates to a user is taken, though it marks nothing.
+    let json = booted.run_as("alice", "tutela status hello --json").ok();
+    assert!(json.contains("a control group per program"), "{json}");
     // It is hers alone.
     booted.run("tutela status hello --json").with_code(4);
 
@@ -28,4 +31,7 @@ fn an_account_without_rights_installs_runs_and_removes_a_guard_of_its_own() {
     let left: Vec<&str> =
         after.lines().filter(|line| !before.lines().any(|known| known == *line) && !folders.contains(line)).collect();
     assert!(left.is_empty(), "left behind: {left:?}");
+    booted.run("test -d /home/alice/.local/state/tutela/hello").ok();
+    booted.run_as("alice", "tutela uninstall --user --purge hello").ok();
+    booted.run("test -e /home/alice/.local/state/tutela/hello").with_code(1);
 }

@@ -4,6 +4,7 @@
 //! delegated the part to us; where it does not, as in most containers, the part we are in is ours.
 
 use rustix::fs::{Access, AtFlags, CWD};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A folder in the hierarchy in which we may make groups.
@@ -70,11 +71,21 @@ fn unified_mount(line: &str) -> Option<(PathBuf, PathBuf)> {
 
 /// Our own group or, with systemd's `DelegateSubgroup=`, the one above it, if it was given to us.
 fn delegated(own: &Path) -> Result<PathBuf, String> {
-    own.ancestors().take(2).find(|folder| is_marked(folder)).map(Path::to_path_buf).ok_or_else(|| {
+    let marked = own.ancestors().take(2).find(|folder| is_marked(folder));
+    marked.or_else(|| above_subgroup(own)).map(Path::to_path_buf).ok_or_else(|| {
         "systemd keeps this process's control group and has not delegated it; run the guard as a unit with \
          Delegate=yes, as `tutela install` does, or under `systemd-run --scope -p Delegate=yes`"
             .into()
     })
+}
+
+/// The group of a unit whose own processes are in the subgroup that our units ask for. systemd makes such a one only in
+/// what it delegates, and that of a user marks nothing.
+fn above_subgroup(own: &Path) -> Option<&Path> {
+    let unit = own.parent().filter(|_| own.ends_with(crate::registration::GUARD_GROUP))?;
+    let owner = std::fs::metadata(unit).ok()?.uid();
+    let is_ours = owner == rustix::process::geteuid().as_raw();
+    (is_ours && unit.extension().is_some_and(|kind| kind == "service")).then_some(unit)
 }
 
 /// Whether systemd marked the folder as delegated: in an attribute that users can see, or, in older
@@ -99,6 +110,20 @@ mod tests {
     fn the_unified_hierarchy_is_found_beside_the_old_ones() {
         assert_eq!(folder_of(HYBRID, "/a/b").unwrap(), Path::new("/sys/fs/cgroup/unified/a/b"));
         assert_eq!(folder_of(HYBRID, "/").unwrap(), Path::new("/sys/fs/cgroup/unified"));
+    }
+
+    #[test]
+    fn the_subgroup_of_our_units_shows_what_was_delegated_to_a_user() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |below: &str| {
+            let own = root.path().join(below);
+            std::fs::create_dir_all(&own).unwrap();
+            above_subgroup(&own).map(|it| it.strip_prefix(root.path()).unwrap().to_path_buf())
+        };
+        assert_eq!(at("app.slice/shop.service/guard"), Some(PathBuf::from("app.slice/shop.service")));
+        assert_eq!(at("app.slice/shop.service/other"), None);
+        assert_eq!(at("app.slice/guard"), None);
+        assert_eq!(at("app.slice/shop.service"), None);
     }
 
     #[test]

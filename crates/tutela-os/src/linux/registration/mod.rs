@@ -181,7 +181,7 @@ fn hindrance(scope: Scope, folder: &Path, what: &str) -> Option<RegisterError> {
     account::is_read_only(folder).then(|| {
         RegisterError::Failed(crate::Error::Refused(format!(
             "{} is on a file system that is read-only; mount it writable for this, or put the unit into the image that \
-             it comes from: `tutela install --print` shows it",
+             it comes from: `install --print` shows it",
             folder.display()
         )))
     })

@@ -6,6 +6,7 @@ use crate::registration::systemd::Made;
 use crate::registration::{Plan, RegisterError, Scope, Step};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tutela_core::names::Name;
 
 /// What is added to the time that systemd gives a stop, before it is called a failure: it asks, waits, kills.
 const STOP_EXTRA: Duration = Duration::from_secs(30);
@@ -25,6 +26,7 @@ pub(crate) fn plan_removal(name: &str, scope: Scope, purge: bool) -> Result<Plan
     if !has_units {
         return match autostart::plan_removal(name, scope)? {
             Some(plan) => Ok(plan),
+            None if purge => plan_purge(name, scope),
             // Nobody could be registered where there is no service manager, which says more.
             None => Err(obstacle.unwrap_or(RegisterError::Missing { name: name.to_owned() })),
         };
@@ -84,6 +86,38 @@ pub(crate) fn plan_removal(name: &str, scope: Scope, purge: bool) -> Result<Plan
         notes.push(format!("drop-ins are somebody's own and stay: {drop_ins}"));
     }
     Ok(Plan::new(steps, notes).hindered(obstacle))
+}
+
+/// What an earlier removal left, by the places that registering gives to every guard. Needs no service manager: what
+/// is left may be from one that is gone too.
+fn plan_purge(name: &str, scope: Scope) -> Result<Plan, RegisterError> {
+    let at = |base: &Path| base.join("tutela").join(name);
+    let (places, base) = match scope {
+        Scope::System => {
+            let bases = ["/var/lib", "/var/log", "/var/lib/private", "/var/log/private"];
+            (bases.map(|base| at(Path::new(base))).to_vec(), PathBuf::from("/var/lib"))
+        }
+        Scope::User => {
+            let state = crate::paths::Paths::discover(|key| std::env::var_os(key)).state_dir(name);
+            (vec![state.clone()], state)
+        }
+    };
+    // What is no name could lead anywhere.
+    let is_there = |place: &PathBuf| Name::new(name).is_ok() && std::fs::symlink_metadata(place).is_ok();
+    let there: Vec<PathBuf> = places.into_iter().filter(is_there).collect();
+    // A private folder is seen by root alone, so that nobody else learns whether there is anything.
+    let obstacle = hindrance(scope, &base, &format!("removing what {name} left"));
+    if there.is_empty() && obstacle.is_none() {
+        return Err(RegisterError::Missing { name: name.to_owned() });
+    }
+    let mut steps: Vec<Box<dyn Step>> = there.iter().map(|path| steps::purge(path)).collect();
+    // By its name it is of this guard alone.
+    let account = format!("tutela-{name}");
+    if scope == Scope::System && crate::accounts::resolve(&account, None).is_ok() {
+        steps.push(steps::unmake_account(&account));
+    }
+    Ok(Plan::new(steps, vec![format!("{name} is not installed; this removes what an earlier one left")])
+        .hindered(obstacle))
 }
 
 /// Folders that registering had made, or had systemd make, with where systemd puts those of dynamic users. Folders of

@@ -36,7 +36,7 @@ impl Systemctl {
         if !Path::new("/run/systemd/system").is_dir() {
             return Err(RegisterError::NoServiceManager(
                 "systemd does not run this computer, so there is nothing to register with; let what starts programs \
-                 here run `tutela run SPEC`, and see the unit with `tutela install --print`"
+                 here run it in the foreground, and see the unit with `install --print`"
                     .into(),
             ));
         }

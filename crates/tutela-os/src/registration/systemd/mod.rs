@@ -221,9 +221,11 @@ fn life(text: &mut UnitText, definition: &Definition, facts: &Facts) {
     text.line("KillMode", "mixed");
     text.line("SendSIGKILL", "yes");
     text.line("OOMPolicy", "continue");
-    text.line("Delegate", "yes");
-    if facts.version >= STEPS_AND_SUBGROUPS {
-        text.line("DelegateSubgroup", "guard");
+    if definition.keeps_programs {
+        text.line("Delegate", "yes");
+        if facts.version >= STEPS_AND_SUBGROUPS {
+            text.line("DelegateSubgroup", super::GUARD_GROUP);
+        }
     }
     text.line("TasksMax", "infinity");
     if definition.scope == Scope::System {

@@ -24,6 +24,7 @@ fn shop() -> Definition {
         start_timeout: Duration::from_secs(90),
         stop_timeout: Duration::from_millis(20_500),
         watchdog: Some(Duration::from_secs(30)),
+        keeps_programs: true,
         restart_delay: Duration::from_secs(1),
         sandbox: Sandbox { no_new_privileges: true, ..Sandbox::default() },
         folders: Folders {

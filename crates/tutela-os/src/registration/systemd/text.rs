@@ -10,7 +10,7 @@ use std::fmt::{Display, Write};
 const MARK: &str = "[X-Tutela]";
 
 /// What stands at the top of every file of ours.
-const HEADER: &str = "# Written by `tutela install`, which writes it anew. Put changes into a drop-in: ";
+const HEADER: &str = "# Written by an installation, and anew by the next one. Put changes into a drop-in: ";
 
 /// A unit file while it is written.
 #[derive(Debug)]

@@ -267,6 +267,10 @@ pub(crate) async fn connect(path: &Path) -> Result<Stream, Error> {
     client.map(Stream::client).map_err(failed)
 }
 
+pub(crate) fn holder(_path: &Path) -> Option<u32> {
+    None
+}
+
 /// The pipes whose names are those of guards. One that this account may not enter is none of its guards.
 pub(crate) fn list(paths: &Paths) -> Result<Vec<Found>, Error> {
     let prefix = control_prefix(paths);

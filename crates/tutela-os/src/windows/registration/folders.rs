@@ -9,13 +9,15 @@ use super::mark::Mark;
 use super::service::path_text;
 use super::text::Wide;
 use crate::Error;
+use crate::paths::Paths;
 use crate::platform::security::descriptor;
 use crate::platform::security::sid::{ADMINISTRATORS, SYSTEM, TRUSTED_INSTALLER};
-use crate::registration::{Definition, RegisterError, Step, Undo};
+use crate::registration::{Definition, Plan, RegisterError, Step, Undo};
 use std::fmt;
 use std::io;
 use std::os::windows::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use tutela_core::names::Name;
 use windows_sys::Win32::Storage::FileSystem::{CreateDirectoryW, FILE_ATTRIBUTE_REPARSE_POINT, GetVolumeInformationW};
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
 use windows_sys::Win32::System::SystemServices::FILE_PERSISTENT_ACLS;
@@ -135,6 +137,19 @@ pub(super) fn plan_removal(mark: &Mark, purge: bool, steps: &mut Vec<Box<dyn Ste
             notes.push(format!("{} stays; --purge removes it", folder.display()));
         }
     }
+}
+
+/// What an earlier removal left of a guard of the computer, by the places that registering gives to every guard.
+pub(super) fn plan_purge(name: &str) -> Result<Plan, RegisterError> {
+    let paths = Paths::of_host(|key| std::env::var_os(key));
+    let mut places = vec![paths.log_dir(name), paths.state_dir(name)];
+    // What is no name could lead anywhere.
+    places.retain(|place| Name::new(name).is_ok() && place.exists());
+    if places.is_empty() {
+        return Err(RegisterError::Missing { name: name.to_owned() });
+    }
+    let steps = places.into_iter().map(|folder| Box::new(PurgeFolder(folder)) as Box<dyn Step>).collect();
+    Ok(Plan::new(steps, vec![format!("{name} is not installed; this removes what an earlier one left")]))
 }
 
 fn whole(letters_or_sid: &str) -> String {

@@ -74,7 +74,10 @@ pub(crate) fn plan_removal(name: &str, scope: Scope, purge: bool) -> Result<Plan
         Some((Of::Login, mark)) => login::plan_removal(name, scope, &mark, purge),
         None => {
             of_computer(name, scope)?;
-            service::plan_removal(name, purge)
+            match service::plan_removal(name, purge) {
+                Err(RegisterError::Missing { .. }) if purge => folders::plan_purge(name),
+                planned => planned,
+            }
         }
     }
 }
