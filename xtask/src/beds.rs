@@ -25,6 +25,9 @@ const SCM_TESTS: &str = "tutela-wine-tests";
 /// Crates whose own tests run on Windows. Those of `tutela` and `tutela-logs` start Unix programs.
 const TESTED_ON_WINDOWS: [&str; 3] = ["tutela-core", "tutela-schema", "tutela-os"];
 
+/// The crate whose services are tried under an SCM with its own programs.
+const SDK: &str = "tutela-service";
+
 /// Makes the testbeds that are missing.
 pub fn make(root: &Path, words: &[&str]) -> Result<String> {
     run(beds(root).arg("make").args(words))?;
@@ -40,6 +43,19 @@ pub fn wine(root: &Path, words: &[&str]) -> Result<i32> {
 /// Tests of the Windows build, run under Wine. Words go to `cargo test` in place of our own choice of crates.
 pub fn windows(root: &Path, words: &[&str]) -> Result<String> {
     make(root, &["wine"])?;
+    if words.is_empty() {
+        // Its tests start this one.
+        run(on_windows(root).args(["build", "--locked", "--target", WINDOWS, "-p", SDK, "--example", "understudy"]))?;
+        let sdk = run(under_wine(root)?.args(["-p", SDK, "--lib", "--test", "scm"]));
+        run(under_wine(root)?.args(TESTED_ON_WINDOWS.iter().flat_map(|name| ["-p", name])))?;
+        return sdk.map(|_| String::new());
+    }
+    run(under_wine(root)?.args(words))?;
+    Ok(String::new())
+}
+
+/// `cargo test` for Windows, whose programs Wine runs.
+fn under_wine(root: &Path) -> Result<Command> {
     let mut command = on_windows(root);
     command.args(["test", "--locked", "--no-fail-fast", "--target", WINDOWS]);
     // One registry and one SCM for all tests of a program, and some compare the whole of either.
@@ -47,16 +63,7 @@ pub fn windows(root: &Path, words: &[&str]) -> Result<String> {
     // A path may have spaces, which a variable could not carry.
     let runner = serde_json::to_string(&root.join("tests/beds/wine"))?;
     command.arg("--config").arg(format!("target.{WINDOWS}.runner=[{runner}]"));
-    match words {
-        [] => TESTED_ON_WINDOWS.iter().for_each(|name| {
-            command.args(["-p", name]);
-        }),
-        words => {
-            command.args(words);
-        }
-    }
-    run(&mut command)?;
-    Ok(String::new())
+    Ok(command)
 }
 
 /// A whole guard as a service of Windows, under Wine: the tests of `tests/wine`, which run here and start programs there.

@@ -1,8 +1,8 @@
 //! Whole services under the service control manager, driven by `sc` and by the controls of an operator.
 //!
-//! These tests are for Windows, or for Wine's SCM with a runner for its programs
-//! (`CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER`), as an administrator. Other OSes have no SCM; that a service lives in
-//! the foreground there is proved by `hosts.rs`.
+//! These tests are for Windows, or for Wine's SCM (`cargo xtask windows`), as an administrator. Other OSes have no SCM:
+//! there none of them runs, and none is counted; that a service lives in the foreground is proved by `hosts.rs`.
+//! One after the other, because Wine has one SCM and little patience.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod stage;
@@ -39,16 +39,13 @@ fn sc(words: &[&str]) -> (Option<i32>, String) {
 }
 
 impl Registered {
-    /// Registers the understudy with a script; `None` where there is no SCM.
-    fn new(test: &str, script: &str) -> Option<Registered> {
-        if Os::CURRENT != Os::Windows {
-            return None;
-        }
+    /// Registers the understudy with a script.
+    fn new(test: &str, script: &str) -> Registered {
         let name = format!("tutela-sdk-{test}-{}", std::process::id());
         let path = format!("\"{}\" {script}", stage::example("understudy").display());
         let (code, text) = sc(&["create", &name, "binPath=", &path]);
         assert_eq!(code, Some(0), "{text}");
-        Some(Registered { name })
+        Registered { name }
     }
 
     fn start(&self) {
@@ -106,12 +103,33 @@ impl Drop for Registered {
     }
 }
 
+/// Every test, by its name.
+const TESTS: [(&str, fn()); 4] = [
+    ("a_service_runs_pauses_goes_on_and_stops_as_it_is_asked", a_service_runs_pauses_goes_on_and_stops_as_it_is_asked),
+    ("a_start_is_pending_with_rising_checkpoints_until_the_program_is_ready", a_start_is_pending_with_rising_checkpoints_until_the_program_is_ready),
+    ("failures_panics_and_late_starts_and_stops_have_their_own_codes", failures_panics_and_late_starts_and_stops_have_their_own_codes),
+    ("a_pause_that_the_program_refuses_leaves_it_running", a_pause_that_the_program_refuses_leaves_it_running),
+];
+
+fn main() {
+    let wanted = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
+    let (mut passed, mut failed) = (0, 0);
+    for (name, test) in TESTS.into_iter().filter(|(name, _)| Os::CURRENT == Os::Windows && name.contains(&wanted)) {
+        let began = Instant::now();
+        let well = std::panic::catch_unwind(test).is_ok();
+        println!("test {name} ... {} ({:?})", if well { "ok" } else { "FAILED" }, began.elapsed());
+        *(if well { &mut passed } else { &mut failed }) += 1;
+    }
+    let word = if failed == 0 { "ok" } else { "FAILED" };
+    println!("\ntest result: {word}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out");
+    std::process::exit(i32::from(failed > 0));
+}
+
 /// Windows' code for "it has a code of its own".
 const SPECIFIC: u32 = 1066;
 
-#[test]
 fn a_service_runs_pauses_goes_on_and_stops_as_it_is_asked() {
-    let Some(service) = Registered::new("life", "pause=1 ready wait") else { return };
+    let service = Registered::new("life", "pause=1 ready wait");
     service.start();
     service.until("RUNNING");
     service.ask(Control::Pause);
@@ -124,9 +142,8 @@ fn a_service_runs_pauses_goes_on_and_stops_as_it_is_asked() {
     assert_eq!(service.end(), (0, 0));
 }
 
-#[test]
 fn a_start_is_pending_with_rising_checkpoints_until_the_program_is_ready() {
-    let Some(service) = Registered::new("pending", "pace 6000 ready wait") else { return };
+    let service = Registered::new("pending", "pace 6000 ready wait");
     service.start();
     let first = service.until("START_PENDING");
     service.until_shown("higher checkpoint", |shown| {
@@ -137,7 +154,6 @@ fn a_start_is_pending_with_rising_checkpoints_until_the_program_is_ready() {
     assert_eq!(service.end(), (0, 0));
 }
 
-#[test]
 fn failures_panics_and_late_starts_and_stops_have_their_own_codes() {
     for (test, script, own) in [
         ("exit", "ready exit 70000", 70_000),
@@ -146,20 +162,19 @@ fn failures_panics_and_late_starts_and_stops_have_their_own_codes() {
         ("task", "form=async ready task-panic wait", PANICKED),
         ("late", "start=200 wait", NOT_READY),
     ] {
-        let Some(service) = Registered::new(test, script) else { return };
+        let service = Registered::new(test, script);
         service.start();
         assert_eq!(service.end(), (SPECIFIC, own), "{script}");
     }
-    let Some(service) = Registered::new("hang", "stop=200 ready hang") else { return };
+    let service = Registered::new("hang", "stop=200 ready hang");
     service.start();
     service.until("RUNNING");
     service.ask(Control::Stop);
     assert_eq!(service.end(), (SPECIFIC, NOT_STOPPED));
 }
 
-#[test]
 fn a_pause_that_the_program_refuses_leaves_it_running() {
-    let Some(service) = Registered::new("refuse", "pause=fail ready wait") else { return };
+    let service = Registered::new("refuse", "pause=fail ready wait");
     service.start();
     service.until("RUNNING");
     service.ask(Control::Pause);
