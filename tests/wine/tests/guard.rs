@@ -89,6 +89,25 @@ fn it_runs_only_once_its_service_is_ready() {
     assert_eq!(service.stop().error, 0);
 }
 
+/// How long it takes is printed; the bound is only ever reached by a failure.
+#[test]
+fn running_is_told_after_the_programs_own_readiness_and_not_before() {
+    let stage = Stage::new();
+    let words = ["await", &stage.windows("go"), "stamp", &stage.windows("ready"), "notify", "READY=1", "hang"];
+    let service = guard(&stage, &words, "[services.app.ready]\nnotify = true\n");
+    service.start(&[]);
+    let mut watcher = stage.start([&understudy(), "watch", &stage.windows("seen"), stage.name()]);
+    stage.lines("seen", 1);
+    stage.write("go", "now\n");
+    let at = |line: &String| line.trim().parse::<u64>().unwrap();
+    let seen = at(&stage.lines("seen", 2)[1]);
+    let ready = at(&stage.lines("ready", 1)[0]);
+    assert!(seen > ready, "the service ran before its program was ready");
+    println!("SERVICE_RUNNING is seen {} us after the program is ready", seen - ready);
+    watcher.wait().unwrap();
+    assert_eq!(service.stop().error, 0);
+}
+
 #[test]
 fn a_crash_of_the_program_restarts_it_while_the_service_runs_on() {
     let stage = Stage::new();

@@ -11,6 +11,9 @@
 //! | `count FILE` | adds a line |
 //! | `exists FILE` | ends with 1 unless there is such a file |
 //! | `await FILE` | waits until there is such a file |
+//! | `stamp FILE` | writes the time, in microseconds |
+//! | `notify TEXT` | tells the guard |
+//! | `watch FILE NAME` | writes when it watches, and when the service NAME runs, each with the time |
 //! | `tick FILE` | counts in a file, on a thread, for as long as it runs |
 //! | `until-asked FILE CODE` | waits for Ctrl-C or Ctrl-Break, writes which, ends with the code |
 //! | `hang` | waits for ever |
@@ -25,9 +28,10 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tutela_os::host::{self, Accepts, Control, Scm, ServiceExit};
 use tutela_os::process::Signal;
+use tutela_os::registration::{self, RegisteredState, Scope};
 use tutela_os::signals::Signals;
 
 /// How often a condition is looked at.
@@ -65,6 +69,15 @@ fn main() {
                 }
             }
             "await" => await_file(&next()),
+            "stamp" => append(&next(), &format!("{}\n", micros())),
+            "notify" => {
+                let mut pipe = std::fs::File::options().write(true).open(std::env::var("NOTIFY_SOCKET").unwrap()).unwrap();
+                pipe.write_all(next().as_bytes()).unwrap();
+            }
+            "watch" => {
+                let file = next();
+                watch(&file, &next());
+            }
             "tick" => {
                 let file = next();
                 std::thread::spawn(move || {
@@ -116,6 +129,22 @@ fn whole(file: &str, text: &str) {
 fn append(file: &str, text: &str) {
     let mut file = std::fs::File::options().create(true).append(true).open(file).unwrap();
     file.write_all(text.as_bytes()).unwrap();
+}
+
+fn micros() -> u128 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros()
+}
+
+/// Looks without a pause: what is measured is far shorter than a pause.
+fn watch(file: &str, name: &str) {
+    let runs = || {
+        let found = registration::query(name, Scope::System).unwrap();
+        found.is_some_and(|it| it.state == RegisteredState::Running)
+    };
+    assert!(!runs());
+    append(file, &format!("{}\n", micros()));
+    while !runs() {}
+    append(file, &format!("{}\n", micros()));
 }
 
 fn until_asked(file: &str) {
