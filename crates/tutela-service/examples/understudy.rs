@@ -6,7 +6,9 @@
 use std::process::ExitCode;
 use std::time::Duration;
 use tutela_service::health::{Config, Verdict};
-use tutela_service::{Context, Event, ExitWith, Heartbeat, Outcome, Service, Watched};
+use tutela_service::{
+    AsyncProgram, Context, Controls, Event, ExitWith, Heartbeat, Outcome, Program, Service, StopReason, Watched,
+};
 
 /// What the command line says.
 struct Script {
@@ -22,8 +24,8 @@ struct Script {
     pause: Option<String>,
     /// `alive=MILLIS`: the heartbeat is its own.
     alive: Option<u64>,
-    /// `form=async`: on a runtime.
-    asynchronous: bool,
+    /// `form=async`: on a runtime. `form=program`, `form=async-program`: as a value, whose start is the script.
+    form: String,
     words: Vec<String>,
 }
 
@@ -37,7 +39,7 @@ impl Script {
             health: None,
             pause: None,
             alive: None,
-            asynchronous: false,
+            form: String::new(),
             words: Vec::new(),
         };
         for word in std::env::args().skip(1) {
@@ -50,7 +52,7 @@ impl Script {
                 Some(("config", value)) => script.config = Some(value.to_owned()),
                 Some(("health", value)) => script.health = Some(value.to_owned()),
                 Some(("pause", value)) => script.pause = Some(value.to_owned()),
-                Some(("form", value)) => script.asynchronous = value == "async",
+                Some(("form", value)) => script.form = value.to_owned(),
                 _ => script.words.push(word),
             }
         }
@@ -96,12 +98,91 @@ fn main() -> ExitCode {
         service = service.heartbeat(Heartbeat::Program(millis(every)));
     }
     let words = script.words;
-    match script.asynchronous {
-        true => service.run_async(async move |context| {
+    match script.form.as_str() {
+        "program" => service.run_program(Player { words }),
+        "async-program" => service.run_async_program(Player { words }),
+        "async" => service.run_async(async move |context| {
             tokio::task::yield_now().await;
             play(&context, &words)
         }),
-        false => service.run(move |context| play(&context, &words)),
+        _ => service.run(move |context| play(&context, &words)),
+    }
+}
+
+/// The script as the start of a value. Its other methods tell that they were called; `stop-fails`, `reload-fails` and
+/// `pause-fails` among the words make them fail.
+struct Player {
+    words: Vec<String>,
+}
+
+impl Player {
+    fn begin(&self, context: &Context) -> Outcome {
+        let words: Vec<String> = self.words.iter().filter(|word| !word.ends_with("-fails")).cloned().collect();
+        play(context, &words)
+    }
+
+    fn tell(&self, context: &Context, method: &str, text: &str) -> Outcome {
+        context.status(text);
+        match self.words.contains(&format!("{method}-fails")) {
+            true => Err(format!("{method} fails, as the script says").into()),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Program for Player {
+    fn start(&mut self, context: &Context) -> Outcome {
+        self.begin(context)
+    }
+
+    fn stop(&mut self, context: &Context, reason: &StopReason) -> Outcome {
+        self.tell(context, "stop", &format!("stop: {reason}"))
+    }
+
+    fn controls(&self) -> Controls {
+        Controls::NONE.pause().reload()
+    }
+
+    fn pause(&mut self, context: &Context) -> Outcome {
+        self.tell(context, "pause", "pause")
+    }
+
+    fn resume(&mut self, context: &Context) -> Outcome {
+        self.tell(context, "resume", "resume")
+    }
+
+    fn reload(&mut self, context: &Context) -> Outcome {
+        self.tell(context, "reload", "reload")
+    }
+}
+
+impl AsyncProgram for Player {
+    async fn start(&mut self, context: &Context) -> Outcome {
+        tokio::task::yield_now().await;
+        self.begin(context)
+    }
+
+    async fn stop(&mut self, context: &Context, reason: &StopReason) -> Outcome {
+        tokio::task::yield_now().await;
+        self.tell(context, "stop", &format!("stop: {reason}"))
+    }
+
+    fn controls(&self) -> Controls {
+        Controls::NONE.pause().reload()
+    }
+
+    async fn pause(&mut self, context: &Context) -> Outcome {
+        tokio::task::yield_now().await;
+        self.tell(context, "pause", "pause")
+    }
+
+    async fn resume(&mut self, context: &Context) -> Outcome {
+        self.tell(context, "resume", "resume")
+    }
+
+    async fn reload(&mut self, context: &Context) -> Outcome {
+        tokio::task::yield_now().await;
+        self.tell(context, "reload", "reload")
     }
 }
 

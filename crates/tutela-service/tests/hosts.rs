@@ -28,6 +28,45 @@ fn ready_is_told_when_the_program_says_so_and_stopping_before_it_ends() {
 }
 
 #[test]
+fn a_program_as_a_value_is_ready_when_its_start_returns_and_its_methods_are_called() {
+    for form in ["form=program", "form=async-program"] {
+        let mut stage = Stage::play(&[form, "status", "starting"]);
+        stage.hear("STATUS=starting");
+        stage.hear("READY=1");
+        stage.signal("HUP");
+        stage.hear("RELOADING=1");
+        stage.hear("STATUS=reload");
+        stage.hear("READY=1");
+        stage.signal("TERM");
+        stage.hear("STOPPING=1");
+        stage.hear("STATUS=stop: asked by SIGTERM");
+        let end = stage.end();
+        assert_eq!(end.code, Some(0), "{form}: {}", end.text);
+
+        let mut stage = Stage::play(&[form, "reload-fails", "stop-fails"]);
+        stage.hear("READY=1");
+        stage.signal("HUP");
+        let told = stage.hear("STATUS=reload failed: ");
+        assert!(told.contains("reload fails, as the script says"), "{told}");
+        stage.signal("TERM");
+        assert_eq!(stage.end().code, code(FAILED), "{form}");
+
+        // What could not start is not stopped, and was never ready.
+        let end = Stage::play(&[form, "fail", "paper"]).end();
+        assert_eq!(end.code, code(FAILED), "{form}: {}", end.text);
+        assert!(
+            !end.heard.iter().any(|line| line == "READY=1" || line.starts_with("STATUS=stop: ")),
+            "{:?}",
+            end.heard
+        );
+        let mut stage = Stage::play(&[form, "stop=300", "hang"]);
+        stage.signal("TERM");
+        stage.hear("STOPPING=1");
+        assert_eq!(stage.end().code, code(NOT_STOPPED), "{form}");
+    }
+}
+
+#[test]
 fn a_start_that_needs_longer_asks_the_host_for_time() {
     let mut stage = Stage::play(&["start=60000", "checkpoint", "600000", "wait"]);
     assert_eq!(stage.hear("EXTEND_TIMEOUT_USEC=").len(), "60000000".len());

@@ -106,8 +106,14 @@ impl Drop for Registered {
 /// Every test, by its name.
 const TESTS: [(&str, fn()); 4] = [
     ("a_service_runs_pauses_goes_on_and_stops_as_it_is_asked", a_service_runs_pauses_goes_on_and_stops_as_it_is_asked),
-    ("a_start_is_pending_with_rising_checkpoints_until_the_program_is_ready", a_start_is_pending_with_rising_checkpoints_until_the_program_is_ready),
-    ("failures_panics_and_late_starts_and_stops_have_their_own_codes", failures_panics_and_late_starts_and_stops_have_their_own_codes),
+    (
+        "a_start_is_pending_with_rising_checkpoints_until_the_program_is_ready",
+        a_start_is_pending_with_rising_checkpoints_until_the_program_is_ready,
+    ),
+    (
+        "failures_panics_and_late_starts_and_stops_have_their_own_codes",
+        failures_panics_and_late_starts_and_stops_have_their_own_codes,
+    ),
     ("a_pause_that_the_program_refuses_leaves_it_running", a_pause_that_the_program_refuses_leaves_it_running),
 ];
 
@@ -129,7 +135,14 @@ fn main() {
 const SPECIFIC: u32 = 1066;
 
 fn a_service_runs_pauses_goes_on_and_stops_as_it_is_asked() {
-    let service = Registered::new("life", "pause=1 ready wait");
+    for (test, script) in
+        [("life", "pause=1 ready wait"), ("value", "form=program"), ("async-value", "form=async-program")]
+    {
+        lives(&Registered::new(test, script));
+    }
+}
+
+fn lives(service: &Registered) {
     service.start();
     service.until("RUNNING");
     service.ask(Control::Pause);
@@ -174,11 +187,13 @@ fn failures_panics_and_late_starts_and_stops_have_their_own_codes() {
 }
 
 fn a_pause_that_the_program_refuses_leaves_it_running() {
-    let service = Registered::new("refuse", "pause=fail ready wait");
-    service.start();
-    service.until("RUNNING");
-    service.ask(Control::Pause);
-    service.until("RUNNING");
-    service.ask(Control::Stop);
-    assert_eq!(service.end(), (0, 0));
+    for (test, script) in [("refuse", "pause=fail ready wait"), ("refuse-value", "form=async-program pause-fails")] {
+        let service = Registered::new(test, script);
+        service.start();
+        service.until("RUNNING");
+        service.ask(Control::Pause);
+        service.until("RUNNING");
+        service.ask(Control::Stop);
+        assert_eq!(service.end(), (0, 0));
+    }
 }

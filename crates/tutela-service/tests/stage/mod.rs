@@ -63,6 +63,14 @@ impl Stage {
 
     /// The same with a hand on the command, before it starts.
     pub fn play_with(words: &[&str], prepare: impl FnOnce(&mut Command)) -> Stage {
+        Stage::of("understudy", |command| {
+            command.args(words);
+            prepare(command);
+        })
+    }
+
+    /// Another example on stage.
+    pub fn of(program: &str, prepare: impl FnOnce(&mut Command)) -> Stage {
         let folder = tempfile::tempdir().expect("a folder");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let within = runtime.enter();
@@ -70,8 +78,8 @@ impl Stage {
         std::fs::create_dir_all(paths.runtime_dir()).expect("a folder");
         let inbox = Inbox::bind(&paths.notify_socket("understudy")).expect("an inbox");
         drop(within);
-        let mut command = clean(example("understudy"));
-        command.args(words).current_dir(folder.path()).env("NOTIFY_SOCKET", inbox.address());
+        let mut command = clean(example(program));
+        command.current_dir(folder.path()).env("NOTIFY_SOCKET", inbox.address());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         prepare(&mut command);
         let mut child = command.spawn().expect("the understudy starts");

@@ -71,7 +71,8 @@ fn main() {
             "await" => await_file(&next()),
             "stamp" => append(&next(), &format!("{}\n", micros())),
             "notify" => {
-                let mut pipe = std::fs::File::options().write(true).open(std::env::var("NOTIFY_SOCKET").unwrap()).unwrap();
+                let mut pipe =
+                    std::fs::File::options().write(true).open(std::env::var("NOTIFY_SOCKET").unwrap()).unwrap();
                 pipe.write_all(next().as_bytes()).unwrap();
             }
             "watch" => {
