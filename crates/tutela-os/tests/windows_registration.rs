@@ -336,6 +336,31 @@ fn a_service_is_started_and_stopped_and_removed_while_it_runs() {
 }
 
 #[test]
+fn what_a_removal_left_is_purged_by_its_name_later_and_nothing_else_is() {
+    let (turn, paths) = (Name::new("left"), tutela_os::paths::Paths::of_host(|key| std::env::var_os(key)));
+    // As a guard is called.
+    let name = turn.0.replace(' ', "-");
+    let missing =
+        |purge| matches!(registration::plan_removal(&name, Scope::System, purge), Err(RegisterError::Missing { .. }));
+    assert!(missing(true));
+    let (state, logs, other) = (paths.state_dir(&name), paths.log_dir(&name), paths.state_dir("other"));
+    for folder in [&state, &logs, &other] {
+        std::fs::create_dir_all(folder).unwrap();
+        std::fs::write(folder.join("kept"), "by an earlier one").unwrap();
+    }
+    assert!(missing(false));
+    registration::plan_removal(&name, Scope::System, true).unwrap().carry_out().unwrap();
+    assert!(!state.exists() && !logs.exists() && other.join("kept").exists());
+    assert!(missing(true));
+    std::fs::remove_dir_all(other).unwrap();
+    // What is no name could lead anywhere.
+    std::fs::create_dir_all(&state).unwrap();
+    let astray = format!(r"x\..\{}", name);
+    assert!(registration::plan_removal(&astray, Scope::System, true).is_err() && state.exists());
+    std::fs::remove_dir_all(state).unwrap();
+}
+
+#[test]
 fn a_service_that_ends_during_its_start_is_told_with_its_own_exit_code() {
     let home = tempfile::tempdir().unwrap();
     let name = Name::new("failing");
