@@ -13,12 +13,13 @@ use tutela_it::{Ended, Stage, program};
 /// Folders of the computer that installing could change; the room has its own.
 const CHANGEABLE: &str = "/etc/systemd /etc/xdg /run /var/lib /var/log";
 
-/// What the room's systemd answers. It keeps what is enabled as links, as the real one does, and fails at the word in
-/// `$FAIL`.
+/// What the room's systemd answers. It keeps what is enabled as links, as the real one does, fails at the word in `$FAIL`,
+/// and kills who asks at the word in `$KILL`.
 const SYSTEMCTL: &str = r#"#!/bin/sh
 while [ "${1#--no}" != "$1" ] || [ "$1" = --quiet ]; do shift; done
 echo "$*" >>/run/systemctl.said
 [ "$1" = "$FAIL" ] && { echo "not today" >&2; exit 1; }
+[ "$1" = "$KILL" ] && { kill -9 $PPID; exit 1; }
 wants=/etc/systemd/system/multi-user.target.wants
 case $1 in
 --version) echo "systemd 257 (257.9)" ;;
@@ -151,8 +152,42 @@ fn printing_needs_neither_rights_nor_systemd_and_changes_nothing() {
 #[test]
 fn without_systemd_an_installation_is_refused_with_what_to_do() {
     let room = Room::without_systemd();
-    room.refuses("install SPEC", 1, &["systemd does not run this computer", "tutela run"]);
+    room.refuses("install SPEC", 1, &["systemd does not run this computer", "here run it in the foreground"]);
     room.refuses(&format!("uninstall {}", room.stage.name()), 1, &["systemd does not run"]);
+}
+
+#[test]
+fn a_purge_for_ones_own_account_never_takes_what_is_the_computers() {
+    let room = Room::with_systemd().installed();
+    let name = room.stage.name().to_owned();
+    let room = room.also(&format!("mkdir -p /var/lib/tutela/{name}; echo whole >/var/lib/tutela/{name}/ledger"));
+    room.refuses(&format!("uninstall --user --purge {name}"), 4, &[]);
+    let (ended, changed) = room.run(&format!("uninstall --purge {name}"));
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stderr.contains(&format!("remove /var/lib/tutela/{name} with everything in it")), "{}", ended.stderr);
+    assert!(changed.contains("ledger"), "{changed}");
+}
+
+#[test]
+fn what_an_installation_that_was_killed_left_is_taken_over_by_the_next_one() {
+    let room = Room::with_systemd();
+    for word in ["daemon-reload", "enable"] {
+        let (ended, _) = room.shell(&format!("KILL={word} tutela install SPEC"));
+        assert_eq!(ended.code, 137, "{word}: {}", ended.stderr);
+        let again = "tutela install SPEC >/dev/null 2>&1 && tutela uninstall --purge SPEC";
+        let (ended, changed) = room.shell(&format!("KILL={word} tutela install SPEC; {again}"));
+        assert_eq!((ended.code, changed.as_str()), (0, ""), "{word}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_full_disk_and_a_path_that_is_too_long_are_refused() {
+    let full = Room::with_systemd()
+        .also("mount -t tmpfs -o size=4k none /etc/systemd/system; head -c 4096 /dev/zero >/etc/systemd/system/filler");
+    full.refuses("install SPEC", 1, &["/etc/systemd/system", "No space left on device"]);
+    let room = Room::with_systemd();
+    room.refuses(&format!("install /{}/tutela.toml", "x".repeat(300)), 2, &["too long"]);
+    room.refuses(&format!("install /{}tutela.toml", "x/".repeat(3000)), 2, &["too long"]);
 }
 
 #[test]

@@ -108,10 +108,14 @@ pub fn uninstall(words: &UninstallWords, paths: &Paths) -> Code {
         );
         return FAILED;
     }
+    let steps: Vec<String> = plan.steps().map(|(step, _)| step).collect();
     match plan.carry_out() {
         Ok(()) => {
-            let rest = if words.purge { ", and its state and logs are gone" } else { "" };
-            report::tell(&format!("{name} is not installed any more{rest}"));
+            report::tell(&format!("{name} is not installed any more"));
+            if words.purge {
+                // Nothing brings it back, so what went is told.
+                tell_notes("what was done", &steps, &[]);
+            }
             DONE
         }
         Err(error) => undone(&error),

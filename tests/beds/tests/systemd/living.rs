@@ -163,7 +163,13 @@ fn the_journal_has_what_happened_with_fields_to_ask_for() {
     let ready = "journalctl --unit=hello --output=json TUTELA_EVENT=ready TUTELA_SERVICE=worker";
     let line = booted.wait_until("the journal has it", &format!("{ready} | grep ."));
     let event: serde_json::Value = serde_json::from_str(line.lines().next().unwrap_or_default()).expect("JSON");
-    for (field, value) in [("TUTELA_GUARD", "hello"), ("TUTELA_INSTANCE", "0"), ("_SYSTEMD_UNIT", "hello.service")] {
+    let fields = [
+        ("TUTELA_GUARD", "hello"),
+        ("TUTELA_INSTANCE", "0"),
+        ("_SYSTEMD_UNIT", "hello.service"),
+        ("SYSLOG_IDENTIFIER", "hello"),
+    ];
+    for (field, value) in fields {
         assert_eq!(event[field], value, "{field} of {event:#}");
     }
     assert!(event["MESSAGE"].as_str().is_some_and(|text| text.contains("worker")), "{event:#}");

@@ -72,7 +72,7 @@ fn own(definition: &Definition) -> Result<Chosen, RegisterError> {
     }
     let (make, who) = match crate::accounts::resolve(&name, None) {
         Ok(identity) => (None, of(&identity)),
-        Err(_) => (Some(steps::make_account(&name, &format!("Tutela guard {}", definition.name))), Who::Nobody),
+        Err(_) => (Some(steps::make_account(&name, &purpose(&definition.name))), Who::Nobody),
     };
     Ok(Chosen { runs: Runs::As(name.clone()), make, made: Some(name), who })
 }
@@ -96,10 +96,9 @@ fn named(
         }),
         Err(_) if create => {
             check_name(name)?;
-            let purpose = format!("Tutela guard {}", definition.name);
             Ok(Chosen {
                 runs: Runs::As(account()),
-                make: Some(steps::make_account(name, &purpose)),
+                make: Some(steps::make_account(name, &purpose(&definition.name))),
                 made: Some(account()),
                 who: Who::Nobody,
             })
@@ -126,6 +125,25 @@ fn of(identity: &crate::accounts::Identity) -> Who {
         }
         None => Who::Nobody,
     }
+}
+
+/// What an account that is made for a guard says of itself.
+fn purpose(guard: &str) -> String {
+    format!("Tutela guard {guard}")
+}
+
+/// Whether `account` was made for `guard`: it says so, and is one of the system's. Whoever has the name by chance is
+/// somebody.
+pub(super) fn is_made_for(account: &str, guard: &str) -> bool {
+    let known = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let says = |line: &str| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let number: Option<u32> = fields.get(2).and_then(|uid| uid.parse().ok());
+        fields.first() == Some(&account)
+            && fields.get(4) == Some(&purpose(guard).as_str())
+            && number.is_some_and(|uid| uid != 0)
+    };
+    known.lines().any(says)
 }
 
 /// A name that `useradd` takes everywhere.

@@ -37,8 +37,12 @@ pub(super) fn plan(definition: &Definition) -> Result<Plan, RegisterError> {
     Ok(Plan::new(steps, notes).hindered(obstacle))
 }
 
-/// The removal of an entry; `None`: there is none.
-pub(super) fn plan_removal(name: &str, scope: Scope) -> Result<Option<Plan>, RegisterError> {
+/// The removal of an entry, and `further` steps with it; `None`: there is none.
+pub(super) fn plan_removal(
+    name: &str,
+    scope: Scope,
+    further: impl FnOnce() -> Vec<Box<dyn Step>>,
+) -> Result<Option<Plan>, RegisterError> {
     let path = entry_path(name, scope);
     if ours(&path)?.is_none() {
         return Ok(None);
@@ -46,7 +50,9 @@ pub(super) fn plan_removal(name: &str, scope: Scope) -> Result<Option<Plan>, Reg
     let obstacle = hindrance(scope, path.parent().unwrap_or(Path::new("/")), &format!("removing {}", path.display()));
     let notes =
         vec![format!("one that runs goes on until its session ends; `tutela stop {name} --shutdown` ends it before")];
-    Ok(Some(Plan::new(vec![steps::remove_file(&path, None)], notes).hindered(obstacle)))
+    let mut steps = vec![steps::remove_file(&path, None)];
+    steps.extend(further());
+    Ok(Some(Plan::new(steps, notes).hindered(obstacle)))
 }
 
 /// The step that removes it.

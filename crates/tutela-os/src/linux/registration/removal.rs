@@ -1,7 +1,7 @@
 //! Taking a registration away: what registering made, and nothing else.
 
 use super::systemctl::Systemctl;
-use super::{Place, autostart, firewall, hindrance, steps, unit_folder};
+use super::{Place, account, autostart, firewall, hindrance, steps, unit_folder};
 use crate::registration::systemd::Made;
 use crate::registration::{Plan, RegisterError, Scope, Step};
 use std::path::{Path, PathBuf};
@@ -24,7 +24,9 @@ pub(crate) fn plan_removal(name: &str, scope: Scope, purge: bool) -> Result<Plan
     let place = Place::look(&folder, name, manager.as_ref())?;
     let has_units = place.service.text.is_some() || place.timer.text.is_some();
     if !has_units {
-        return match autostart::plan_removal(name, scope)? {
+        // The state of who logs in is each account's own.
+        let further = || if purge && scope == Scope::User { leavings(name, scope) } else { Vec::new() };
+        return match autostart::plan_removal(name, scope, further)? {
             Some(plan) => Ok(plan),
             None if purge => plan_purge(name, scope),
             // Nobody could be registered where there is no service manager, which says more.
@@ -69,7 +71,7 @@ pub(crate) fn plan_removal(name: &str, scope: Scope, purge: bool) -> Result<Plan
     let kept = kept(&made, name, scope, purge);
     if purge {
         steps.extend(kept.iter().map(|path| steps::purge(path)));
-        if let Some(account) = made.one("Account").filter(|it| crate::accounts::resolve(it, None).is_ok()) {
+        if let Some(account) = made.one("Account").filter(|it| account::is_made_for(it, name)) {
             steps.push(steps::unmake_account(account));
         }
     } else {
@@ -88,36 +90,48 @@ pub(crate) fn plan_removal(name: &str, scope: Scope, purge: bool) -> Result<Plan
     Ok(Plan::new(steps, notes).hindered(obstacle))
 }
 
-/// What an earlier removal left, by the places that registering gives to every guard. Needs no service manager: what
-/// is left may be from one that is gone too.
+/// What an earlier removal left. Needs no service manager: what is left may be from one that is gone too.
 fn plan_purge(name: &str, scope: Scope) -> Result<Plan, RegisterError> {
-    let at = |base: &Path| base.join("tutela").join(name);
-    let (places, base) = match scope {
-        Scope::System => {
-            let bases = ["/var/lib", "/var/log", "/var/lib/private", "/var/log/private"];
-            (bases.map(|base| at(Path::new(base))).to_vec(), PathBuf::from("/var/lib"))
-        }
-        Scope::User => {
-            let state = crate::paths::Paths::discover(|key| std::env::var_os(key)).state_dir(name);
-            (vec![state.clone()], state)
-        }
+    let steps = leavings(name, scope);
+    let base = match scope {
+        Scope::System => PathBuf::from("/var/lib"),
+        Scope::User => state_of_user(name),
     };
-    // What is no name could lead anywhere.
-    let is_there = |place: &PathBuf| Name::new(name).is_ok() && std::fs::symlink_metadata(place).is_ok();
-    let there: Vec<PathBuf> = places.into_iter().filter(is_there).collect();
     // A private folder is seen by root alone, so that nobody else learns whether there is anything.
     let obstacle = hindrance(scope, &base, &format!("removing what {name} left"));
-    if there.is_empty() && obstacle.is_none() {
+    if steps.is_empty() && obstacle.is_none() {
         return Err(RegisterError::Missing { name: name.to_owned() });
     }
-    let mut steps: Vec<Box<dyn Step>> = there.iter().map(|path| steps::purge(path)).collect();
-    // By its name it is of this guard alone.
-    let account = format!("tutela-{name}");
-    if scope == Scope::System && crate::accounts::resolve(&account, None).is_ok() {
+    let notes = vec![format!("{name} is not installed; this removes what an earlier one left")];
+    Ok(Plan::new(steps, notes).hindered(obstacle))
+}
+
+/// The steps that remove what guards of this name keep, by the places that registering gives to every guard.
+fn leavings(name: &str, scope: Scope) -> Vec<Box<dyn Step>> {
+    // What is no name could lead anywhere.
+    if Name::new(name).is_err() {
+        return Vec::new();
+    }
+    let places = match scope {
+        Scope::System => ["/var/lib", "/var/log", "/var/lib/private", "/var/log/private"]
+            .map(|base| Path::new(base).join("tutela").join(name))
+            .to_vec(),
+        // Root's are those of the computer's guards, which may be installed.
+        Scope::User if account::is_root() => Vec::new(),
+        Scope::User => vec![state_of_user(name)],
+    };
+    let there = places.iter().filter(|place| std::fs::symlink_metadata(place).is_ok());
+    let mut steps: Vec<Box<dyn Step>> = there.map(|path| steps::purge(path)).collect();
+    let account = account::own_name(name);
+    if scope == Scope::System && account::is_made_for(&account, name) {
         steps.push(steps::unmake_account(&account));
     }
-    Ok(Plan::new(steps, vec![format!("{name} is not installed; this removes what an earlier one left")])
-        .hindered(obstacle))
+    steps
+}
+
+/// Where a guard of this user keeps its state, and its logs in it.
+fn state_of_user(name: &str) -> PathBuf {
+    crate::paths::Paths::discover(|key| std::env::var_os(key)).state_dir(name)
 }
 
 /// Folders that registering had made, or had systemd make, with where systemd puts those of dynamic users. Folders of

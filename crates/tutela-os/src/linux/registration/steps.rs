@@ -254,7 +254,8 @@ fn place(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let failed = |source| Error::io(format!("write {}", path.display()), source);
     let folder = path.parent().unwrap_or(Path::new("/"));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let new = folder.join(format!(".{name}.{}.new", std::process::id()));
+    // One name, so that what a write left that was cut short is written over by the next one.
+    let new = folder.join(format!(".{name}.new"));
     let written = OpenOptions::new()
         .write(true)
         .create(true)
