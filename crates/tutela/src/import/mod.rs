@@ -112,6 +112,12 @@ pub fn import(
         return Err(ImportError::at(shown, 1, 1, message).help("import it in parts"));
     }
     work.needs.settle(&mut work.draft, &mut work.report);
+    if work.draft.services.iter().any(|service| service.user.is_some()) {
+        work.report.note(
+            "a service with an account of its own wants a guard that runs as the system (root, LocalSystem): nothing \
+             else can give it; leave `user` out, and an installed guard has an account that can do little",
+        );
+    }
     work.report.finish();
     let name = guard_name(options, &work.draft, sources);
     let spec = write::spec(&name, &work.draft, &work.report);
