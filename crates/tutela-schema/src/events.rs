@@ -96,6 +96,8 @@ pub enum EventKind {
     Recovered,
     /// A service failed and will not be tried again by itself. Data: `cause`.
     Failed,
+    /// A stop step reached nobody; the next one follows at once. Data: `step`, `error`.
+    StopStepFailed,
     /// Processes resisted a stop. Data: `survivors`.
     Resisted,
     /// A probe changed its answer. Data: `probe`, `verdict`, `error`.

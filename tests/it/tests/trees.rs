@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 use std::time::{Duration, Instant};
-use tutela_it::processes::{children, kill, lives, state};
-use tutela_it::{BOUND, Container, Guard, wait_until};
+use tutela_it::processes::{children, kill, lives, set_mode, state};
+use tutela_it::{BOUND, Container, Guard, Stage, wait_until};
 
 /// What an answer may take beyond the waits that the spec names, on a machine with other work.
 const MARGIN: Duration = Duration::from_secs(2);
@@ -94,6 +94,30 @@ fn a_stop_climbs_its_ladder_and_names_a_main_process_that_ignores_it() {
         assert!(!lives(deaf));
         assert_eq!(guard.instance("deaf").last_signal.as_deref(), Some("KILL"));
     }
+}
+
+#[test]
+fn a_step_of_a_stop_that_reaches_nobody_is_told_and_not_waited_for() {
+    let stage = Stage::new();
+    set_mode(&stage.write("ask", "#!/bin/sh\n"), 0o755);
+    stage.write_spec(
+        "[services.a]\ncommand = [\"understudy\", \"on-term=0\", \"pid=ready\", \"hang\"]\n\
+         stop.ladder = [{ command = [\"./ask\", \"a-secret\"], wait = \"10m\" }, { signal = \"TERM\" }]\n",
+    );
+    let guard = stage.start(Container::ALL[0]);
+    guard.written("ready");
+    guard.wait_state("a", "running");
+    // It was there when the guard looked whether everything is.
+    std::fs::remove_file(guard.path("ask")).unwrap();
+    let (_, outcome) = stop(&guard, "a");
+    assert_eq!(survivors(&outcome), [0_u64; 0], "{outcome}");
+    assert_eq!(guard.instance("a").last_code, Some(0));
+    let told = guard.events_of("stop_step_failed");
+    assert_eq!(told.len(), 1, "{told:?}");
+    let text = told[0]["message"].as_str().unwrap();
+    let ask = guard.path("ask").display().to_string();
+    assert!(text.starts_with(&format!("command {ask} reached nobody: it could not be started: ")), "{text}");
+    assert!(!text.contains("a-secret"), "{text}");
 }
 
 #[test]

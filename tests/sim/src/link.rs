@@ -44,11 +44,13 @@ pub enum Mutation {
     SuccessMisjudged,
     /// A ladder's waits are skipped.
     ImpatientLadder,
+    /// That nobody heard a request to end is not noticed.
+    UnnoticedSilence,
 }
 
 impl Mutation {
     /// Every bug that can be planted.
-    pub const ALL: [Mutation; 14] = [
+    pub const ALL: [Mutation; 15] = [
         Mutation::EarlyTreeEmpty,
         Mutation::DroppedStop,
         Mutation::DoubleSpawn,
@@ -63,6 +65,7 @@ impl Mutation {
         Mutation::UncountedSleep,
         Mutation::SuccessMisjudged,
         Mutation::ImpatientLadder,
+        Mutation::UnnoticedSilence,
     ];
 
     /// Its name on the command line.
@@ -135,6 +138,7 @@ impl Link {
             (Some(Mutation::NewsOfTheWrongRun), Input::Exited { run, exit }) if self.dice.percent(20) => {
                 Input::Exited { run: RunId(run.0 + 1), exit }
             }
+            (Some(Mutation::UnnoticedSilence), Input::Undelivered { .. }) => return,
             (Some(Mutation::LostHookEnd), Input::HookDone { .. }) if self.dice.percent(30) => return,
             (Some(Mutation::SuccessMisjudged), Input::Exited { run, exit: Exit::Code(0) }) => {
                 Input::Exited { run, exit: Exit::Code(77) }

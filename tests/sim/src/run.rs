@@ -433,6 +433,9 @@ fn stale(input: &Input) -> Option<Input> {
         Input::Spawned { run, .. } => Input::Exited { run: earlier(run), exit: Exit::Unknown },
         Input::HookDone { run, outcome } => Input::HookDone { run: earlier(run), outcome: outcome.clone() },
         Input::TreeKilled { run, survivors } => Input::TreeKilled { run: earlier(run), survivors: survivors.clone() },
+        Input::Undelivered { run, rung, step, reason } => {
+            Input::Undelivered { run: earlier(run), rung: *rung, step: step.clone(), reason: reason.clone() }
+        }
         Input::TreeLeft { run, left } => Input::TreeLeft { run: earlier(run), left: left.clone() },
         Input::SpawnFailed { run, .. } => Input::TreeEmpty { run: earlier(run) },
         Input::Answer { .. } | Input::LogMatch { .. } | Input::Notice { .. } => return None,

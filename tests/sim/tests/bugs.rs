@@ -51,4 +51,5 @@ bugs! {
     sleep_that_counts_against_a_program_is_found: UncountedSleep,
     a_success_that_is_taken_for_a_failure_is_found: SuccessMisjudged,
     a_ladder_without_patience_is_found: ImpatientLadder,
+    a_request_that_nobody_heard_and_nobody_noticed_is_found: UnnoticedSilence,
 }

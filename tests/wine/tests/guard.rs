@@ -160,6 +160,27 @@ fn a_stop_by_ctrl_break_reaches_the_program_and_ends_its_children() {
 }
 
 #[test]
+fn a_step_of_a_stop_that_reaches_nobody_is_told_and_not_waited_for() {
+    let stage = Stage::new();
+    let ladder = "stop = { ladder = [{ close-window = true, wait = \"10m\" }, { ctrl-c = true, wait = \"10m\" }, \
+                  { kill = true }] }\n";
+    let words = ["pid", &stage.windows("pid"), "until-asked", &stage.windows("asked"), "0"];
+    let inner = stage.spec("spec.toml", &words, ladder);
+    let mut guard = stage.start([&tutela(), "run", &inner]);
+    let pid = stage.written_pid("pid");
+    stage.written("asked.listens");
+    // Within ten minutes only because nobody waits for a program without windows to close them.
+    let stopped = stage.tutela(&["stop", stage.name()]);
+    assert_eq!(stopped.code, 0, "{}", stopped.output);
+    assert_eq!(stage.written("asked"), "ctrl-c");
+    stage.wait_gone(&[pid]);
+    let events = stage.events();
+    assert!(events.contains("close-window reached nobody: no process of the program has a window"), "{events}");
+    assert_eq!(stage.tutela(&["stop", stage.name(), "--shutdown"]).code, 0);
+    wait_until("the guard has ended", || guard.try_wait().unwrap());
+}
+
+#[test]
 fn names_paths_and_words_with_spaces_quotes_and_other_letters_survive() {
     let stage = Stage::new();
     let odd = ["", "two words", "a\"b", "back\\slash\\", "trail\\\\\"", "ünï—文", "%PATH%", "&|<>^"];

@@ -30,7 +30,7 @@ use crate::reload::Change;
 use crate::service::{
     self, Action, Cause, Exit, History, HookOutcome, Notice, ProbeSlot, Service, StateName, Survivor,
 };
-use crate::spec::{GuardSpec, ServiceSpec, StartMode};
+use crate::spec::{GuardSpec, ServiceSpec, StartMode, StopStep};
 use crate::time::Moment;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -74,6 +74,17 @@ pub enum Input {
         run: RunId,
         /// Who.
         left: Vec<Survivor>,
+    },
+    /// A request to end reached nobody, and that is certain: the next one follows at once.
+    Undelivered {
+        /// The run.
+        run: RunId,
+        /// Which rung of the ladder it was.
+        rung: usize,
+        /// How it was asked.
+        step: StopStep,
+        /// Why nobody heard it, in words.
+        reason: String,
     },
     /// The tree was ended by force; these were in it.
     TreeKilled {
@@ -298,6 +309,9 @@ impl Guard {
             Input::Exited { run, exit } => service.handle_exited(now, run, exit),
             Input::TreeEmpty { run } => service.handle_tree_empty(now, run),
             Input::TreeLeft { run, left } => service.handle_tree_left(now, run, left),
+            Input::Undelivered { run, rung, step, reason } => {
+                service.handle_undelivered(now, run, rung, step, reason);
+            }
             Input::TreeKilled { run, survivors } => service.handle_tree_killed(run, survivors),
             Input::HookDone { run, outcome } => service.handle_hook_done(now, run, outcome),
             Input::Answer { run, slot, attempt, outcome, took } => {

@@ -1,7 +1,7 @@
 //! From living to nothing left: hooks, the ladder, the sweep of what the main process left behind.
 
 use super::hooks::Running;
-use super::{Action, Cause, Exit, HookKind, Service, State, Survivor, Wanted};
+use super::{Action, Cause, Event, Exit, HookKind, Service, State, Survivor, Wanted};
 use crate::spec::StopStep;
 use crate::time::Moment;
 use std::time::Duration;
@@ -51,8 +51,8 @@ enum Step {
     AwaitHook,
     /// Hooks before the stop.
     Hooks,
-    /// The main process was asked.
-    Ladder { rung: usize, until: Moment },
+    /// The main process was asked. Whether it had been asked before is kept for the case that nobody hears it.
+    Ladder { rung: usize, until: Moment, asked_before: bool },
     /// The main process is gone, the hands look for the rest.
     Look { until: Moment },
     /// The rest was asked.
@@ -308,7 +308,7 @@ impl Service {
     pub(super) fn ending_timeout(&mut self, now: Moment) {
         let State::Stopping(ending) = &mut self.state else { return };
         match ending.step {
-            Step::Ladder { rung, until } if until <= now => self.climb(now, rung + 1),
+            Step::Ladder { rung, until, .. } if until <= now => self.climb(now, rung + 1),
             Step::Look { until } | Step::Sweep { until } if until <= now => self.end_by_force(now),
             Step::Kill { since, again } if again <= now => {
                 ending.step = Step::Kill { since, again: now + KILL_AGAIN };
@@ -332,15 +332,29 @@ impl Service {
         }
     }
 
+    /// Nobody heard that rung, so there is nothing to wait for. News of a rung that is behind are told all the same.
+    pub(super) fn undelivered(&mut self, now: Moment, rung: usize, step: StopStep, reason: String) {
+        let State::Stopping(ending) = &mut self.state else { return };
+        self.events.push_back(Event::Undelivered { step, reason });
+        if let Step::Ladder { rung: asked, asked_before, .. } = ending.step
+            && asked == rung
+        {
+            ending.asked = asked_before;
+            self.climb(now, rung + 1);
+        }
+    }
+
     fn climb(&mut self, now: Moment, rung: usize) {
         match self.spec.stop.get(rung) {
             None => self.end_by_force(now),
             Some(step) if step.step == StopStep::Kill => self.end_by_force(now),
             Some(step) => {
                 let (step, until) = (step.step.clone(), now + step.wait);
-                self.mark_asked();
-                self.set_ending(Step::Ladder { rung, until });
-                self.actions.push_back(Action::Ask { run: self.run, step });
+                if let State::Stopping(ending) = &mut self.state {
+                    let asked_before = std::mem::replace(&mut ending.asked, true);
+                    ending.step = Step::Ladder { rung, until, asked_before };
+                }
+                self.actions.push_back(Action::Ask { run: self.run, rung, step });
             }
         }
     }

@@ -15,10 +15,13 @@ pub enum Action {
         /// The run that begins.
         run: RunId,
     },
-    /// Ask the main process to end. No answer is owed.
+    /// Ask the main process to end. No answer is owed, but `Undelivered` where it is certain that the request
+    /// reached nobody.
     Ask {
         /// Whom.
         run: RunId,
+        /// Which rung of the ladder this is: no two requests of a run have the same.
+        rung: usize,
         /// How. Never [`StopStep::Kill`].
         step: StopStep,
     },
@@ -122,6 +125,13 @@ pub enum Event {
         ran: Duration,
         /// Whether somebody wanted it.
         wanted: bool,
+    },
+    /// A request to end reached nobody.
+    Undelivered {
+        /// How the program was to be asked.
+        step: StopStep,
+        /// Why that was not possible.
+        reason: String,
     },
     /// Processes had to be ended by force.
     Resisted {

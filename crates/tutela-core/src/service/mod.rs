@@ -44,7 +44,7 @@ pub use status::{Health, Next, StateName};
 use crate::chance::Chance;
 use crate::names::{RunId, ServiceName};
 use crate::probe::{Outcome, Strictness};
-use crate::spec::{ProbeKind, ServiceSpec};
+use crate::spec::{ProbeKind, ServiceSpec, StopStep};
 use crate::time::Moment;
 use ending::{After, Ending};
 use questions::Questions;
@@ -359,6 +359,13 @@ impl Service {
     pub fn handle_tree_left(&mut self, now: Moment, run: RunId, left: Vec<Survivor>) {
         if run == self.run {
             self.left_behind(now, left);
+        }
+    }
+
+    /// A request to end reached nobody: rung `rung` of the ladder, which was `step`.
+    pub fn handle_undelivered(&mut self, now: Moment, run: RunId, rung: usize, step: StopStep, reason: String) {
+        if run == self.run {
+            self.undelivered(now, rung, step, reason);
         }
     }
 

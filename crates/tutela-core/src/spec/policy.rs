@@ -2,6 +2,7 @@
 
 use super::Command;
 use crate::template::Template;
+use std::fmt;
 use std::time::Duration;
 
 /// When a service starts by itself.
@@ -96,6 +97,23 @@ pub enum StopStep {
     CloseWindow,
     /// End the whole tree.
     Kill,
+}
+
+impl fmt::Display for StopStep {
+    /// As events name it. Of a command only the program: what follows may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StopStep::Command(command) => match command.words.first() {
+                Some(program) => write!(f, "command {program}"),
+                None => f.write_str("command"),
+            },
+            StopStep::Signal(name) => write!(f, "signal {name}"),
+            StopStep::CtrlC => f.write_str("ctrl-c"),
+            StopStep::CtrlBreak => f.write_str("ctrl-break"),
+            StopStep::CloseWindow => f.write_str("close-window"),
+            StopStep::Kill => f.write_str("kill"),
+        }
+    }
 }
 
 /// A question asked again and again.

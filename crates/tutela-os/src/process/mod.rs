@@ -27,5 +27,5 @@ pub use request::{Identity, SpawnRequest, Stdio, same_variable, variable};
 pub use signal::Signal;
 pub(crate) use signal::number_in;
 pub use spawn_error::{ProgramNotFound, SpawnError, SpawnStep, find_program};
-pub use stop::{Asked, StopRequest, console_event_main};
+pub use stop::{Asked, Delivery, StopRequest, console_event_main};
 pub use tree::{Member, MemberState, Tree, TreeUsage};

@@ -199,8 +199,9 @@ impl Child {
     }
 
     /// Asks the program to stop. Never waits: the request is made at once or on its way when this returns, and
-    /// what is returned tells how it came out. On Windows a console event reaches everybody on the console of the
-    /// first process, and is carried by a messenger: see [`super::console_event_main`].
+    /// what is returned tells how it came out; its error means that nobody heard the request. On Windows a console
+    /// event reaches everybody on the console of the first process, and is carried by a messenger: see
+    /// [`super::console_event_main`].
     pub fn request(&self, request: StopRequest) -> Asked {
         self.0.request(request)
     }

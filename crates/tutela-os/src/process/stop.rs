@@ -18,27 +18,37 @@ pub enum StopRequest {
     CloseWindow,
 }
 
+/// What became of a request that may have been heard.
+#[derive(Debug)]
+pub enum Delivery {
+    /// It was made, or the program had ended already. Whether the program does as it is asked, its end tells.
+    Made,
+    /// Whoever carried it over did not say how that went. The program may have heard it.
+    #[allow(dead_code, reason = "only where somebody has to carry a request over")]
+    Unsure(Error),
+}
+
 /// A request that is on its way: a future of how it came out. The request was made when this was made;
-/// dropping this takes nothing back.
+/// dropping this takes nothing back. An error means that nobody heard it, for certain.
 #[derive(Debug)]
 pub struct Asked(On);
 
 #[derive(Debug)]
 enum On {
     #[allow(dead_code, reason = "nobody is asked where no program can be started")]
-    Done(Option<Result<(), Error>>),
+    Done(Result<(), Error>),
     #[allow(dead_code, reason = "only where somebody has to carry a request over")]
-    Later(oneshot::Receiver<Result<(), Error>>),
+    Later(oneshot::Receiver<Result<Delivery, Error>>),
 }
 
 impl Asked {
     #[allow(dead_code, reason = "nobody is asked where no program can be started")]
     pub(crate) fn done(result: Result<(), Error>) -> Asked {
-        Asked(On::Done(Some(result)))
+        Asked(On::Done(result))
     }
 
     #[allow(dead_code, reason = "only where somebody has to carry a request over")]
-    pub(crate) fn later(told: oneshot::Receiver<Result<(), Error>>) -> Asked {
+    pub(crate) fn later(told: oneshot::Receiver<Result<Delivery, Error>>) -> Asked {
         Asked(On::Later(told))
     }
 
@@ -46,22 +56,24 @@ impl Asked {
     ///
     /// # Errors
     /// The request itself, when it is still on its way.
-    pub fn now(self) -> Result<Result<(), Error>, Asked> {
+    pub fn now(self) -> Result<Result<Delivery, Error>, Asked> {
         match self.0 {
-            On::Done(result) => Ok(result.unwrap_or(Ok(()))),
+            On::Done(result) => Ok(result.map(|()| Delivery::Made)),
             On::Later(_) => Err(self),
         }
     }
 }
 
 impl Future for Asked {
-    type Output = Result<(), Error>;
+    type Output = Result<Delivery, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            On::Done(result) => Poll::Ready(result.take().unwrap_or(Ok(()))),
+            On::Done(result) => Poll::Ready(std::mem::replace(result, Ok(())).map(|()| Delivery::Made)),
             On::Later(told) => Pin::new(told).poll(context).map(|told| {
-                told.unwrap_or_else(|_| Err(Error::Refused("nobody carries requests to stop any more".into())))
+                told.unwrap_or_else(|_| {
+                    Ok(Delivery::Unsure(Error::Refused("nobody carries requests to stop any more".into())))
+                })
             }),
         }
     }

@@ -8,16 +8,31 @@ use std::time::Duration;
 use tutela_core::guard;
 use tutela_core::names::{InstanceKey, RunId};
 use tutela_core::probe::Outcome;
-use tutela_core::service::{Action, Exit, HookKind, HookOutcome, ProbeSlot, Survivor};
+use tutela_core::service::{Action, Exit, HookKind, HookOutcome, ProbeSlot, Service, Survivor};
 use tutela_core::spec::{Command, ProbeTarget, ServiceSpec, StopStep};
 use tutela_core::time::Moment;
 use tutela_logs::tap::{Pattern, Taps};
-use tutela_os::clock;
-use tutela_os::process::{Signal, StopRequest, Tree};
+use tutela_os::process::{Delivery, Signal, StopRequest, Tree};
 
 /// How long the output of a run is still read once its tree is gone. The pipes are empty by then, but for
 /// what a slow disk holds up.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// A rung of a ladder that a program is to be asked with.
+#[derive(Debug)]
+pub struct Rung {
+    pub(super) key: InstanceKey,
+    run: RunId,
+    number: usize,
+    step: StopStep,
+}
+
+impl Rung {
+    /// What the machine is told when nobody heard it.
+    pub(super) fn undelivered(self, reason: String) -> guard::Input {
+        guard::Input::Undelivered { run: self.run, rung: self.number, step: self.step, reason }
+    }
+}
 
 impl Conductor {
     /// Carries out every action, until there are none: some bring inputs at once, such as an empty tree, and
@@ -46,7 +61,7 @@ impl Conductor {
     fn carry_out(&mut self, now: Moment, key: InstanceKey, action: Action) {
         match action {
             Action::Spawn { run } => self.spawn(now, key, run),
-            Action::Ask { run, step } => self.ask(key, run, step),
+            Action::Ask { run, rung, step } => self.ask(now, Rung { key, run, number: rung, step }),
             Action::Sweep { run } => self.sweep(now, key, run),
             // Each of possibly thousands of members is looked at, in a control group too.
             Action::AskTree { run } => self.with_tree(key, run, true, |tree| tree.signal_all(Signal::TERM)),
@@ -109,51 +124,67 @@ impl Conductor {
             .collect()
     }
 
-    fn ask(&mut self, key: InstanceKey, run: RunId, step: StopStep) {
-        match step {
-            StopStep::Signal(name) => match Signal::from_name(&name) {
-                Some(signal) => self.signal(key, run, signal),
-                None => self.trouble(format!("there is no signal {name} on this computer")),
+    /// Asks a program to end. Where that is not possible the machine hears so, and takes the next step.
+    fn ask(&mut self, now: Moment, rung: Rung) {
+        match &rung.step {
+            StopStep::Signal(name) => match Signal::from_name(name) {
+                Some(signal) => self.signal(now, rung, signal),
+                None => {
+                    let reason = format!("there is no signal {name} on this computer");
+                    self.undelivered(now, rung, reason);
+                }
             },
-            StopStep::CtrlC => self.request(key, run, StopRequest::CtrlC),
-            StopStep::CtrlBreak => self.request(key, run, StopRequest::CtrlBreak),
-            StopStep::CloseWindow => self.request(key, run, StopRequest::CloseWindow),
+            StopStep::CtrlC => self.request(now, rung, StopRequest::CtrlC),
+            StopStep::CtrlBreak => self.request(now, rung, StopRequest::CtrlBreak),
+            StopStep::CloseWindow => self.request(now, rung, StopRequest::CloseWindow),
             StopStep::Command(command) => {
-                let wait = self.guard.instance(key).map_or(Duration::ZERO, |(_, service)| {
-                    let of = |step: &StopStep| matches!(step, StopStep::Command(of) if *of == command);
-                    service.spec().stop.iter().find(|rung| of(&rung.step)).map_or(Duration::ZERO, |rung| rung.wait)
-                });
-                let pid = self.live(key, run).map(|live| live.child.pid().to_string()).unwrap_or_default();
-                self.send_command(key, Errand::StopCommand { key }, wait, command, vec![("TUTELA_PID", pid)]);
+                let (key, command) = (rung.key, command.clone());
+                let its_wait = |service: &Service| service.spec().stop.get(rung.number).map(|rung| rung.wait);
+                let wait = self.guard.instance(key).and_then(|(_, service)| its_wait(service)).unwrap_or_default();
+                let pid = self.live(key, rung.run).map(|live| live.child.pid().to_string()).unwrap_or_default();
+                self.send_command(key, Errand::StopCommand(rung), wait, command, vec![("TUTELA_PID", pid)]);
             }
-            StopStep::Kill => self.end_tree(clock::now(), key, run),
+            StopStep::Kill => self.end_tree(now, rung.key, rung.run),
         }
     }
 
-    fn signal(&mut self, key: InstanceKey, run: RunId, signal: Signal) {
-        let Some(live) = self.live(key, run) else { return };
+    fn undelivered(&mut self, now: Moment, rung: Rung, reason: String) {
+        self.guard.handle(now, rung.key, rung.undelivered(reason));
+    }
+
+    fn signal(&mut self, now: Moment, rung: Rung, signal: Signal) {
+        // What has no process any more has told, or is about to tell, how it ended.
+        let Some(live) = self.live(rung.key, rung.run) else { return };
         let sent = live.child.signal(signal);
         self.asked += 1;
         if let Err(error) = sent {
-            self.trouble(os_words(&error));
+            self.undelivered(now, rung, why_unheard(&error));
         }
     }
 
     /// Asks in one of the ways that Windows has. Where somebody has to carry it over, how it came out is told later.
-    fn request(&mut self, key: InstanceKey, run: RunId, request: StopRequest) {
-        let Some(live) = self.live(key, run) else { return };
-        let asked = live.child.request(request);
+    fn request(&mut self, now: Moment, rung: Rung, way: StopRequest) {
+        let Some(live) = self.live(rung.key, rung.run) else { return };
+        let asked = live.child.request(way);
         self.asked += 1;
         match asked.now() {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => self.trouble(os_words(&error)),
+            Ok(Ok(Delivery::Made)) => {}
+            Ok(Ok(Delivery::Unsure(error))) => self.trouble(os_words(&error)),
+            Ok(Err(error)) => self.undelivered(now, rung, why_unheard(&error)),
             Err(on_its_way) => {
                 let inbox = self.inbox.clone();
                 // The messenger's own bound ends this.
                 tokio::spawn(async move {
-                    if let Err(error) = on_its_way.await {
-                        let _ = inbox.send(super::Input::Trouble(os_words(&error))).await;
-                    }
+                    let input = match on_its_way.await {
+                        Ok(Delivery::Made) => return,
+                        // The program may have heard it, so it gets the time of this step.
+                        Ok(Delivery::Unsure(error)) => super::Input::Trouble(os_words(&error)),
+                        Err(error) => {
+                            let key = rung.key;
+                            super::Input::Instance { key, input: rung.undelivered(why_unheard(&error)) }
+                        }
+                    };
+                    let _ = inbox.send(input).await;
                 });
             }
         }
@@ -343,6 +374,14 @@ impl Conductor {
                 return self.trouble(refusal.to_string());
             }
         }
+    }
+}
+
+/// Why nobody heard a request. What this host lacks is told by the reason alone: the event names the step.
+fn why_unheard(error: &tutela_os::Error) -> String {
+    match error {
+        tutela_os::Error::Unsupported(missing) => missing.reason.clone().into_owned(),
+        other => os_words(other),
     }
 }
 

@@ -4,6 +4,7 @@
 //! has a tree of its own, which is ended with it: nothing that a hook started outlives it.
 
 use super::Conductor;
+use super::act::Rung;
 use crate::hands::alerts::DeliveryError;
 use crate::hands::launch::{Job, Order, Output, Stdin};
 use crate::hands::spawner::Started;
@@ -26,11 +27,8 @@ pub enum Errand {
         /// Of which run.
         run: RunId,
     },
-    /// A stop step that is a command. Nobody waits for it: the ladder has its own clock.
-    StopCommand {
-        /// Of whom.
-        key: InstanceKey,
-    },
+    /// A stop step that is a command. Nobody waits for its end: the ladder has its own clock.
+    StopCommand(Rung),
     /// An exec probe.
     Probe {
         /// Of whom.
@@ -147,13 +145,18 @@ impl Conductor {
                 };
                 self.guard.handle(now, key, guard::Input::HookDone { run, outcome });
             }
-            Errand::StopCommand { key } => {
-                if let How::Exited(Exit::Code(0)) = how {
-                    return;
+            Errand::StopCommand(rung) => match how {
+                How::Exited(Exit::Code(0)) => {}
+                // Nobody was asked. One that ran and failed may have asked all the same.
+                How::NotStarted(reason) => {
+                    let reason = format!("it could not be started: {reason}");
+                    self.guard.handle(now, rung.key, rung.undelivered(reason));
                 }
-                let name = self.guard.instance(key).map_or_else(String::new, |(id, _)| id.to_string());
-                self.trouble(format!("the stop command of {name} {}", words(&how)));
-            }
+                how @ (How::Exited(_) | How::TimedOut | How::Cancelled) => {
+                    let name = self.guard.instance(rung.key).map_or_else(String::new, |(id, _)| id.to_string());
+                    self.trouble(format!("the stop command of {name} {}", words(&how)));
+                }
+            },
             Errand::Probe { key, run, slot, attempt, asked } => {
                 let took = now.since(asked);
                 let outcome = match &how {

@@ -146,6 +146,11 @@ impl Conductor {
                 let good = matches!(exit, Exit::Code(code) if policy.contains(code));
                 if *wanted || good { telling } else { telling.alerting(Occasion::Crashed) }
             }
+            Fact::Undelivered { step, reason } => {
+                Telling::new(EventKind::StopStepFailed, format!("{step} reached nobody: {reason}"))
+                    .with("step", step.to_string())
+                    .with("error", reason.clone())
+            }
             Fact::Resisted { survivors } => {
                 let names: Vec<String> = survivors.iter().map(ToString::to_string).collect();
                 let list: Vec<Value> = survivors.iter().map(|it| json!({ "pid": it.pid, "name": it.name })).collect();

@@ -121,6 +121,7 @@ fn level_of(record: &EventRecord) -> Level {
         EventKind::Failed | EventKind::Cooldown | EventKind::HalfOpenFailed | EventKind::ReloadRefused => Level::Error,
         EventKind::StartFailed
         | EventKind::Unhealthy
+        | EventKind::StopStepFailed
         | EventKind::Resisted
         | EventKind::HookRan
         | EventKind::AlertFailed
@@ -167,6 +168,7 @@ pub fn id_of(kind: &EventKind) -> u16 {
         EventKind::ProbeChanged => 21,
         EventKind::Unhealthy => 22,
         EventKind::HookRan => 23,
+        EventKind::StopStepFailed => 24,
         EventKind::AlertDelivered => 30,
         EventKind::AlertFailed => 31,
         EventKind::Other(_) => 99,

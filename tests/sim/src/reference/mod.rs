@@ -81,6 +81,8 @@ struct Model {
     /// When the main process was last asked to end, which rung that was, and what of the time since then the
     /// computer slept.
     asked: Option<(Moment, usize, Duration)>,
+    /// In this step it was told that nobody heard the last request: the next one has to follow at once.
+    unheard: bool,
     /// The ladder at the beginning of the stop, while nothing changed it.
     ladder_holds: bool,
     /// Probes that said yes in this run.
@@ -144,6 +146,7 @@ impl Model {
             killed: false,
             end: None,
             asked: None,
+            unheard: false,
             ladder_holds: true,
             yes: BTreeSet::new(),
             said_ready: false,

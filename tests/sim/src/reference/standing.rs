@@ -61,6 +61,7 @@ impl Reference {
         law(!model.again || model.state == StateName::Stopping, || format!("{id} was to start after its end, {word}"))?;
         let lost_hurry = model.hurried && model.state == StateName::Stopping && model.program && !model.killed;
         law(!lost_hurry, || format!("{id} was to hurry and was not killed"))?;
+        law(!model.unheard, || format!("nobody heard that {id} was asked to end, and the next step did not follow"))?;
         let late = model.recovers_at.is_some_and(|at| at + Duration::from_secs(60) < self.now);
         law(!late, || format!("{id} has held for long and did not recover"))?;
         if model.wanted {

@@ -66,11 +66,17 @@ impl Reference {
                 // The ladder is as long as the program wants from here on.
                 model.ladder_holds = false;
             }
+            Input::Undelivered { run, rung, .. } if *run == model.run => {
+                let asked = model.asked.map(|(_, rung, _)| rung) == Some(*rung);
+                let stopping = model.state == StateName::Stopping && model.program && !model.killed;
+                model.unheard = asked && stopping;
+            }
             Input::Spawned { .. }
             | Input::SpawnFailed { .. }
             | Input::Exited { .. }
             | Input::TreeEmpty { .. }
             | Input::TreeLeft { .. }
+            | Input::Undelivered { .. }
             | Input::TreeKilled { .. }
             | Input::HookDone { .. }
             | Input::Answer { .. }
@@ -150,6 +156,9 @@ impl Reference {
             service::Event::Resisted { survivors } => {
                 law(!survivors.is_empty() && model.state == StateName::Stopping, || format!("nobody of {id} resisted"))
             }
+            service::Event::Undelivered { .. } => law(model.state == StateName::Stopping, || {
+                format!("{id} was asked to end while {}", model.state.word())
+            }),
             service::Event::Probe { role: ProbeRole::Ready, passes, .. } => {
                 model.not_ready = !passes;
                 Ok(())
@@ -435,22 +444,27 @@ impl Model {
             self.rung_is_over(now, id)?;
         }
         self.asked = Some((now, rung, Duration::ZERO));
+        self.unheard = false;
         Ok(())
     }
 
     fn ended_by_force(&mut self, now: Moment, id: &InstanceId) -> Law {
         let first = !std::mem::replace(&mut self.killed, true);
+        let unheard = std::mem::take(&mut self.unheard);
         if !first || !self.program || self.hurried || !self.ladder_holds {
             return Ok(());
         }
         let next = self.asked.map_or(0, |(_, rung, _)| rung + 1);
         let rung: Option<&LadderStep> = self.spec.stop.get(next);
         law(rung.is_none_or(|rung| rung.step == StopStep::Kill), || format!("{id} is killed before rung {next}"))?;
-        self.rung_is_over(now, id)
+        if unheard { Ok(()) } else { self.rung_is_over(now, id) }
     }
 
     fn rung_is_over(&self, now: Moment, id: &InstanceId) -> Law {
         let Some((asked, rung, slept)) = self.asked else { return Ok(()) };
+        if self.unheard {
+            return Ok(());
+        }
         let awake = now.since(asked).saturating_sub(slept);
         let wait = self.spec.stop.get(rung).map_or(Duration::ZERO, |rung| rung.wait);
         law(awake >= wait, || format!("{id} had {awake:?} for rung {rung}, not {wait:?}"))

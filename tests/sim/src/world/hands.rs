@@ -1,7 +1,7 @@
 //! What the hands make of the guard's actions: each one takes its time, and each one that owes an answer gives it.
 
 use super::program::killed;
-use super::{Deed, HookRun, Life, Question, World};
+use super::{Deed, Happening, HookRun, Life, Question, World};
 use std::time::Duration;
 use tutela_core::guard::{Guard, Input};
 use tutela_core::names::{InstanceKey, RunId};
@@ -25,11 +25,18 @@ impl World {
                 let after = if slow { self.dice.millis(100, 8_000) } else { after };
                 self.deed(after, Deed::Spawn((key, run)));
             }
-            Action::Ask { run, step } => {
+            Action::Ask { run, rung, step } => {
                 if step == StopStep::Kill {
                     return Err(format!("{key:?} {run:?} is asked with a kill"));
                 }
-                self.deed(after, Deed::Ask((key, run), step));
+                if !self.calm && self.dice.percent(10) {
+                    // Now and then so late that the next rung was taken already.
+                    let after = if self.dice.percent(20) { self.dice.millis(0, 20_000) } else { after };
+                    let input = Input::Undelivered { run, rung, step, reason: "nobody there".to_owned() };
+                    self.plan(after, Happening::News(key, input));
+                } else {
+                    self.deed(after, Deed::Ask((key, run), step));
+                }
             }
             Action::Sweep { run } => self.deed(after, Deed::Sweep((key, run))),
             Action::AskTree { run } => self.deed(after, Deed::AskTree((key, run))),

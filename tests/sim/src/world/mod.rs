@@ -208,6 +208,7 @@ impl World {
             Input::Exited { .. }
             | Input::TreeEmpty { .. }
             | Input::TreeLeft { .. }
+            | Input::Undelivered { .. }
             | Input::TreeKilled { .. }
             | Input::LogMatch { .. }
             | Input::Notice { .. } => {}

@@ -27,10 +27,10 @@ fn a_stop_asks_sweeps_and_releases() {
 fn a_program_that_ignores_its_signals_climbs_the_ladder_and_is_killed() {
     let mut s = Scenario::running(three_rungs());
     s.stop();
-    s.does(&[ask(1, "INT")]);
+    s.does(&[ask(1, 0, "INT")]);
     s.next_in(secs(2));
     s.advance(secs(2));
-    s.does(&[ask(1, "TERM")]);
+    s.does(&[ask(1, 1, "TERM")]);
     s.advance(secs(5) - Duration::from_nanos(1));
     s.does(&[]);
     s.advance(Duration::from_nanos(1));
@@ -66,9 +66,66 @@ fn a_stop_command_is_a_rung_like_a_signal() {
     spec.stop = vec![LadderStep { step: step.clone(), wait: secs(4) }, rung("TERM", 5)];
     let mut s = Scenario::running(spec);
     s.stop();
-    s.does(&[Action::Ask { run: RunId(1), step }]);
+    s.does(&[Action::Ask { run: RunId(1), rung: 0, step }]);
     s.advance(secs(4));
-    s.does(&[term(1)]);
+    s.does(&[ask(1, 1, "TERM")]);
+}
+
+fn not_heard(signal: &str) -> Event {
+    Event::Undelivered { step: StopStep::Signal(signal.to_owned()), reason: "nobody there".to_owned() }
+}
+
+#[test]
+fn a_request_that_nobody_hears_is_told_and_the_next_one_follows_at_once() {
+    let mut s = Scenario::running(three_rungs());
+    s.stop();
+    s.does(&[ask(1, 0, "INT")]);
+    s.events();
+    s.undelivered(0, "INT");
+    s.does(&[ask(1, 1, "TERM")]);
+    assert_eq!(s.events(), [not_heard("INT")]);
+    // The next rung has its whole time.
+    s.next_in(secs(5));
+    s.advance(secs(5));
+    s.does(&[end_tree(1)]);
+    s.killed(&[PID]);
+    assert_eq!(s.events(), [Event::Resisted { survivors: vec![survivor(PID)] }]);
+}
+
+#[test]
+fn a_program_that_no_request_reaches_is_ended_at_once_and_has_not_resisted() {
+    let mut s = Scenario::running(three_rungs());
+    s.stop();
+    s.undelivered(0, "INT");
+    s.undelivered(1, "TERM");
+    s.does(&[ask(1, 0, "INT"), ask(1, 1, "TERM"), end_tree(1)]);
+    s.killed(&[PID]);
+    s.ends(137);
+    s.is(StateName::Stopped);
+    assert!(!s.events().iter().any(|event| matches!(event, Event::Resisted { .. })));
+}
+
+#[test]
+fn news_of_a_rung_that_is_behind_skip_none() {
+    let mut s = Scenario::running(three_rungs());
+    s.stop();
+    s.advance(secs(2));
+    s.does(&[ask(1, 0, "INT"), ask(1, 1, "TERM")]);
+    s.events();
+    s.undelivered(0, "INT");
+    s.does(&[]);
+    assert_eq!(s.events(), [not_heard("INT")]);
+    s.next_in(secs(5));
+    // Nor do news of another run, or of a program that is gone.
+    s.service.handle_undelivered(s.now, RunId(7), 1, StopStep::CtrlC, "nobody there".to_owned());
+    s.does(&[]);
+    s.exits(0);
+    s.undelivered(1, "TERM");
+    s.does(&[sweep(1)]);
+    s.empty();
+    s.is(StateName::Stopped);
+    s.undelivered(1, "TERM");
+    s.does(&[release(1)]);
 }
 
 #[test]

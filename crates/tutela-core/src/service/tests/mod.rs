@@ -100,11 +100,11 @@ fn survivor(pid: u32) -> Survivor {
 }
 
 fn term(run: u64) -> Action {
-    ask(run, "TERM")
+    ask(run, 0, "TERM")
 }
 
-fn ask(run: u64, signal: &str) -> Action {
-    Action::Ask { run: RunId(run), step: StopStep::Signal(signal.to_owned()) }
+fn ask(run: u64, rung: usize, signal: &str) -> Action {
+    Action::Ask { run: RunId(run), rung, step: StopStep::Signal(signal.to_owned()) }
 }
 
 fn spawn(run: u64) -> Action {
@@ -196,6 +196,12 @@ impl Scenario {
 
     fn left(&mut self, pids: &[u32]) {
         self.service.handle_tree_left(self.now, self.run(), pids.iter().map(|pid| survivor(*pid)).collect());
+    }
+
+    /// Nobody heard that rung.
+    fn undelivered(&mut self, rung: usize, signal: &str) {
+        let step = StopStep::Signal(signal.to_owned());
+        self.service.handle_undelivered(self.now, self.run(), rung, step, "nobody there".to_owned());
     }
 
     fn killed(&mut self, pids: &[u32]) {

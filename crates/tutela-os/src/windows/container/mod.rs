@@ -14,7 +14,7 @@ pub(crate) mod port;
 
 use crate::platform::process::{Meaning, meaning_of, messenger, no_such};
 use crate::platform::wide::done;
-use crate::process::{Member, MemberState, Signal, StopRequest, TreeUsage};
+use crate::process::{Delivery, Member, MemberState, Signal, StopRequest, TreeUsage};
 use crate::{Error, Unsupported};
 use job::Job;
 use std::io;
@@ -308,10 +308,14 @@ impl Tree {
         if pids.is_empty() {
             return Ok(());
         }
-        match messenger::deliver_and_wait(&pids, request) {
+        let told = match messenger::deliver_and_wait(&pids, request) {
             // Who has no console may have a window.
             Err(Error::Unsupported(_)) => messenger::deliver_and_wait(&pids, StopRequest::CloseWindow),
             told => told,
+        };
+        match told? {
+            Delivery::Made => Ok(()),
+            Delivery::Unsure(error) => Err(error),
         }
     }
 

@@ -29,8 +29,8 @@ pub(super) const GONE: u8 = 20;
 pub(super) const NO_CONSOLE: u8 = 21;
 pub(super) const NO_WINDOW: u8 = 22;
 pub(super) const DENIED: u8 = 23;
-const FAILED: u8 = 24;
-const BAD_WORDS: u8 = 25;
+pub(super) const FAILED: u8 = 24;
+pub(super) const BAD_WORDS: u8 = 25;
 
 /// How often, and how long apart, a program is given the time to get its console: it does so itself, early in
 /// its life.

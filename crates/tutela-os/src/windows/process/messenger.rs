@@ -5,10 +5,10 @@
 //! Requests wait in a queue for a few threads, which live only as long as there is something to do. Nothing
 //! here makes the conductor wait, and a messenger that does not come back is ended.
 
-use super::console::{DENIED, GONE, NO_CONSOLE, NO_WINDOW, SENT, word_of};
+use super::console::{BAD_WORDS, DENIED, FAILED, GONE, NO_CONSOLE, NO_WINDOW, SENT, word_of};
 use super::{console, launch};
 use crate::platform::container::members;
-use crate::process::{Asked, StopRequest};
+use crate::process::{Asked, Delivery, StopRequest};
 use crate::{Error, Unsupported};
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -50,7 +50,7 @@ pub(crate) struct Messenger {
 static QUEUE: Mutex<Queue> = Mutex::new(Queue { waiting: VecDeque::new(), threads: 0 });
 
 struct Queue {
-    waiting: VecDeque<(Messenger, oneshot::Sender<Result<(), Error>>)>,
+    waiting: VecDeque<(Messenger, oneshot::Sender<Result<Delivery, Error>>)>,
     threads: usize,
 }
 
@@ -94,28 +94,35 @@ fn work() {
         let told = deliver_and_wait(&messenger.pids, messenger.request);
         // To a process that has ended meanwhile there was nothing to carry.
         let over = messenger.process.is_some_and(|process| members::has_ended(&process));
-        let _ = tell.send(if over { Ok(()) } else { told });
+        let _ = tell.send(if over { Ok(Delivery::Made) } else { told });
     }
 }
 
-/// Sends a messenger and waits until it is back.
-pub(crate) fn deliver_and_wait(pids: &[u32], request: StopRequest) -> Result<(), Error> {
+/// Sends a messenger and waits until it is back. An error: nobody heard it.
+pub(crate) fn deliver_and_wait(pids: &[u32], request: StopRequest) -> Result<Delivery, Error> {
     let word = word_of(request);
     let failed = |source| Error::io(format!("carry a {word} over"), source);
     let program = std::env::current_exe().map_err(failed)?;
     let numbers: Vec<String> = pids.iter().take(PIDS_MAX).map(u32::to_string).collect();
     let words: [OsString; 4] = [program.clone().into(), console::CUE.into(), numbers.join(",").into(), word.into()];
     let process = launch::start_messenger(&program, &words).map_err(failed)?;
-    match code_of(&process).map_err(failed)? {
+    let code = match code_of(&process) {
+        Ok(code) => code,
+        // It was on its way, and how far it came is not known.
+        Err(error) => return Ok(Delivery::Unsure(failed(error))),
+    };
+    match code {
         // A process that has ended needs no request.
-        SENT | GONE => Ok(()),
+        SENT | GONE => Ok(Delivery::Made),
         NO_CONSOLE => {
             let reason = "the program has no console; it may have windows (close-window) or need a command";
             Err(Error::Unsupported(Unsupported::new(word, reason)))
         }
         NO_WINDOW => Err(Error::Unsupported(Unsupported::new(word, "no process of the program has a window"))),
         DENIED => Err(failed(io::Error::from(io::ErrorKind::PermissionDenied))),
-        code => Err(failed(io::Error::other(format!("the messenger ended with {code}")))),
+        FAILED | BAD_WORDS => Err(failed(io::Error::other(format!("the messenger ended with {code}")))),
+        // No end of its own: somebody else ended it, before or after it was there.
+        code => Ok(Delivery::Unsure(failed(io::Error::other(format!("the messenger ended with {code}"))))),
     }
 }
 
