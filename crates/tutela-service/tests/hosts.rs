@@ -59,7 +59,8 @@ fn a_program_as_a_value_is_ready_when_its_start_returns_and_its_methods_are_call
             "{:?}",
             end.heard
         );
-        let mut stage = Stage::play(&[form, "stop=300", "hang"]);
+        let mut stage = Stage::play(&[form, "stop=300", "status", "starting", "hang"]);
+        stage.hear("STATUS=starting");
         stage.signal("TERM");
         stage.hear("STOPPING=1");
         assert_eq!(stage.end().code, code(NOT_STOPPED), "{form}");

@@ -19,7 +19,8 @@ fn until(output: &Receiver<Vec<u8>>, seen: &mut String, wanted: &str) {
 
 #[test]
 fn ctrl_c_stops_in_order_and_a_second_one_hurries() {
-    let script = format!("'{}' ready status working wait hurried", stage::example("understudy").display());
+    // `script` gives this to a shell of its choice, and not every shell makes way for it by itself.
+    let script = format!("exec '{}' ready status working wait hurried", stage::example("understudy").display());
     let mut terminal = stage::clean("script")
         .args(["-qefc", &script, "/dev/null"])
         .stdin(Stdio::piped())

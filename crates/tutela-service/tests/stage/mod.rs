@@ -102,11 +102,18 @@ impl Stage {
                     return rest.to_owned();
                 }
             }
-            let left = BOUND.saturating_sub(began.elapsed());
-            if !self.listen(left) {
-                let heard = self.heard.clone();
+            if self.listen(Duration::from_millis(20)) {
+                continue;
+            }
+            let ended = self.child.try_wait().expect("it is our child");
+            // What it said last may have come since.
+            if self.listen(Duration::from_millis(1)) {
+                continue;
+            }
+            if ended.is_some() || began.elapsed() > BOUND {
+                let (heard, lasted) = (self.heard.clone(), began.elapsed());
                 let text = self.kill();
-                panic!("no {start:?} within {BOUND:?}; heard {heard:#?}; it wrote:\n{text}");
+                panic!("no {start:?} within {lasted:?}; ended: {ended:?}; heard {heard:#?}; it wrote:\n{text}");
             }
         }
     }
