@@ -70,7 +70,8 @@ pub fn scm(root: &Path) -> Result<String> {
     make(root, &["wine"])?;
     run(on_windows(root).args(["build", "--locked", "--bins", "--target", WINDOWS, "-p", "tutela", "-p", SCM_TESTS]))?;
     let mut command = cargo(root);
-    command.args(["test", "--locked", "--no-fail-fast", "-p", SCM_TESTS]);
+    // Some tell figures, which are for people.
+    command.args(["test", "--locked", "--no-fail-fast", "-p", SCM_TESTS, "--", "--show-output"]);
     run(command.env("TUTELA_WINE", root.join("tests/beds/wine")))?;
     Ok(String::new())
 }

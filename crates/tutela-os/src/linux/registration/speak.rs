@@ -34,7 +34,7 @@ fn word(
         let how =
             manager.show(&unit).map_or_else(|_| "systemd does not say how it is".into(), |shown| shown.how_it_is());
         let user = if scope == Scope::User { "--user " } else { "" };
-        format!("{how}; `journalctl {user}-u {name} -e` and `tutela events {name}` say more")
+        format!("{how}; `journalctl {user}-u {name} -e` says more")
     };
     match said {
         Said::Late => Err(RegisterError::Late { name: name.to_owned(), wanted, bound, seen: seen() }),
