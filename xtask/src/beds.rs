@@ -49,8 +49,11 @@ pub fn windows(root: &Path, words: &[&str]) -> Result<String> {
         return run(under_wine(root)?.args(words)).map(|_| String::new());
     }
     let sdk = run(under_wine(root)?.args(["-p", SDK, "--lib", "--test", "scm"]));
-    run(under_wine(root)?.args(TESTED_ON_WINDOWS.iter().flat_map(|name| ["-p", name])))?;
-    sdk.map(|_| String::new())
+    let rest = run(under_wine(root)?.args(TESTED_ON_WINDOWS.iter().flat_map(|name| ["-p", name])));
+    match (sdk, rest) {
+        (Err(sdk), Err(rest)) => Err(rest.context(format!("{SDK} failed as well: {sdk:#}"))),
+        (sdk, rest) => sdk.and(rest).map(|_| String::new()),
+    }
 }
 
 /// `cargo test` for Windows, whose programs Wine runs.

@@ -232,3 +232,106 @@ async fn live_async(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+    use crate::context::Shared;
+    use std::sync::{Arc, Mutex};
+    use tutela_os::host::StartedBy;
+
+    type Called = Arc<Mutex<Vec<String>>>;
+
+    /// Says `shutdown` apart from `stop`, and notes what is called.
+    struct Apart(Called);
+
+    /// Only has `stop`.
+    struct Alike(Called);
+
+    impl Program for Apart {
+        fn start(&mut self, _: &Context) -> Outcome {
+            Ok(())
+        }
+        fn stop(&mut self, _: &Context, reason: &StopReason) -> Outcome {
+            self.0.lock().unwrap().push(format!("stop: {reason}"));
+            Ok(())
+        }
+        fn shutdown(&mut self, _: &Context) -> Outcome {
+            self.0.lock().unwrap().push("shutdown".to_owned());
+            Err("no time".into())
+        }
+    }
+
+    impl Program for Alike {
+        fn start(&mut self, _: &Context) -> Outcome {
+            Ok(())
+        }
+        fn stop(&mut self, _: &Context, reason: &StopReason) -> Outcome {
+            self.0.lock().unwrap().push(format!("stop: {reason}"));
+            Ok(())
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    impl AsyncProgram for Apart {
+        async fn start(&mut self, _: &Context) -> Outcome {
+            Ok(())
+        }
+        async fn stop(&mut self, _: &Context, reason: &StopReason) -> Outcome {
+            self.0.lock().unwrap().push(format!("stop: {reason}"));
+            Ok(())
+        }
+        async fn shutdown(&mut self, _: &Context) -> Outcome {
+            self.0.lock().unwrap().push("shutdown".to_owned());
+            Err("no time".into())
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    impl AsyncProgram for Alike {
+        async fn start(&mut self, _: &Context) -> Outcome {
+            Ok(())
+        }
+        async fn stop(&mut self, _: &Context, reason: &StopReason) -> Outcome {
+            self.0.lock().unwrap().push(format!("stop: {reason}"));
+            Ok(())
+        }
+    }
+
+    /// Starts a program, stops it for `reason`; how it ended.
+    fn stopped(body: Body, reason: StopReason) -> Result<(), Ending> {
+        let context = Context(Arc::new(Shared::new("test".to_owned(), StartedBy::Unknown, Vec::new())));
+        let (orders, taken) = mpsc::channel(ORDERS_MAX);
+        orders.try_send(Order::Stop(reason)).unwrap();
+        let of_program = context.clone();
+        std::thread::spawn(move || body(of_program, taken, Answers::default())).join().unwrap();
+        let mut words = context.0.words();
+        assert!(words.ready && words.drained);
+        words.ended.take().unwrap()
+    }
+
+    #[test]
+    fn a_shutdown_of_the_computer_is_told_apart_by_programs_that_want_it() {
+        let (apart, alike) = (Called::default(), Called::default());
+        for reason in [StopReason::Shutdown, StopReason::Ended] {
+            let fails = reason == StopReason::Shutdown;
+            let ended = stopped(of_program(Apart(apart.clone())), reason.clone());
+            assert_eq!(ended.is_err(), fails, "{ended:?}");
+            stopped(of_program(Alike(alike.clone())), reason.clone()).unwrap();
+            #[cfg(feature = "tokio")]
+            {
+                let ended = stopped(of_async_program(Box::new(usual_runtime), Apart(apart.clone())), reason.clone());
+                assert_eq!(ended.is_err(), fails, "{ended:?}");
+                stopped(of_async_program(Box::new(usual_runtime), Alike(alike.clone())), reason).unwrap();
+            }
+        }
+        let forms = if cfg!(feature = "tokio") { 2 } else { 1 };
+        let twice = |texts: [String; 2]| texts.into_iter().flat_map(|text| vec![text; forms]).collect::<Vec<_>>();
+        let words = |reason: StopReason| format!("stop: {reason}");
+        let ended = words(StopReason::Ended);
+        assert_eq!(*apart.lock().unwrap(), twice(["shutdown".to_owned(), ended.clone()]));
+        assert_eq!(*alike.lock().unwrap(), twice([words(StopReason::Shutdown), ended]));
+    }
+}

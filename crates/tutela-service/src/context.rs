@@ -254,6 +254,27 @@ impl Context {
 }
 
 impl Shared {
+    /// Of a service that begins now.
+    pub(crate) fn new(name: String, started_by: StartedBy, arguments: Vec<std::ffi::OsString>) -> Shared {
+        Shared {
+            name,
+            started_by,
+            arguments,
+            began: Instant::now(),
+            stop: StopToken::new(),
+            hurry: StopToken::new(),
+            work: Work::default(),
+            words: Mutex::default(),
+            bell: Notify::default(),
+            beat: AtomicU64::default(),
+            stopping: Mutex::default(),
+            #[cfg(feature = "tokio")]
+            runtime: std::sync::OnceLock::new(),
+            #[cfg(feature = "health")]
+            health: std::sync::OnceLock::new(),
+        }
+    }
+
     /// Without suspensions where the OS's own clock goes so: the time in which a program could do something.
     pub(crate) fn now(&self) -> Moment {
         Moment::from_nanos(u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX))

@@ -54,23 +54,8 @@ pub(crate) fn live(job: Job, started_by: StartedBy, scm: Option<Scm>) -> Ending 
 }
 
 async fn turn(job: Job, name: String, started_by: StartedBy, scm: Option<Scm>, journal: &Journal) -> Ending {
-    let shared = Arc::new(Shared {
-        arguments: scm.as_ref().map(|scm| scm.arguments().to_vec()).unwrap_or_default(),
-        name,
-        started_by,
-        began: Instant::now(),
-        stop: crate::StopToken::new(),
-        hurry: crate::StopToken::new(),
-        work: crate::drain::Work::default(),
-        words: Default::default(),
-        bell: Default::default(),
-        beat: Default::default(),
-        stopping: Default::default(),
-        #[cfg(feature = "tokio")]
-        runtime: Default::default(),
-        #[cfg(feature = "health")]
-        health: Default::default(),
-    });
+    let arguments = scm.as_ref().map(|scm| scm.arguments().to_vec()).unwrap_or_default();
+    let shared = Arc::new(Shared::new(name, started_by, arguments));
     let context = Context(shared.clone());
     let mut voice = Voice::new(scm.clone(), |key: &str| std::env::var_os(key), job.controls);
     let mut life = Life::new(job.bounds, job.controls, shared.now());

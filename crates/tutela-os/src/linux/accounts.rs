@@ -120,7 +120,7 @@ pub(crate) fn is_privileged() -> bool {
 }
 
 fn no_such(kind: &str, name: &str) -> Error {
-    Error::Refused(format!("there is no {kind} named {name} on this host; make it, or name another in the spec"))
+    Error::Refused(format!("there is no {kind} named {name} on this host; make it, or name another"))
 }
 
 /// By name first, as every tool does: an account may be named with digits.

@@ -137,7 +137,7 @@ pub enum RegisterError {
     },
     /// The name is taken by something that is not ours.
     #[error(
-        "refused: {name} is registered already, and not by Tutela: {place}; choose another name in the spec, or remove it with its own tools"
+        "refused: {name} is registered already, and not by Tutela: {place}; choose another name, or remove it with its own tools"
     )]
     Foreign {
         /// The name.

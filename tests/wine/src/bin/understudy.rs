@@ -28,7 +28,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tutela_os::host::{self, Accepts, Control, Scm, ServiceExit};
 use tutela_os::process::Signal;
 use tutela_os::registration::{self, RegisteredState, Scope};
@@ -136,6 +136,9 @@ fn micros() -> u128 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros()
 }
 
+/// As long as the SCM waits for a service that tells no checkpoints.
+const WATCH_MAX: Duration = Duration::from_secs(60);
+
 /// Looks without a pause: what is measured is far shorter than a pause.
 fn watch(file: &str, name: &str) {
     let runs = || {
@@ -144,7 +147,10 @@ fn watch(file: &str, name: &str) {
     };
     assert!(!runs());
     append(file, &format!("{}\n", micros()));
-    while !runs() {}
+    let began = Instant::now();
+    while !runs() {
+        assert!(began.elapsed() < WATCH_MAX, "{name} does not run");
+    }
     append(file, &format!("{}\n", micros()));
 }
 

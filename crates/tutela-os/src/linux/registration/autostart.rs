@@ -48,8 +48,7 @@ pub(super) fn plan_removal(
         return Ok(None);
     }
     let obstacle = hindrance(scope, path.parent().unwrap_or(Path::new("/")), &format!("removing {}", path.display()));
-    let notes =
-        vec![format!("one that runs goes on until its session ends; `tutela stop {name} --shutdown` ends it before")];
+    let notes = vec!["one that runs goes on until its session ends, or somebody ends it before".to_owned()];
     let mut steps = vec![steps::remove_file(&path, None)];
     steps.extend(further());
     Ok(Some(Plan::new(steps, notes).hindered(obstacle)))

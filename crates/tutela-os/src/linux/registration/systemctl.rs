@@ -35,8 +35,8 @@ impl Systemctl {
     pub(super) fn find(scope: Scope) -> Result<Systemctl, RegisterError> {
         if !Path::new("/run/systemd/system").is_dir() {
             return Err(RegisterError::NoServiceManager(
-                "systemd does not run this computer, so there is nothing to register with; let what starts programs \
-                 here run it in the foreground, and see the unit with `install --print`"
+                "systemd does not run this computer, so no service can be registered or removed here; let what starts \
+                 programs here run it in the foreground, and see the unit with `install --print`"
                     .into(),
             ));
         }

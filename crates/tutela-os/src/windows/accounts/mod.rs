@@ -133,7 +133,7 @@ fn find(user: &str) -> Result<Account, Error> {
     };
     let Some(named) = found else {
         return Err(Error::Refused(format!(
-            "there is no account named {user} on this computer or in its domain; make it, or name another in the spec"
+            "there is no account named {user} on this computer or in its domain; make it, or name another"
         )));
     };
     let is_account = named.usage == SidTypeUser

@@ -65,9 +65,7 @@ pub(super) fn refused(name: &str, what: &str, error: io::Error) -> RegisterError
         RPC_S_SERVER_UNAVAILABLE | ERROR_DATABASE_DOES_NOT_EXIST => {
             RegisterError::NoServiceManager(format!("the Service Control Manager does not answer: {error}"))
         }
-        ERROR_SERVICE_DISABLED => {
-            text("it is disabled; set start = \"manual\" or \"auto\" in the spec and install it again (1058)")
-        }
+        ERROR_SERVICE_DISABLED => text("it is disabled; install it again with the start \"auto\" or \"manual\" (1058)"),
         ERROR_SERVICE_LOGON_FAILED => text(
             "its account cannot log on: the password has changed, or the account has lost the right to log on as a \
              service; install it again with the password (1069)",

@@ -109,7 +109,8 @@ pub(super) fn wanted(definition: &Definition, notes: &mut Vec<String>) -> Result
     debug_assert_eq!(definition.kind, Kind::Service);
     if definition.scope == Scope::User {
         return refused(
-            "Windows has no services of a single account; install it for the computer, or with --as login".to_owned(),
+            "Windows has no services of a single account; install it for the computer, or as a start at login"
+                .to_owned(),
         );
     }
     if definition.readiness == Readiness::Running {

@@ -221,7 +221,7 @@ pub(super) fn start(name: &str, bound: Duration) -> Result<(), RegisterError> {
     }
     if task.state().map_err(failed)? == State::Disabled {
         return Err(RegisterError::Refused(format!(
-            "the task {name} is disabled; set start = \"manual\" or \"auto\" in the spec and install it again"
+            "the task {name} is disabled; install it again with the start \"auto\" or \"manual\""
         )));
     }
     task.run().map_err(failed)?;
