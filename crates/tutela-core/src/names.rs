@@ -89,6 +89,16 @@ impl fmt::Display for InstanceId {
     }
 }
 
+impl InstanceId {
+    /// Reads `api:0`, and only what is written so: `api:+0` and `api:00` are no second names of the same copy.
+    pub fn parse(text: &str) -> Option<InstanceId> {
+        let (service, digits) = text.split_once(':')?;
+        let index: u16 = digits.parse().ok()?;
+        let id = InstanceId { service: Name::new(service).ok()?, index };
+        (id.to_string() == text).then_some(id)
+    }
+}
+
 /// The short name of an instance inside one guard process. Given once, never given again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceKey(pub u32);
@@ -101,6 +111,16 @@ pub struct RunId(pub u64);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_instance_has_one_spelling() {
+        assert_eq!(InstanceId::parse("api:65535").map(|id| id.index), Some(65535));
+        for text in
+            ["api", "api:", ":0", "api:+0", "api:00", "api: 0", "api:0 ", "api:-1", "api:65536", "a:0:0", "a/b:0"]
+        {
+            assert_eq!(InstanceId::parse(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn a_name_with_a_slash_is_refused_and_told_why() {

@@ -33,7 +33,7 @@
 //! ours. A file never mixes the two forms: when the policy changes, the file is rotated.
 //!
 //! Deliberately absent, each to come on its own: compression, an index, sinks other than files, `fsync`
-//! (a power cut may cost the last seconds; a crash of the guard does not).
+//! (a power cut may cost the last seconds; a guard that is killed costs what its programs wrote and it had not read).
 #![forbid(unsafe_code)]
 
 pub mod lines;

@@ -10,7 +10,8 @@ use std::time::Duration;
 /// What is remembered about an instance's ends, so that it can be judged.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct History {
-    /// Restarts after an end, over the instance's whole life. Only grows.
+    /// Restarts after an end, over the instance's whole life, the single tries after a cool-down among them. Only
+    /// grows.
     pub restarts: u64,
     /// Restarts since the last run that was long enough.
     pub in_a_row: u32,
@@ -34,6 +35,7 @@ impl History {
     pub(super) fn begin_half_open(&mut self) {
         self.cooldown_until = None;
         self.half_open = true;
+        self.restarts = self.restarts.saturating_add(1);
     }
 }
 

@@ -198,14 +198,11 @@ pub(super) fn target_of(text: Option<&str>) -> Result<Target, ErrorReply> {
         let help = "a service is written api, one instance of it api:0".to_owned();
         ErrorReply::new(ErrorCode::NoSuchService, format!("refused: there is no {text} here"), Some(help))
     };
-    match text.split_once(':') {
-        None => Name::new(text).map(Target::Service).map_err(|_| unknown()),
-        Some((service, index)) => {
-            let service = Name::new(service).map_err(|_| unknown())?;
-            let index = index.parse().map_err(|_| unknown())?;
-            Ok(Target::Instance(InstanceId { service, index }))
-        }
-    }
+    let target = match text.contains(':') {
+        true => InstanceId::parse(text).map(Target::Instance),
+        false => Name::new(text).map(Target::Service).ok(),
+    };
+    target.ok_or_else(unknown)
 }
 
 pub(super) fn ended() -> ErrorReply {

@@ -10,7 +10,7 @@ use crate::client::{Client, ClientError, running};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
-use tutela_core::names::Name;
+use tutela_core::names::{InstanceId, Name};
 use tutela_os::endpoint::Found;
 use tutela_os::paths::Paths;
 use tutela_schema::api::{CommandReply, CommandRequest, Outcome, ReloadReply, Route, RouteId, Verb};
@@ -46,8 +46,15 @@ impl Target {
             );
             return Err(WRONG);
         }
-        if service.is_some_and(|service| service.is_empty() || service.contains('/')) {
-            report::error(&format!("refused: {text:?} names no service"), Some("write NAME/SERVICE, such as shop/api"));
+        let names_one = |service: &str| match service.contains(':') {
+            true => InstanceId::parse(service).is_some(),
+            false => Name::new(service).is_ok(),
+        };
+        if service.is_some_and(|service| !names_one(service)) {
+            report::error(
+                &format!("refused: {text:?} names no service"),
+                Some("write NAME/SERVICE, such as shop/api, or NAME/SERVICE:INDEX for one copy of it"),
+            );
             return Err(WRONG);
         }
         Ok(Target { guard: guard.to_owned(), service: service.map(str::to_owned) })

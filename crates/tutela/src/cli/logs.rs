@@ -8,6 +8,7 @@ use crate::client::{Client, ClientError};
 use crate::conductor::wall_now;
 use crate::hands::ledger::{self, EventFilter};
 use crate::logs_view::{id_of, record_of};
+use tutela_core::names::InstanceId;
 use tutela_logs::Stream;
 use tutela_logs::read::{LogReader, Place, Query};
 use tutela_os::paths::Paths;
@@ -231,10 +232,9 @@ pub fn events(words: &EventWords, paths: &Paths) -> Code {
         Ok(Err(error @ ClientError::NoGuard { .. })) => {
             let mut filter = EventFilter { last: words.lines, since, ..EventFilter::default() };
             if let Some(service) = &target.service {
-                let (name, index) =
-                    service.split_once(':').map_or((service.as_str(), None), |(name, index)| (name, Some(index)));
-                filter.service = Some(name.to_owned());
-                filter.instance = index.and_then(|index| index.parse().ok());
+                let instance = InstanceId::parse(service);
+                filter.instance = instance.as_ref().map(|id| id.index);
+                filter.service = Some(instance.map_or_else(|| service.clone(), |id| id.service.to_string()));
             }
             match ledger::read_offline(&paths.state_dir(&target.guard), &filter) {
                 Ok(records) => {

@@ -205,6 +205,7 @@ impl Reference {
                 if let Some(kept) = model.cooldown_until.take() {
                     law(kept <= now, || format!("{id} starts within its cool-down"))?;
                     model.half_open = true;
+                    model.restarts += 1;
                 }
             }
             (StateName::Backoff | StateName::Cooldown, StateName::Starting | StateName::Waiting) => {
@@ -212,6 +213,7 @@ impl Reference {
                 law(over || model.kicked, || format!("{id} left its {} too early", from.word()))?;
                 if from == StateName::Cooldown && !model.kicked {
                     model.half_open = true;
+                    model.restarts += 1;
                     model.cooldown_until = None;
                 }
             }

@@ -296,6 +296,7 @@ fn a_half_open_try_that_fails_cools_down_again_after_that_one_try() {
     assert_eq!(s.cause(), "the half-open try failed: exited with code 1");
     s.advance(secs(300));
     s.does(&[spawn(5), sweep(5), release(5), spawn(6)]);
+    assert_eq!(s.service.history().restarts, 5, "each single try is a restart too");
 }
 
 #[test]
@@ -375,7 +376,7 @@ fn a_restored_cooldown_still_holds_and_ends_in_a_half_open_try() {
     s.spawned();
     s.ends(1);
     s.is(StateName::Cooldown);
-    assert_eq!(s.service.history().restarts, 9);
+    assert_eq!(s.service.history().restarts, 10);
 }
 
 #[test]
