@@ -45,6 +45,8 @@ pub fn environment(prefix: &str) -> Vec<OsString> {
     let own = [
         "PATH=/usr/lib/wine:/usr/bin:/bin".to_owned(),
         "HOME=/root".to_owned(),
+        // Names of files are UTF-8, which Wine takes from the locale.
+        "LC_ALL=C.UTF-8".to_owned(),
         format!("WINEPREFIX={prefix}"),
         "XDG_RUNTIME_DIR=/run/wine".to_owned(),
         "WINEDLLOVERRIDES=mscoree,mshtml=".to_owned(),

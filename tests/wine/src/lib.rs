@@ -227,8 +227,7 @@ fn wine(dir: &Path, seconds: u32) -> Command {
     let bed = std::env::var("BED").unwrap_or_else(|_| format!("tests-{own}"));
     let mut command = Command::new(runner);
     command.env("BED", bed).env("TUTELA_WINE_OWNER", own).env("DIR", dir).env("T", seconds.to_string());
-    // Names of files are UTF-8, which Wine takes from the locale.
-    command.env("LC_ALL", "C.UTF-8").env("WENV", "LC_ALL=C.UTF-8").env_remove("TUTELA_HOME").stdin(Stdio::null());
+    command.env_remove("TUTELA_HOME").stdin(Stdio::null());
     command
 }
 

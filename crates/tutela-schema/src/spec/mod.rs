@@ -49,10 +49,12 @@ mod tests;
 pub use diagnostic::{Code, Diagnostic, Origin, Severity};
 pub use reader::{INSTANCES_TOTAL_MAX, read};
 pub use reference::{reference_markdown, schema};
-pub use resolved::ResolvedValue;
+pub use resolved::{ResolvedValue, is_secret};
 pub use run::run_spec;
 pub use source::{Disk, FILE_BYTES_MAX, Files};
+pub use union::EnvFile;
 
+use section::steps;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
@@ -192,10 +194,57 @@ impl Loaded {
         names
     }
 
+    /// Variables from outside of the spec that what a service has at `keys` was made with, below them too.
+    pub fn made_with(&self, service: &str, keys: &[&str]) -> Vec<Outside> {
+        let Some(known) = self.origins.services.get(service) else { return Vec::new() };
+        let steps: Vec<tree::Step> = keys.iter().map(|key| tree::Step::Key((*key).to_owned())).collect();
+        let mut found = Vec::new();
+        let Some(node) = known.tree.find(&steps) else { return found };
+        node.each(&mut |node| {
+            for used in node.used.iter().flat_map(|used| used.iter()) {
+                let of_file = match used.from {
+                    tree::UsedFrom::Process => false,
+                    tree::UsedFrom::File(_) => true,
+                    tree::UsedFrom::Default => continue,
+                };
+                let outside = Outside { name: used.name.clone(), of_file };
+                if !found.contains(&outside) {
+                    found.push(outside);
+                }
+            }
+        });
+        found
+    }
+
+    /// Whether the spec itself sets this variable of a service.
+    pub fn sets_variable(&self, service: &str, name: &str) -> bool {
+        let known = self.origins.services.get(service);
+        known.is_some_and(|known| known.tree.find(steps!["env", name]).is_some())
+    }
+
+    /// Whether an environment file of a service has this variable.
+    pub fn file_has_variable(&self, service: &str, name: &str) -> bool {
+        self.origins.services.get(service).is_some_and(|known| known.variables.contains_key(name))
+    }
+
+    /// A service's environment files in their order, absolute, those that are missing among them.
+    pub fn env_files_of(&self, service: &str) -> &[EnvFile] {
+        self.origins.services.get(service).map_or(&[], |known| &known.env_files)
+    }
+
     /// Every value of the spec, defaults included, with where it came from; secrets are masked.
     pub fn resolved(&self) -> Vec<ResolvedValue> {
         resolved::resolve(&self.spec, &self.origins)
     }
+}
+
+/// A variable from outside of the spec.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outside {
+    /// Its name.
+    pub name: String,
+    /// Whether an environment file has it; otherwise the environment of the process.
+    pub of_file: bool,
 }
 
 /// Why a spec cannot be used: at least one error, and the warnings beside it.

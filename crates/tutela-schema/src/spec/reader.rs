@@ -13,6 +13,7 @@ use super::section::{Section, resolve, steps};
 use super::service::{service, set_variable};
 use super::source::{Place, SourceMap};
 use super::tree::{self, Entry, Node, Step, Table, Value};
+use super::union::EnvFile;
 use super::{Loaded, Os, PROFILE_VARIABLE, Refused, Sources};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -70,6 +71,8 @@ type ReadSpec = (GuardSpec, Option<String>, Node, BTreeMap<String, ServiceOrigin
 pub(super) struct ServiceOrigins {
     pub(super) tree: Node,
     pub(super) variables: Variables,
+    /// Its environment files in their order, absolute, those that are missing among them.
+    pub(super) env_files: Vec<EnvFile>,
 }
 
 impl Reader<'_> {
@@ -291,7 +294,7 @@ impl Reader<'_> {
         let label = format!("services.{name}");
         let mut tree = Node { place: entry.key_place, ..entry.node };
         self.for_this_os::<OsKeys>(&mut tree, &label);
-        let variables = self.variables(&mut tree, &label, &mut broken);
+        let (variables, env_files) = self.variables(&mut tree, &label, &mut broken);
         let case_matters = sources.os != Os::Windows;
         let scope = Scope { process: &sources.env, files: &variables, case_matters };
         interpolate(&mut tree, &scope, &self.map, &mut self.out, &mut broken);
@@ -307,7 +310,7 @@ impl Reader<'_> {
             self.out.extend(found);
             service
         });
-        (service, ServiceOrigins { tree, variables })
+        (service, ServiceOrigins { tree, variables, env_files })
     }
 
     /// Lays the section for this OS over the service, and checks the keys of the other ones.
@@ -337,12 +340,12 @@ impl Reader<'_> {
         }
     }
 
-    /// The variables of the service's environment files. Takes the key out of the tree and puts it back as it was read,
+    /// The variables of the service's environment files, and the files. Takes the key out of the tree and puts it back as it was read,
     /// because its own texts see only the process.
-    fn variables(&mut self, tree: &mut Node, label: &str, broken: &mut Vec<Vec<Step>>) -> Variables {
-        let mut variables = Variables::new();
+    fn variables(&mut self, tree: &mut Node, label: &str, broken: &mut Vec<Vec<Step>>) -> (Variables, Vec<EnvFile>) {
+        let (mut variables, mut files) = (Variables::new(), Vec::new());
         let (place, Some(entry)) = (tree.place, tree.as_table_mut().and_then(|table| table.take("env_files"))) else {
-            return variables;
+            return (variables, files);
         };
         let mut table = Table::default();
         table.entries.insert("env_files".into(), entry);
@@ -362,6 +365,7 @@ impl Reader<'_> {
                     variables.insert(name.clone(), (value.clone(), *place));
                 }
             }
+            files.push(EnvFile { path: path.to_string_lossy().into_owned(), optional: file.optional });
         }
         if let (Some(table), Some(entry)) =
             (tree.as_table_mut(), only.as_table_mut().and_then(|only| only.take("env_files")))
@@ -371,7 +375,7 @@ impl Reader<'_> {
             escape(&mut entry.node);
             table.entries.insert("env_files".into(), entry);
         }
-        variables
+        (variables, files)
     }
 
     fn env_file(&mut self, path: &Path, optional: bool, asked_at: Place) -> Option<EnvFileLines> {

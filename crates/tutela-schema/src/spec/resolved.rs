@@ -58,7 +58,7 @@ pub(super) fn resolve(spec: &GuardSpec, origins: &Origins) -> Vec<ResolvedValue>
 }
 
 /// Whether a name says that its value is a secret.
-pub(super) fn is_secret(name: &str) -> bool {
+pub fn is_secret(name: &str) -> bool {
     const WORDS: [&str; 11] = [
         "PASSWORD",
         "PASSWD",

@@ -154,7 +154,12 @@ fn asked(words: &InstallWords, paths: &Paths) -> Result<(Definition, Vec<String>
         FAILED
     })?;
     let wanted = wanted(&loaded, &spec, &program, words, paths);
-    let Defined { definition, notes } = define(Wanted { account, password, ..wanted });
+    let Defined { definition, notes, missing } = define(Wanted { account, password, ..wanted });
+    if !missing.is_empty() {
+        let help = "write the path of the program, or set env.PATH for the service";
+        report::error(&format!("refused: the service would not find {}", missing.join("; ")), Some(help));
+        return Err(WRONG);
+    }
     Ok((definition, notes))
 }
 

@@ -5,7 +5,7 @@
 //! told for each service.
 
 use super::ExportError;
-use super::environment::Environment;
+use super::environment::{Environment, Variable};
 use super::report::{File, Report};
 use std::fmt::Write as _;
 use tutela_core::spec::{GuardSpec, Priority, RestartWhen, ServiceSpec, StartMode, StopStep};
@@ -126,18 +126,21 @@ impl List<'_> {
         let cwd = self.text("cwd", &launch.cwd.to_string_lossy())?;
         self.put("WorkingDirectory", &cwd);
         self.kept("cwd", "WorkingDirectory");
-        let known = env.get(self.service.name.as_str());
         let mut pairs = Vec::new();
-        for name in launch.env.keys() {
+        for (name, variable) in env.get(self.service.name.as_str()).into_iter().flat_map(|known| &known.variables) {
             let key = format!("env.{name}");
-            if !known.is_some_and(|known| known.own.iter().any(|own| *own == **name)) {
-                let why = "it is in an environment file, which launchd does not read, and which is not copied: what a file of \
-                           launchd has can be read by every account";
-                self.lost(&key, why);
-                continue;
+            match variable {
+                Variable::Open => self.kept(&key, "EnvironmentVariables"),
+                Variable::Noted(note) => self.changed(&key, "EnvironmentVariables", note),
+                Variable::Hidden(why) => self.lost(&key, why),
+                Variable::OfFile => {
+                    let why = "it is in an environment file, which launchd does not read, and which is not copied: what a file \
+                               of launchd has can be read by every account";
+                    self.lost(&key, why);
+                }
             }
-            self.kept(&key, "EnvironmentVariables");
-            if let Some(value) = launch.env.get(name) {
+            let written = matches!(variable, Variable::Open | Variable::Noted(_));
+            if let Some(value) = launch.env.get(name.as_str()).filter(|_| written) {
                 let value = self.text("env", &value.render(self.index))?;
                 let name = escaped(name).unwrap_or_default();
                 pairs.push(format!("<key>{name}</key>\n\t\t{value}"));

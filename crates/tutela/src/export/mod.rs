@@ -1,10 +1,11 @@
 //! Exports. Writes a spec as native files that need no guard, and tells what they cannot do.
 //!
-//! Called by `cli::export`, which brings the spec and writes the files. Everything here is a function of the spec: the
-//! same files come out on every computer. How texts are escaped is known to `tutela-os`, which registers guards.
+//! Called by `cli::export`, which brings the spec and writes the files. Everything here is a function of the spec as
+//! it was read: where variables of the environment are in it, the report says so. How texts are escaped is known to `tutela-os`, which registers guards.
 //!
 //! Invariant: every key that the spec writes is kept, changed or lost in the report; one that no translation told of is
-//! reported as lost. Values of environment files are never copied: files are named, because units can be read by all.
+//! reported as lost. Values of environment files are never copied, nor secrets of the environment: files are named, because
+//! units can be read by all.
 
 mod environment;
 mod launchd;
@@ -51,7 +52,7 @@ impl ExportError {
 /// Something that a unit cannot say.
 pub fn systemd(loaded: &Loaded) -> Result<Exported, ExportError> {
     let mut report = Report::of(loaded);
-    let environment = Environment::of(loaded);
+    let environment = Environment::of(loaded, "put it into an environment file", &mut report);
     let files = systemd::files(&loaded.spec, &environment, &mut report)?;
     Ok(report.finish("systemd", files))
 }
@@ -62,7 +63,7 @@ pub fn systemd(loaded: &Loaded) -> Result<Exported, ExportError> {
 /// Something that a property list cannot say.
 pub fn launchd(loaded: &Loaded) -> Result<Exported, ExportError> {
     let mut report = Report::of(loaded);
-    let environment = Environment::of(loaded);
+    let environment = Environment::of(loaded, "let the program read it from a file of its own", &mut report);
     let files = launchd::files(&loaded.spec, &environment, &mut report)?;
     Ok(report.finish("launchd", files))
 }

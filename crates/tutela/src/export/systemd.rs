@@ -2,7 +2,7 @@
 //! and `GUARD.target` for all of them.
 
 use super::ExportError;
-use super::environment::Environment;
+use super::environment::{Environment, Variable};
 use super::report::{File, Report};
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -245,8 +245,8 @@ impl Unit<'_> {
         let launch = &self.service.launch;
         let Some(known) = env.get(self.service.name.as_str()) else { return Ok(()) };
         for file in &known.files {
-            let Some(path) = quote::whole_path(file) else {
-                let why = format!("systemd cannot read the file {file:?}");
+            let Some(path) = quote::whole_path(Path::new(&file.path)) else {
+                let why = format!("systemd cannot read the file {:?}", file.path);
                 return Err(ExportError::new(
                     self.service.name.as_str(),
                     "env_files",
@@ -254,23 +254,21 @@ impl Unit<'_> {
                     "give it a path without control characters",
                 ));
             };
-            self.line("EnvironmentFile", path);
+            let optional = if file.optional { "-" } else { "" };
+            self.line("EnvironmentFile", format!("{optional}{path}"));
             self.report.note("environment files are named, not copied: what a unit has can be read by every account");
         }
-        for name in launch.env.keys() {
-            let key = format!("env.{name}");
-            match known.own.iter().any(|own| *own == **name) {
-                true => self.kept(&key, "Environment"),
-                false => self.changed(
-                    &key,
-                    "EnvironmentFile",
-                    "it is in an environment file; there Environment= does not win over it",
-                ),
-            }
-        }
         self.kept("env_files", "EnvironmentFile");
-        for name in &known.own {
-            if let Some(value) = launch.env.get(name.as_str()) {
+        for (name, variable) in &known.variables {
+            let key = format!("env.{name}");
+            match variable {
+                Variable::Open => self.kept(&key, "Environment"),
+                Variable::Noted(note) => self.changed(&key, "Environment", note),
+                Variable::Hidden(why) => self.lost(&key, why),
+                Variable::OfFile => self.kept(&key, "EnvironmentFile"),
+            }
+            let written = matches!(variable, Variable::Open | Variable::Noted(_));
+            if let Some(value) = launch.env.get(name.as_str()).filter(|_| written) {
                 let value = value.render(self.index);
                 self.line("Environment", quote::assignment(name, &value));
             }
@@ -307,8 +305,12 @@ impl Unit<'_> {
             self.line("RestartSteps", steps.ceil().clamp(1.0, 1000.0) as u32);
             self.line("RestartMaxDelaySec", quote::span(restart.max_delay));
         }
-        self.kept("restart.factor", "RestartSteps");
-        self.kept("restart.max_delay", "RestartMaxDelaySec");
+        for (key, to) in [("restart.factor", "RestartSteps"), ("restart.max_delay", "RestartMaxDelaySec")] {
+            match grows {
+                true => self.changed(key, to, "systemd 254 and later: an older one waits RestartSec= each time"),
+                false => self.kept(key, to),
+            }
+        }
         self.lost("restart.jitter", "waits are not left to chance");
         self.lost(
             "restart.reset_after",

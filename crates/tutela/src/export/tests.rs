@@ -17,7 +17,11 @@ fn load(text: &str, os: Os) -> Loaded {
         path: "/etc/tutela/shop.toml".into(),
         cwd: "/etc/tutela".into(),
         profile: None,
-        env: BTreeMap::from([("HOME".to_owned(), "/home/x".to_owned()), ("PORT".to_owned(), "9000".to_owned())]),
+        env: BTreeMap::from([
+            ("HOME".to_owned(), "/home/x".to_owned()),
+            ("PORT".to_owned(), "9000".to_owned()),
+            ("API_TOKEN".to_owned(), "sesame".to_owned()),
+        ]),
         env_left_out: Vec::new(),
         os,
         files: &files,
@@ -122,6 +126,39 @@ fn a_spec_becomes_units_with_everything_that_systemd_can_do() {
     assert!(unit(&exported, "shop-db.service").contains("Type=notify\n"));
     assert!(unit(&exported, "shop.target").contains("Description=Shop: 100%% of it\n"));
     assert!(!unit(&exported, "shop.target").contains("Wants=shop-job.service"));
+}
+
+/// `env` is what the services of a spec have, `api` among them; the outcome of a key of it.
+fn exported(env: &str, target: fn(&Loaded) -> Result<Exported, super::ExportError>, os: Os) -> Exported {
+    target(&load(&format!("name = \"shop\"\n[services.api]\ncommand = [\"/bin/api\", \"${{PORT:1}}\"]\n{env}\n"), os))
+        .unwrap()
+}
+
+#[test]
+fn what_only_some_may_read_is_in_no_file_that_all_may_read() {
+    let env = "env_files = [\".env\", { path = \"gone.env\", optional = true }]\n\
+               env = { A = \"${DB_PASSWORD:}\", URL = \"x${API_TOKEN:}\", API_TOKEN = \"written\", HERE = \"${PORT}\", MODE = \"own\" }";
+    for (target, os) in [(super::systemd as fn(&Loaded) -> _, Os::Linux), (super::launchd, Os::Macos)] {
+        let exported = exported(env, target, os);
+        let texts: String = exported.files.iter().map(|file| file.text.as_str()).collect();
+        assert!(!texts.contains("hunter2") && !texts.contains("sesame"), "{texts}");
+        let told = |key: &str| exported.outcomes.iter().find(|it| it.key == format!("services.api.env.{key}")).unwrap();
+        for (key, fate, note) in [
+            ("A", Fate::Lost, "it is made with DB_PASSWORD of an environment file"),
+            ("URL", Fate::Lost, "it is made with API_TOKEN of the environment"),
+            ("API_TOKEN", Fate::Changed, "can be read by every account"),
+            ("HERE", Fate::Changed, "it has what PORT was in the environment of this export"),
+            ("MODE", Fate::Changed, "an environment file has it too"),
+        ] {
+            assert_eq!(told(key).fate, fate, "{key}");
+            assert!(told(key).note.contains(note), "{key}: {}", told(key).note);
+        }
+        assert!(exported.notes.iter().any(|note| note.starts_with("services.api.command has what PORT was")));
+        if os == Os::Linux {
+            let files: Vec<&str> = texts.lines().filter(|line| line.starts_with("EnvironmentFile=")).collect();
+            assert_eq!(files, ["EnvironmentFile=/etc/tutela/.env", "EnvironmentFile=-/etc/tutela/gone.env"]);
+        }
+    }
 }
 
 #[test]

@@ -57,6 +57,8 @@ pub struct Defined {
     pub definition: Definition,
     /// What will be different from a run in the foreground, for people.
     pub notes: Vec<String>,
+    /// Programs that the guard would not find, in words. With any of them it would not start.
+    pub missing: Vec<String>,
 }
 
 /// Works out what the OS is told.
@@ -66,7 +68,14 @@ pub fn define(wanted: Wanted<'_>) -> Defined {
     let mut notes = Vec::new();
     let account = account(&wanted, &mut notes);
     let runs_as_os = account == Account::System;
-    let sandbox = sandbox(&wanted, runs_as_os, &mut notes);
+    let mut sandbox = sandbox(&wanted, runs_as_os, &mut notes);
+    // A user's manager has what the user's login gave it, which is not known here.
+    let managed = wanted.scope == Scope::System && wanted.kind != Kind::Login;
+    let looked_up = if managed { needs::look_up(wanted.loaded, wanted.os) } else { needs::Lookup::default() };
+    sandbox.readable.extend(looked_up.found);
+    sandbox.readable.sort();
+    sandbox.readable.dedup();
+    notes.extend(looked_up.others);
     let unknown: Vec<String> = wanted.loaded.variables_of_process().into_iter().collect();
     if !unknown.is_empty() && wanted.kind != Kind::Login {
         notes.push(format!(
@@ -105,7 +114,7 @@ pub fn define(wanted: Wanted<'_>) -> Defined {
         openings: install.open_ports.iter().map(opening).collect(),
         name,
     };
-    Defined { definition, notes }
+    Defined { definition, notes, missing: looked_up.missing }
 }
 
 /// Whether a service manager listens to it. The Task Scheduler and a desktop do not.
@@ -141,11 +150,14 @@ fn start(install: &InstallSpec, enable: Option<bool>) -> Start {
 }
 
 fn account(wanted: &Wanted<'_>, notes: &mut Vec<String>) -> Account {
-    if wanted.scope == Scope::User || wanted.kind == Kind::Login && wanted.account.is_none() {
-        return Account::Own;
-    }
     let spec = &wanted.loaded.spec;
     let chosen = wanted.account.clone().unwrap_or_else(|| spec.install.account.clone());
+    if wanted.scope == Scope::User || wanted.kind == Kind::Login && wanted.account.is_none() {
+        if chosen != InstallAccount::Own {
+            notes.push("it runs under your account: [install] account is for services of the computer".to_owned());
+        }
+        return Account::Own;
+    }
     match chosen {
         InstallAccount::Own => {
             let others: Vec<&str> =

@@ -1,9 +1,13 @@
 //! What the programs of a spec need of the OS: rights, files, memory, the network.
 
 use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use tutela_core::spec::{AlertWay, Capability, Command, GuardSpec, Hook, Priority, ProbeTarget, ServiceSpec};
-use tutela_schema::spec::Loaded;
+use tutela_core::spec::{
+    AlertWay, Capability, Command, GuardSpec, Hook, Priority, ProbeTarget, ServiceSpec, StartMode,
+};
+use tutela_os::process::find_program;
+use tutela_schema::spec::{Loaded, Os};
 
 /// Programs that are known to make code at run time, by the names of their files without a version behind them. Each
 /// fails, or is many times slower, where memory cannot be writable and executable.
@@ -70,6 +74,65 @@ fn commands(service: &ServiceSpec) -> impl Iterator<Item = &Command> {
 fn program(command: &Command) -> Option<PathBuf> {
     let program = PathBuf::from(command.render(0).into_iter().next()?);
     program.is_absolute().then_some(program)
+}
+
+/// Where the OS looks for a program that is named without a folder, unless the spec sets `PATH`. systemd's own default,
+/// with the folders that are links elsewhere; launchd's.
+fn path_of_services(os: Os) -> Option<&'static str> {
+    match os {
+        Os::Linux => Some("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        Os::Macos => Some("/usr/bin:/bin:/usr/sbin:/sbin"),
+        // It has the computer's `Path`, which everybody's has in it.
+        Os::Windows => None,
+    }
+}
+
+/// What becomes of the programs that are named without a folder, once a service manager starts the guard.
+#[derive(Debug, Default)]
+pub(super) struct Lookup {
+    /// The files that will be run.
+    pub(super) found: Vec<PathBuf>,
+    /// Programs that are other files then, in words.
+    pub(super) others: Vec<String>,
+    /// Programs that are not found then, in words.
+    pub(super) missing: Vec<String>,
+}
+
+/// Looks them up as the service will. What is not found here either is not its business.
+pub(super) fn look_up(loaded: &Loaded, os: Os) -> Lookup {
+    let mut lookup = Lookup::default();
+    let Some(path) = path_of_services(os) else { return lookup };
+    for service in loaded.spec.services.values().filter(|it| it.start != StartMode::Disabled) {
+        let name = service.name.as_str();
+        if loaded.sets_variable(name, "PATH") || loaded.file_has_variable(name, "PATH") {
+            continue;
+        }
+        let own = service.launch.env.get("PATH").map(|path| OsString::from(path.render(0)));
+        let words = commands(service).filter_map(|it| it.render(0).into_iter().next());
+        let bare: BTreeSet<String> = words.filter(|word| !word.contains('/')).collect();
+        for word in bare {
+            let find = |path: Option<&OsStr>| find_program(OsStr::new(&word), path, &service.launch.cwd).ok();
+            let Some(here) = find(own.as_deref()) else { continue };
+            match find(Some(OsStr::new(path))) {
+                Some(there) if is_same(&there, &here) => lookup.found.push(there),
+                Some(there) => {
+                    let (there_shown, here) = (there.display(), here.display());
+                    lookup.others.push(format!("{name}: {word} will be {there_shown}; in this shell it is {here}"));
+                    lookup.found.push(there);
+                }
+                None => {
+                    let here = here.display();
+                    lookup.missing.push(format!("{name}: {word} is {here} in this shell, and not on the PATH {path}"));
+                }
+            }
+        }
+    }
+    lookup
+}
+
+/// Whether two paths lead to one file.
+fn is_same(a: &Path, b: &Path) -> bool {
+    a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
 }
 
 /// Programs of the spec that are known to make code at run time.

@@ -45,7 +45,7 @@ fn names(definition: &Definition) -> Vec<&'static str> {
 
 #[test]
 fn a_plain_spec_gets_an_account_of_its_own_and_no_rights() {
-    let Defined { definition, notes } = defined("");
+    let Defined { definition, notes, .. } = defined("");
     assert_eq!((definition.account, definition.start), (Account::Own, Start::Auto));
     assert_eq!(definition.args, ["run", "--service", "/srv/shop.toml"]);
     assert_eq!(definition.sandbox.capabilities, Some(Vec::new()));
@@ -55,7 +55,7 @@ fn a_plain_spec_gets_an_account_of_its_own_and_no_rights() {
 
 #[test]
 fn a_service_with_a_user_makes_the_guard_the_oss_own_with_the_rights_that_takes() {
-    let Defined { definition, notes } = defined("user = \"shop\"");
+    let Defined { definition, notes, .. } = defined("user = \"shop\"");
     assert_eq!(definition.account, Account::System);
     assert_eq!(names(&definition), ["CHOWN", "DAC_OVERRIDE", "KILL", "SETGID", "SETUID"]);
     assert!(notes[0].contains("because a has an account"), "{notes:?}");
@@ -90,7 +90,7 @@ fn folders_that_logs_go_to_can_be_written_to_once() {
 fn a_program_with_a_jit_keeps_its_memory_executable_and_that_is_told() {
     for command in ["node app.js", "/usr/bin/php8.2 x", "java -jar x"] {
         let loaded = load(&format!("name = \"s\"\n[services.a]\ncommand = \"{command}\""), Os::Linux, &[]);
-        let Defined { definition, notes } = define(wanted(&loaded, Os::Linux));
+        let Defined { definition, notes, .. } = define(wanted(&loaded, Os::Linux));
         assert!(definition.sandbox.executable_memory && notes[0].contains("run time"), "{command}: {notes:?}");
     }
     assert!(!defined("").definition.sandbox.executable_memory);
@@ -134,4 +134,30 @@ fn a_task_of_windows_is_not_started_by_the_scm() {
     let task = define(Wanted { kind: Kind::Task, ..wanted(&loaded, Os::Windows) }).definition;
     assert_eq!((task.args[1].to_str(), task.readiness), (Some("--quiet"), Readiness::Running));
     assert_eq!(define(wanted(&loaded, Os::Windows)).definition.args[1], "--service");
+}
+
+#[cfg(unix)]
+#[test]
+fn programs_without_a_folder_are_looked_up_as_the_service_will() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["only-here", "sh"] {
+        std::fs::write(dir.path().join(name), "#!/bin/true\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(dir.path().join(name), mode).unwrap();
+    }
+    let path = format!("{}:/bin", dir.path().display());
+    let define_with = |keys: &str| {
+        let loaded = load(&format!("name = \"shop\"\n[services.a]\n{keys}\n"), Os::Linux, &[("PATH", &path)]);
+        define(wanted(&loaded, Os::Linux))
+    };
+    let found = define_with("command = \"only-here\"");
+    assert!(found.missing[0].starts_with("a: only-here is ") && found.notes.is_empty(), "{:?}", found.missing);
+    // The same name is another file there; and what is the same file by another way is not worth a word.
+    let found = define_with("command = \"sh\"\nhooks.before_start = [\"cat /dev/null\"]");
+    assert!(found.missing.is_empty() && found.notes.len() == 1, "{:?} {:?}", found.missing, found.notes);
+    assert!(found.notes[0].starts_with("a: sh will be /"), "{:?}", found.notes);
+    assert!(found.definition.sandbox.readable.iter().any(|path| path.ends_with("cat")));
+    // Who says a PATH is taken at that word.
+    let found = define_with(&format!("command = \"only-here\"\nenv.PATH = \"{path}\""));
+    assert!(found.missing.is_empty() && found.notes.is_empty(), "{:?}", found.notes);
 }
