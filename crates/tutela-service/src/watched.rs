@@ -62,22 +62,20 @@ pub enum Change {
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// The file cannot be read.
-    #[error("failed to read {}", path.display())]
+    #[error("failed to read {}: {why}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What the OS said.
-        #[source]
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// The file says something that makes no sense.
-    #[error("refused: {}", path.display())]
+    #[error("refused: {}: {why}", path.display())]
     Wrong {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        #[source]
-        source: Failure,
+        why: Failure,
     },
 }
 
@@ -220,7 +218,7 @@ impl<T> Inner<T> {
 
 impl<T> Source<T> {
     fn value_of(&self, text: &str) -> Result<T, Refused> {
-        (self.read)(text).map_err(|source| Refused::Wrong { path: self.path.clone(), source })
+        (self.read)(text).map_err(|why| Refused::Wrong { path: self.path.clone(), why })
     }
 }
 
@@ -234,7 +232,7 @@ fn read_text(path: &Path) -> Result<String, Refused> {
         }
         Ok(text)
     };
-    read().map_err(|source| Refused::Unreadable { path: path.to_owned(), source })
+    read().map_err(|why| Refused::Unreadable { path: path.to_owned(), why })
 }
 
 /// The message of an error in TOML, in one line, with its place.

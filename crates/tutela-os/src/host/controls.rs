@@ -163,11 +163,15 @@ impl Queue {
         true
     }
 
-    /// Nothing will come any more.
-    pub(crate) fn end(&self) {
-        self.lock().ended = true;
+    /// Nothing will come any more. Answers whether a stop or shutdown was asked for.
+    pub(crate) fn end(&self) -> bool {
+        let mut inner = self.lock();
+        inner.ended = true;
+        let asked = inner.stop_seen || inner.shutdown_seen;
+        drop(inner);
         self.for_threads.notify_all();
         self.for_tasks.notify_waiters();
+        asked
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

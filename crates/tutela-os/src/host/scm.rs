@@ -129,10 +129,11 @@ impl Scm {
         true
     }
 
-    /// The last word.
+    /// The last word. Where a stop was asked for it is a good one: after any other the service manager would start again
+    /// what somebody has just stopped, however it ended.
     pub(crate) fn end(&self, exit: ServiceExit) {
-        self.0.queue.end();
-        self.0.say(Word::Stopped(exit));
+        let asked = self.0.queue.end();
+        self.0.say(Word::Stopped(if asked { ServiceExit::Done } else { exit }));
     }
 }
 

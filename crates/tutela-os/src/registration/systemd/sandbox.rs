@@ -128,7 +128,7 @@ fn files(text: &mut UnitText, definition: &Definition) -> Result<(), String> {
     let hidden = |path: &Path| in_home(path) || in_tmp(path);
     let cannot = |path: &Path| format!("systemd cannot be told the path {}; give it a plainer name", path.display());
     for path in &sandbox.writable {
-        if !hidden(path) {
+        if !hidden(path) && !is_tmp(path) {
             let word = quote::listed_path(path).ok_or_else(|| cannot(path))?;
             text.line("ReadWritePaths", word);
         }
@@ -168,25 +168,58 @@ fn in_home(path: &Path) -> bool {
     ["/home", "/root", "/run/user"].iter().any(|home| path.starts_with(home))
 }
 
-/// Whether `PrivateTmp=` hides it.
+/// Whether `PrivateTmp=` hides it. These folders themselves it gives back, empty: more of them is not asked for by
+/// naming them, or there would be nothing private about it.
 fn in_tmp(path: &Path) -> bool {
-    ["/tmp", "/var/tmp"].iter().any(|tmp| path.starts_with(tmp))
+    TMP.iter().any(|tmp| path.starts_with(tmp)) && !is_tmp(path)
+}
+
+const TMP: [&str; 2] = ["/tmp", "/var/tmp"];
+
+fn is_tmp(path: &Path) -> bool {
+    TMP.iter().any(|tmp| path == Path::new(tmp))
+}
+
+/// How the one who registers says it: a guard by its spec, a program that is its own service by its definition.
+struct Spelling {
+    off: &'static str,
+    writable: &'static str,
+    executable_memory: &'static str,
+}
+
+fn spelling(definition: &Definition) -> Spelling {
+    match definition.keeps_programs {
+        true => Spelling {
+            off: "`sandbox = false`",
+            writable: "`writable_paths`",
+            executable_memory: "`executable_memory = true`",
+        },
+        false => Spelling {
+            off: "`sandbox.off`",
+            writable: "`sandbox.writable`",
+            executable_memory: "`sandbox.executable_memory`",
+        },
+    }
 }
 
 /// What is different in the sandbox from a run in the foreground, for people.
 pub(super) fn told(definition: &Definition, facts: &Facts) -> Vec<String> {
-    let sandbox = &definition.sandbox;
+    let (sandbox, spelling) = (&definition.sandbox, spelling(definition));
     if sandbox.off {
-        return vec!["nothing is taken from its programs: `sandbox = false`".into()];
+        return vec![format!("nothing is taken from its programs: {}", spelling.off)];
     }
     let mut told = Vec::new();
     let root = facts.runs == Runs::Root;
     if definition.scope == Scope::System {
-        let own = "its own state and log folders";
-        let writable: Vec<String> = sandbox.writable.iter().map(|path| path.display().to_string()).collect();
+        let has_own = definition.folders.state.is_some() || definition.folders.logs.is_some();
+        let own = has_own.then(|| "its own state and log folders".to_owned());
+        let named = sandbox.writable.iter().map(|path| path.display().to_string());
+        let writable: Vec<String> = own.into_iter().chain(named).collect();
+        let more = spelling.writable;
         told.push(match writable.as_slice() {
-            [] => format!("only {own} can be written to; `writable_paths` names more"),
-            more => format!("only {own} and {} can be written to; `writable_paths` names more", more.join(", ")),
+            [] => format!("nothing on the disks can be written to; {more} names what can"),
+            [only] => format!("only {only} can be written to; {more} names more"),
+            [first @ .., last] => format!("only {} and {last} can be written to; {more} names more", first.join(", ")),
         });
         let seen = |inside: fn(&Path) -> bool| {
             let all = sandbox.readable.iter().chain(&sandbox.writable).chain([&definition.folder, &definition.program]);
@@ -212,7 +245,10 @@ pub(super) fn told(definition: &Definition, facts: &Facts) -> Vec<String> {
         }
     }
     if !sandbox.executable_memory {
-        told.push("programs that make code at run time (a JIT) fail; `executable_memory = true` lets them".into());
+        told.push(format!(
+            "programs that make code at run time (a JIT) fail; {} lets them",
+            spelling.executable_memory
+        ));
     }
     told
 }

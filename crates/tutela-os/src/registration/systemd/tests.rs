@@ -133,6 +133,28 @@ fn folders_that_the_sandbox_hides_are_shown_one_by_one() {
 }
 
 #[test]
+fn tmp_stays_private_where_somebody_wants_to_write_there() {
+    let mut definition = shop();
+    definition.sandbox.writable = vec!["/tmp".into(), "/var/tmp".into(), "/srv/data".into()];
+    let lines = lines(&definition, &dynamic(257));
+    assert!(has(&lines, "PrivateTmp=yes") && has(&lines, "ReadWritePaths=/srv/data"));
+    assert!(!lines.iter().any(|line| line.starts_with("BindPaths") || line.contains("=/tmp")), "{}", lines.join("\n"));
+    let told = sandbox::told(&definition, &dynamic(257));
+    assert!(told.iter().any(|it| it == "/tmp and /var/tmp are its own, empty at each start"), "{told:?}");
+}
+
+#[test]
+fn what_is_different_is_told_in_the_words_of_who_registers() {
+    let guard = sandbox::told(&shop(), &dynamic(257)).join("\n");
+    assert!(guard.contains("its own state and log folders") && guard.contains("`writable_paths` names more"), "{guard}");
+    let folders = Folders::default();
+    let program = Definition { keeps_programs: false, folders, ..shop() };
+    let told = sandbox::told(&program, &dynamic(257)).join("\n");
+    assert!(told.contains("nothing on the disks can be written to; `sandbox.writable` names what can"), "{told}");
+    assert!(told.contains("`sandbox.executable_memory`"), "{told}");
+}
+
+#[test]
 fn without_a_sandbox_nothing_is_taken() {
     let mut definition = shop();
     definition.sandbox.off = true;
