@@ -21,6 +21,12 @@ pub fn raise_open_files() -> Result<OpenFiles, Error> {
     platform::limits::raise_open_files()
 }
 
+/// Has a write past the limit of a file's size (`ulimit -f`) fail, as one to a full disk does, instead of ending this
+/// process. Programs that are started later are ended by it as ever. Call it before anything is written.
+pub fn outlive_large_files() {
+    platform::limits::outlive_large_files();
+}
+
 /// Puts this thread, and those that it starts from here on, above the programs, as far as the account may: a program
 /// that forks a thousand times must not keep the guard from answering. Programs get the standing that the guard was
 /// started with. Not for threads that carry the bytes of programs, which would take the processor from other programs.

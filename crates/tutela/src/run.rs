@@ -100,6 +100,7 @@ impl From<tutela_os::Error> for Failure {
 /// It did not come up; nothing was started.
 pub fn run(options: Options) -> Result<Outcome, Failure> {
     memory::bound_arenas();
+    limits::outlive_large_files();
     if let Some(scm) = &options.scm {
         scm.starting(PREPARED_WITHIN);
     }

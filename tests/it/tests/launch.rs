@@ -1,8 +1,9 @@
 //! What a program is given: its account, its limits and its rights, as the kernel shows them. Needs root.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::process::Command;
 use tutela_it::processes::{set_mode, status_field};
-use tutela_it::{Container, Guard, Stage};
+use tutela_it::{BOUND, Container, Guard, Stage, wait_until};
 
 /// A stage with an understudy that other accounts can reach, wherever this repository lies.
 fn open_stage() -> Stage {
@@ -149,4 +150,27 @@ fn a_program_gets_the_environment_of_the_spec_and_its_own_words() {
         assert!(text.lines().any(|line| line == format!("NUMBER={instance}")), "{text}");
         assert!(text.lines().any(|line| line == format!("TUTELA_INSTANCE={instance}")), "{text}");
     }
+}
+
+#[test]
+fn a_limit_of_the_size_of_files_is_met_as_a_full_disk_and_ends_no_guard() {
+    let stage = Stage::new();
+    stage.write_spec(
+        "[services.a]\ncommand = [\"understudy\", \"pid=pid\", \"lines=200000\", \"write=survived\", \"hang\"]\n",
+    );
+    let tutela = stage.command();
+    let mut command = Command::new("prlimit");
+    command.arg("--fsize=1048576").arg(tutela.get_program()).args(["run", "--quiet"]).arg(stage.spec_path());
+    command.envs(tutela.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    stage.dress(&mut command);
+    let guard = stage.start_command(command);
+    wait_until(BOUND, "the program went on", || guard.path("survived").exists().then_some(()));
+    let pid = guard.written_pid("pid");
+    wait_until(BOUND, "what was not stored is told", || {
+        guard.messages().iter().any(|it| it.contains("File too large")).then_some(())
+    });
+    guard.wait_state("a", "running");
+    // Programs are ended by it as ever: it is not among the signals that they ignore.
+    let ignored = status_field(pid, "SigIgn").unwrap();
+    assert_eq!(u64::from_str_radix(&ignored, 16).unwrap() & 1 << (25 - 1), 0, "SIGXFSZ in {ignored}");
 }

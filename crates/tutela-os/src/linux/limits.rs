@@ -22,6 +22,13 @@ pub(crate) fn for_programs() -> Option<Rlimit> {
     BEFORE.get().copied()
 }
 
+/// Has the signal of a file that is too large ignored. Whoever starts programs finds it among the ignored ones, and gives
+/// them the default reaction.
+pub(crate) fn outlive_large_files() {
+    // SAFETY: no handler is installed; nothing but the reaction to this one signal changes.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// By how much the guard stands above what it keeps: a program that forks a thousand times must not keep it from
 /// answering. Half of what there is leaves room above it for an operator's own tools.
 const ABOVE_PROGRAMS: i32 = 10;
