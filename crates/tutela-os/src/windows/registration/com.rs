@@ -2,15 +2,19 @@
 //!
 //! Who uses this names a method by its place in the table, as the vendor's header has it, and says its type. Objects,
 //! texts and the apartment of the thread are owned and given back on drop.
+//!
+//! The libraries of COM bring those of windows with them, and a process that has these hears of no logoff and no
+//! shutdown by its console. So no program is linked with them: they are loaded when a registration first needs an
+//! object, and no guard and no messenger ever does.
 
 use super::text::{Wide, text_at};
-use core::ffi::c_void;
+use core::ffi::{CStr, c_void};
 use std::io;
 use std::ptr::NonNull;
-use windows_sys::Win32::Foundation::{RPC_E_CHANGED_MODE, SysAllocStringLen, SysFreeString};
-use windows_sys::Win32::System::Com::{
-    CLSCTX_INPROC_SERVER, COINIT_MULTITHREADED, CoCreateInstance, CoInitializeEx, CoUninitialize,
-};
+use std::sync::OnceLock;
+use windows_sys::Win32::Foundation::{HMODULE, RPC_E_CHANGED_MODE};
+use windows_sys::Win32::System::Com::{CLSCTX, CLSCTX_INPROC_SERVER, COINIT_MULTITHREADED};
+use windows_sys::Win32::System::LibraryLoader::{GetProcAddress, LOAD_LIBRARY_SEARCH_SYSTEM32, LoadLibraryExW};
 use windows_sys::core::{GUID, HRESULT};
 
 /// The method is there and does nothing.
@@ -34,30 +38,93 @@ pub(super) fn result(error: &io::Error) -> HRESULT {
     error.raw_os_error().unwrap_or_default()
 }
 
+type Initialize = unsafe extern "system" fn(*const c_void, u32) -> HRESULT;
+type Uninitialize = unsafe extern "system" fn();
+type Create = unsafe extern "system" fn(*const GUID, *mut c_void, CLSCTX, *const GUID, *mut *mut c_void) -> HRESULT;
+type AllocateText = unsafe extern "system" fn(*const u16, u32) -> *const u16;
+type FreeText = unsafe extern "system" fn(*const u16);
+
+/// The functions of the two libraries, which stay loaded.
+#[derive(Clone, Copy)]
+struct Functions {
+    initialize: Initialize,
+    uninitialize: Uninitialize,
+    create: Create,
+    allocate_text: AllocateText,
+    free_text: FreeText,
+}
+
+/// The functions; an error that says [`NO_CLASS`] on a computer without the libraries.
+fn functions() -> io::Result<&'static Functions> {
+    static LOADED: OnceLock<Option<Functions>> = OnceLock::new();
+    LOADED.get_or_init(Functions::load).as_ref().ok_or_else(|| io::Error::from_raw_os_error(NO_CLASS))
+}
+
+impl Functions {
+    fn load() -> Option<Functions> {
+        let (objects, texts) = (library("ole32.dll")?, library("oleaut32.dll")?);
+        Some(Functions {
+            // SAFETY: `CoInitializeEx` is of this type.
+            initialize: unsafe { function(objects, c"CoInitializeEx") }?,
+            // SAFETY: `CoUninitialize` is of this type.
+            uninitialize: unsafe { function(objects, c"CoUninitialize") }?,
+            // SAFETY: `CoCreateInstance` is of this type.
+            create: unsafe { function(objects, c"CoCreateInstance") }?,
+            // SAFETY: `SysAllocStringLen` is of this type.
+            allocate_text: unsafe { function(texts, c"SysAllocStringLen") }?,
+            // SAFETY: `SysFreeString` is of this type.
+            free_text: unsafe { function(texts, c"SysFreeString") }?,
+        })
+    }
+}
+
+/// Loads a library of the OS, for as long as the process lives.
+fn library(name: &str) -> Option<HMODULE> {
+    let name = Wide::new(name);
+    // SAFETY: the name ends with a NUL; only the system's own folder is searched.
+    let library = unsafe { LoadLibraryExW(name.as_ptr(), std::ptr::null_mut(), LOAD_LIBRARY_SEARCH_SYSTEM32) };
+    (!library.is_null()).then_some(library)
+}
+
+/// The function `name` of a library.
+///
+/// # Safety
+/// The library stays loaded, and `F` is the type of the function: `unsafe extern "system" fn`.
+unsafe fn function<F: Copy>(library: HMODULE, name: &CStr) -> Option<F> {
+    const { assert!(size_of::<F>() == size_of::<*const c_void>()) };
+    // SAFETY: the library is loaded, and the name ends with a NUL.
+    let found = unsafe { GetProcAddress(library, name.as_ptr().cast()) }?;
+    // SAFETY: a pointer to a function for another one, whose type it has, as the caller says.
+    Some(unsafe { std::mem::transmute_copy(&found) })
+}
+
 /// This thread may use objects as long as this lives.
 pub(super) struct Apartment {
-    entered: bool,
+    /// Of the one that has to be left.
+    entered: Option<&'static Functions>,
     /// What belongs to a thread stays on it.
     _thread: std::marker::PhantomData<*const ()>,
 }
 
 impl Apartment {
     pub(super) fn enter() -> io::Result<Apartment> {
-        // SAFETY: nothing is handed over.
-        let result = unsafe { CoInitializeEx(std::ptr::null(), COINIT_MULTITHREADED.cast_unsigned()) };
+        let functions = functions()?;
+        // SAFETY: the function of the library; nothing is handed over.
+        let result = unsafe { (functions.initialize)(std::ptr::null(), COINIT_MULTITHREADED.cast_unsigned()) };
         // Another part of the program has chosen another kind; objects can be used all the same.
         if result != RPC_E_CHANGED_MODE {
             checked(result)?;
         }
-        Ok(Apartment { entered: result != RPC_E_CHANGED_MODE, _thread: std::marker::PhantomData })
+        let entered = (result != RPC_E_CHANGED_MODE).then_some(functions);
+        Ok(Apartment { entered, _thread: std::marker::PhantomData })
     }
 }
 
 impl Drop for Apartment {
     fn drop(&mut self) {
-        if self.entered {
+        if let Some(functions) = self.entered {
             // SAFETY: entered on this thread, which this value never left; left once.
-            unsafe { CoUninitialize() };
+            unsafe { (functions.uninitialize)() };
         }
     }
 }
@@ -68,9 +135,10 @@ pub(super) struct Object(NonNull<c_void>);
 impl Object {
     /// A new object of a class.
     pub(super) fn create(class: &GUID, interface: &GUID) -> io::Result<Object> {
+        let functions = functions()?;
         Object::given(|place| {
             // SAFETY: both identifiers live through the call; the object is written to a local.
-            unsafe { CoCreateInstance(class, std::ptr::null_mut(), CLSCTX_INPROC_SERVER, interface, place) }
+            unsafe { (functions.create)(class, std::ptr::null_mut(), CLSCTX_INPROC_SERVER, interface, place) }
         })
     }
 
@@ -111,15 +179,17 @@ impl Drop for Object {
     }
 }
 
-/// A text that knows its length.
+/// A text that knows its length. Without memory, or on a computer without the libraries, it is null, which is an empty
+/// text to everybody; there no object was made that could be given one.
 pub(super) struct Text(*const u16);
 
 impl Text {
     pub(super) fn new(text: &str) -> Text {
         let wide = Wide::new(text);
         let length = u32::try_from(text.encode_utf16().count()).unwrap_or(u32::MAX);
-        // SAFETY: there are so many units. Without memory the answer is null, which is an empty text to everybody.
-        Text(unsafe { SysAllocStringLen(wide.as_ptr(), length) })
+        let Ok(functions) = functions() else { return Text(std::ptr::null()) };
+        // SAFETY: there are so many units.
+        Text(unsafe { (functions.allocate_text)(wide.as_ptr(), length) })
     }
 
     /// The text that a call gives through a pointer.
@@ -138,12 +208,14 @@ impl Text {
 
 impl Drop for Text {
     fn drop(&mut self) {
+        let Ok(functions) = functions() else { return };
         // SAFETY: made by the OS for us, or null; freed once.
-        unsafe { SysFreeString(self.0) };
+        unsafe { (functions.free_text)(self.0) };
     }
 }
 
-/// A value of one of many kinds, as scripting languages pass them: here nothing or a text, which its maker keeps.
+/// A value of one of many kinds, as scripting languages pass them: here nothing, a number, or a text, which its maker
+/// keeps.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Variant {
@@ -156,6 +228,12 @@ pub(super) struct Variant {
 impl Variant {
     pub(super) const NOTHING: Variant =
         Variant { kind: 0, reserved: [0; 3], value: std::ptr::null(), more: std::ptr::null() };
+
+    pub(super) fn number(number: i32) -> Variant {
+        // The lower half of the place, where the OS looks for a number of this size.
+        let value = usize::try_from(number.cast_unsigned()).unwrap_or_default();
+        Variant { kind: 3, value: std::ptr::without_provenance(value), ..Variant::NOTHING }
+    }
 
     /// Valid as long as the text lives.
     pub(super) fn text(text: &Text) -> Variant {
