@@ -583,6 +583,55 @@ fn a_task_is_registered_changed_and_removed_without_a_trace() {
 }
 
 #[test]
+fn a_task_of_an_account_of_people_is_given_the_right_to_run_or_it_is_told() {
+    let home = tempfile::tempdir().unwrap();
+    let name = Name::new("task of people");
+    let before = whole_registry();
+    let user = std::env::var("USERNAME").unwrap();
+    let definition = Definition {
+        kind: Kind::Task,
+        program: PathBuf::from(r"C:\windows\system32\cmd.exe"),
+        args: vec!["/c".into(), "exit".into()],
+        account: Account::Named { name: user, password: None, create: false },
+        start: Start::Manual,
+        ..definition(&name, home.path())
+    };
+    let plan = match registration::plan(&definition) {
+        Ok(plan) => plan,
+        Err(RegisterError::NoServiceManager(why)) => return println!("not proved here: {why}"),
+        Err(error) => panic!("{error}"),
+    };
+    let all = steps(&plan);
+    let place = |what: &str| all.iter().position(|step| step.contains(what));
+    println!("{all:?}\n{:#?}", plan.notes());
+    let granted = place("the right to log on as a batch job");
+    if let Some(granted) = granted {
+        assert!(place("make the key") < Some(granted), "a mark remembers it");
+        assert!(Some(granted) < place("register the task"), "the scheduler asks for it");
+    } else {
+        println!("not proved here: this account has the right, or it cannot be asked for");
+    }
+    let mark = format!(r"HKLM\Software\Tutela\Registrations\{}", name.0);
+    match plan.carry_out() {
+        // Where no right can be granted, nothing of it may stay.
+        Err(error) => println!("not proved here: {error}"),
+        Ok(()) => {
+            assert_eq!(registry(&mark).contains("GrantedBatchLogonRight"), granted.is_some());
+            // Wine says that it has granted the right, and has not.
+            let again = steps(&planned(&definition));
+            assert!(again.iter().all(|step| step.contains("batch job")), "{again:?}");
+            let removal = registration::plan_removal(&name.0, Scope::System, true).unwrap();
+            println!("{:?} {:?}", steps(&removal), removal.notes());
+            let taken = steps(&removal).iter().any(|step| step.contains("batch job"));
+            let kept = removal.notes().iter().any(|note| note.contains("keeps the right to log on as a batch job"));
+            assert_eq!(taken || kept, granted.is_some());
+            removal.carry_out().unwrap();
+        }
+    }
+    assert_eq!(difference(&before, &whole_registry()), NOTHING);
+}
+
+#[test]
 fn an_account_of_people_is_given_the_right_it_needs_or_it_is_told() {
     let home = tempfile::tempdir().unwrap();
     let name = Name::new("people");

@@ -19,6 +19,8 @@ pub(super) const ACCESS_LIST: &str = "D:P(A;CI;KA;;;SY)(A;CI;KA;;;BA)(A;CI;KR;;;
 pub(super) const VERSION: &str = "Tutela";
 /// The identifier of the account that was given the right to log on as a service.
 pub(super) const GRANTED: &str = "GrantedServiceLogonRight";
+/// The same of the right to log on as a batch job.
+pub(super) const GRANTED_BATCH: &str = "GrantedBatchLogonRight";
 /// Folders of its own, each as `state=PATH`.
 pub(super) const FOLDERS: &str = "Folders";
 /// Names of rules in the firewall.
@@ -46,6 +48,7 @@ pub(super) fn key(name: &str) -> Place {
 pub(super) struct Mark {
     pub(super) version: String,
     pub(super) granted: Option<String>,
+    pub(super) granted_batch: Option<String>,
     pub(super) folders: Vec<String>,
     pub(super) openings: Vec<String>,
     pub(super) source: Option<String>,
@@ -67,6 +70,7 @@ impl Mark {
         Ok(Some(Mark {
             version,
             granted: text(GRANTED)?,
+            granted_batch: text(GRANTED_BATCH)?,
             folders: texts(FOLDERS)?.unwrap_or_default(),
             openings: texts(OPENINGS)?.unwrap_or_default(),
             source: text(SOURCE)?,
@@ -81,6 +85,7 @@ impl Mark {
         vec![
             (VERSION, Some(Data::text(&self.version))),
             (GRANTED, self.granted.as_deref().map(Data::text)),
+            (GRANTED_BATCH, self.granted_batch.as_deref().map(Data::text)),
             (FOLDERS, list(&self.folders)),
             (OPENINGS, list(&self.openings)),
             (SOURCE, self.source.as_deref().map(Data::text)),

@@ -2,6 +2,7 @@
 
 use crate::platform::security::Sid;
 use crate::platform::security::sid::{ALL_SERVICES, EVERYONE};
+use std::fmt;
 use std::io;
 use windows_sys::Win32::Foundation::{NTSTATUS, STATUS_NO_MORE_ENTRIES, STATUS_OBJECT_NAME_NOT_FOUND};
 use windows_sys::Win32::Security::Authentication::Identity::{
@@ -16,6 +17,38 @@ pub(super) const SERVICE_LOGON: &str = "SeServiceLogonRight";
 
 /// What keeps an account from running a service, whatever else it has.
 pub(super) const DENY_SERVICE_LOGON: &str = "SeDenyServiceLogonRight";
+
+/// What keeps an account from running a task while nobody is logged in, whatever else it has.
+pub(super) const DENY_BATCH_LOGON: &str = "SeDenyBatchLogonRight";
+
+/// A right that a registration grants and remembers: to be logged on in a certain way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Right {
+    /// By the SCM.
+    Service,
+    /// By the Task Scheduler, with a password or as the account alone.
+    Batch,
+}
+
+impl Right {
+    /// As the policy calls it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Right::Service => SERVICE_LOGON,
+            Right::Batch => "SeBatchLogonRight",
+        }
+    }
+}
+
+/// As secpol.msc calls it.
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Right::Service => "log on as a service",
+            Right::Batch => "log on as a batch job",
+        })
+    }
+}
 
 /// The open policy of this computer.
 struct Policy(LSA_HANDLE);

@@ -4,12 +4,13 @@ use super::super::access::{self, Want};
 use super::super::accounts::{self, Resolved};
 use super::super::mark::{self, Mark};
 use super::super::registry::{self, Data};
+use super::super::rights::{self, Right};
 use super::super::scm::value::{BaseValues, Value, same_name, unknown_here};
 use super::super::scm::{self, Purpose, ScmHandle, Service};
 use super::super::steps::{
     CreateService, GrantRight, MakeKey, RegisterSource, RemoveData, SetData, SetValue, TakeRight,
 };
-use super::super::{firewall, folders, refusals, rights};
+use super::super::{firewall, folders, refusals};
 use super::wanted::{Wanted, wanted};
 use crate::Error;
 use crate::registration::{Account, Definition, Plan, RegisterError, Step};
@@ -149,7 +150,8 @@ impl Planning<'_> {
             Ok(true) => {}
             Ok(false) => {
                 mark.granted = Some(account.sid.clone());
-                self.step(GrantRight { sid: account.sid.clone(), account: account.name.clone() });
+                let (sid, account) = (account.sid.clone(), account.name.clone());
+                self.step(GrantRight { right: Right::Service, sid, account });
             }
             // Who may not even ask is told so by the obstacle.
             Err(error) if scm::denied(&error) => {}
@@ -327,6 +329,6 @@ impl Planning<'_> {
             self.notes.push(format!("{account} keeps the right to log on as a service, for {other} runs as it too"));
             return;
         }
-        self.step(TakeRight { sid, account });
+        self.step(TakeRight { right: Right::Service, sid, account });
     }
 }

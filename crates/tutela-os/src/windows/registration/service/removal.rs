@@ -1,6 +1,7 @@
 //! Planning a removal: what registering made goes, in an order in which everything can be put back until the service
 //! itself is deleted.
 
+use super::super::rights::Right;
 use super::super::scm::{ScmHandle, Service};
 use super::super::steps::{DeleteService, StopService, TakeRight, UnlessDeleted, UnregisterSource};
 use super::super::{accounts, control, firewall, folders, refusals};
@@ -50,7 +51,7 @@ pub(in super::super) fn plan_removal(name: &str, purge: bool) -> Result<Plan, Re
             Some(other) => notes.push(format!(
                 "{account} keeps the right to log on as a service, for the service {other} runs as it too"
             )),
-            None => cleaning.push(Box::new(TakeRight { sid: sid.clone(), account })),
+            None => cleaning.push(Box::new(TakeRight { right: Right::Service, sid: sid.clone(), account })),
         }
     }
     steps.extend(

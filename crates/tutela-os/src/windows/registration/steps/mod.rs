@@ -9,7 +9,7 @@ mod service;
 pub(super) use registry::{MakeKey, RemoveData, RemoveKey, SetData};
 pub(super) use service::{CreateService, DeleteService, SetValue, StopService};
 
-use super::rights;
+use super::rights::{self, Right};
 use crate::registration::{RegisterError, Step, Undo};
 use crate::{Error, eventlog};
 use std::cell::Cell;
@@ -24,48 +24,50 @@ pub(super) fn as_error(error: RegisterError) -> Error {
     }
 }
 
-/// Gives an account the right to run services.
+/// Gives an account the right to be logged on for a service or a task.
 pub(super) struct GrantRight {
+    pub(super) right: Right,
     pub(super) sid: String,
     pub(super) account: String,
 }
 
 impl fmt::Display for GrantRight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "give {} the right to log on as a service", self.account)
+        write!(f, "give {} the right to {}", self.account, self.right)
     }
 }
 
 impl Step for GrantRight {
     fn carry_out(&self) -> Result<Option<Undo>, Error> {
-        let (what, sid) = (self.to_string(), self.sid.clone());
-        rights::grant(&sid, rights::SERVICE_LOGON).map_err(|source| Error::io(what, source))?;
+        let (what, right, sid) = (self.to_string(), self.right, self.sid.clone());
+        rights::grant(&sid, right.name()).map_err(|source| Error::io(what, source))?;
         Ok(Some(Box::new(move || {
-            rights::take(&sid, rights::SERVICE_LOGON)
-                .map_err(|source| Error::io("take the right to log on as a service back", source))
+            rights::take(&sid, right.name())
+                .map_err(|source| Error::io(format!("take the right to {right} back"), source))
         })))
     }
 }
 
-/// Takes from an account the right to run services that a registration gave it.
+/// Takes from an account a right that a registration gave it.
 pub(super) struct TakeRight {
+    pub(super) right: Right,
     pub(super) sid: String,
     pub(super) account: String,
 }
 
 impl fmt::Display for TakeRight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "take from {} the right to log on as a service, which it was given for this", self.account)
+        write!(f, "take from {} the right to {}, which it was given for this", self.account, self.right)
     }
 }
 
 impl Step for TakeRight {
     fn carry_out(&self) -> Result<Option<Undo>, Error> {
-        let (what, sid) = (self.to_string(), self.sid.clone());
-        rights::take(&sid, rights::SERVICE_LOGON).map_err(|source| Error::io(what, source))?;
+        let (what, right, sid) = (self.to_string(), self.right, self.sid.clone());
+        rights::take(&sid, right.name()).map_err(|source| Error::io(what, source))?;
         Ok(Some(Box::new(move || {
-            rights::grant(&sid, rights::SERVICE_LOGON)
-                .map_err(|source| Error::io("give the right to log on as a service back", source))
+            rights::grant(&sid, right.name())
+                .map_err(|source| Error::io(format!("give the right to {right} back"), source))
         })))
     }
 }

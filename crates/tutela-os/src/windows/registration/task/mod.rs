@@ -1,6 +1,7 @@
 //! Tasks of the Task Scheduler: for programs that need no service. A task is known as ours by its mark, and compared by
 //! the text that the mark remembers, because the scheduler writes texts in its own way.
 
+mod right;
 mod scheduler;
 mod steps;
 mod xml;
@@ -171,6 +172,11 @@ pub(super) fn plan(definition: &Definition, former: Option<&Mark>) -> Result<Pla
     notes.extend(told);
     mark.openings = openings.names;
     steps.extend(openings.steps);
+    let granting = right::plan(account, principal.logon, former, &mut mark, &mut notes)?;
+    let former_right = former.and_then(|former| former.granted_batch.as_deref());
+    if let Some(sid) = former_right.filter(|sid| mark.granted_batch.as_deref() != Some(sid)) {
+        right::give_back(name, sid, &mut steps, &mut notes);
+    }
     let same = there.is_some() && former.and_then(|former| former.definition.as_ref()) == Some(&text);
     // Whether a password is the one that the scheduler has cannot be known.
     if !same || principal.password.is_some() {
@@ -181,9 +187,12 @@ pub(super) fn plan(definition: &Definition, former: Option<&Mark>) -> Result<Pla
                 xml: text,
                 account: principal.password.map(|password| (account.name.clone(), password)),
                 logon: principal.logon,
+                runs_as: account.name.clone(),
             }),
         );
     }
+    // After the mark, so that a power cut between leaves nothing that is not known, and before the scheduler asks.
+    steps.splice(0..0, granting);
     steps.splice(0..0, kept::write(name, scope, &mark, former));
     Ok(Plan::new(steps, notes).hindered(kept::obstacle(name, scope)))
 }
@@ -206,6 +215,9 @@ pub(super) fn plan_removal(name: &str, scope: Scope, mark: &Mark, purge: bool) -
     let (openings, told) = firewall::plan(name, &[], &mark.openings);
     notes.extend(told);
     steps.extend(openings.steps);
+    if let Some(sid) = &mark.granted_batch {
+        right::give_back(name, sid, &mut steps, &mut notes);
+    }
     steps.push(kept::remove(name, scope));
     folders::plan_removal(mark, purge, &mut steps, &mut notes);
     Ok(Plan::new(steps, notes).hindered(kept::obstacle(name, scope)))

@@ -12,11 +12,21 @@ const SERVICE: GUID = GUID::from_u128(0x2faba4c7_4da9_4013_9697_20cc3fd40f85);
 /// Make a task, or put this one in the place of the one that is there.
 const CREATE_OR_UPDATE: i32 = 6;
 
+/// Show the hidden ones too.
+const HIDDEN_TOO: i32 = 1;
+
+/// Results of a registration that was taken and is good for nothing.
+const NO_BATCH_LOGON: HRESULT = 0x0004_131c;
+const NO_TRIGGER: HRESULT = 0x0004_131b;
+
 /// Results of tasks that have none yet.
 const NOT_RUN: u32 = 0x0004_1303;
 const RUNS: u32 = 0x0004_1301;
 
 type GetObject = unsafe extern "system" fn(*mut c_void, *const u16, *mut *mut c_void) -> HRESULT;
+type GetObjectAt = unsafe extern "system" fn(*mut c_void, Variant, *mut *mut c_void) -> HRESULT;
+type GetList = unsafe extern "system" fn(*mut c_void, i32, *mut *mut c_void) -> HRESULT;
+type GetText = unsafe extern "system" fn(*mut c_void, *mut *const u16) -> HRESULT;
 type Remove = unsafe extern "system" fn(*mut c_void, *const u16, i32) -> HRESULT;
 type GetNumber = unsafe extern "system" fn(*mut c_void, *mut i32) -> HRESULT;
 
@@ -53,6 +63,28 @@ pub(super) enum State {
     Ready,
     Running,
     Unknown,
+}
+
+/// What the scheduler says of a task that it has taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It will run.
+    Well,
+    /// It will not, because its account may not log on as a batch job.
+    WithoutRight,
+    /// Nothing will start it, because its account may not have such a trigger.
+    WithoutTrigger,
+}
+
+impl Taken {
+    /// A result that is no failure.
+    fn of(result: HRESULT) -> Taken {
+        match result {
+            NO_BATCH_LOGON => Taken::WithoutRight,
+            NO_TRIGGER => Taken::WithoutTrigger,
+            _ => Taken::Well,
+        }
+    }
 }
 
 /// A connection to the scheduler of this computer.
@@ -105,7 +137,7 @@ impl Scheduler {
         xml: &str,
         account: Option<(&str, Option<&str>)>,
         logon: Logon,
-    ) -> io::Result<()> {
+    ) -> io::Result<Taken> {
         type Register = unsafe extern "system" fn(
             *mut c_void,
             *const u16,
@@ -123,22 +155,45 @@ impl Scheduler {
         let value = |text: &Option<Text>| text.as_ref().map_or(Variant::NOTHING, Variant::text);
         // SAFETY: `RegisterTask` is the 17th method of ITaskFolder.
         let register = unsafe { self.root.method::<Register>(16) };
-        // SAFETY: the object and every text live through the call; the answer is written to a local.
-        let task = Object::given(|place| unsafe {
-            register(
-                self.root.as_ptr(),
-                path.as_ptr(),
-                xml.as_ptr(),
-                CREATE_OR_UPDATE,
-                value(&user),
-                value(&password),
-                logon.number(),
-                Variant::NOTHING,
-                place,
-            )
+        let mut result = 0;
+        let task = Object::given(|place| {
+            // SAFETY: the object and every text live through the call; the answer is written to a local.
+            result = unsafe {
+                register(
+                    self.root.as_ptr(),
+                    path.as_ptr(),
+                    xml.as_ptr(),
+                    CREATE_OR_UPDATE,
+                    value(&user),
+                    value(&password),
+                    logon.number(),
+                    Variant::NOTHING,
+                    place,
+                )
+            };
+            result
         })?;
         drop(task);
-        Ok(())
+        Ok(Taken::of(result))
+    }
+
+    /// The path of the first task in any folder that `wanted` says yes to, by its path and its definition; `None` for a
+    /// definition that cannot be read.
+    pub(super) fn find(&self, mut wanted: impl FnMut(&str, Option<&str>) -> bool) -> io::Result<Option<String>> {
+        let mut folders = each(&self.root, FOLDERS)?;
+        let mut tasks = each(&self.root, TASKS)?;
+        loop {
+            for task in tasks {
+                let task = Task(task);
+                let path = task.path()?;
+                if wanted(&path, task.xml().ok().as_deref()) {
+                    return Ok(Some(path));
+                }
+            }
+            let Some(folder) = folders.pop() else { return Ok(None) };
+            folders.extend(each(&folder, FOLDERS)?);
+            tasks = each(&folder, TASKS)?;
+        }
     }
 
     /// Deletes the task at `path`, if it is there.
@@ -163,6 +218,33 @@ impl Scheduler {
             done => done,
         }
     }
+}
+
+/// `GetFolders` is the 11th method of ITaskFolder, and takes no flags.
+const FOLDERS: (usize, i32) = (10, 0);
+/// `GetTasks` is the 15th.
+const TASKS: (usize, i32) = (14, HIDDEN_TOO);
+
+/// What is in a folder, of one kind.
+fn each(folder: &Object, (index, flags): (usize, i32)) -> io::Result<Vec<Object>> {
+    // SAFETY: both methods of ITaskFolder are of this type.
+    let get = unsafe { folder.method::<GetList>(index) };
+    // SAFETY: the object lives through the call; the answer is written to a local.
+    let list = Object::given(|place| unsafe { get(folder.as_ptr(), flags, place) })?;
+    // SAFETY: `get_Count` is the 8th method of both lists.
+    let count_of = unsafe { list.method::<GetNumber>(7) };
+    // SAFETY: `get_Item` is the 9th method of both lists.
+    let item = unsafe { list.method::<GetObjectAt>(8) };
+    let mut count = 0;
+    // SAFETY: the object lives through the call; the answer is written to a local.
+    checked(unsafe { count_of(list.as_ptr(), &raw mut count) })?;
+    (1..=count)
+        .map(|number| {
+            let number = Variant::number(number);
+            // SAFETY: the object lives through the call; the answer is written to a local.
+            Object::given(|place| unsafe { item(list.as_ptr(), number, place) })
+        })
+        .collect()
 }
 
 /// A task that there is.
@@ -202,9 +284,19 @@ impl Task {
 
     /// Its whole definition.
     pub(super) fn xml(&self) -> io::Result<String> {
-        type GetText = unsafe extern "system" fn(*mut c_void, *mut *const u16) -> HRESULT;
-        // SAFETY: `get_Xml` is the 21st method of IRegisteredTask.
-        let get = unsafe { self.0.method::<GetText>(20) };
+        // `get_Xml` is the 21st method of IRegisteredTask.
+        self.text(20)
+    }
+
+    /// Its folder and its name.
+    fn path(&self) -> io::Result<String> {
+        // `get_Path` is the 9th method of IRegisteredTask.
+        self.text(8)
+    }
+
+    fn text(&self, index: usize) -> io::Result<String> {
+        // SAFETY: `index` is that of a method of IRegisteredTask which gives a text.
+        let get = unsafe { self.0.method::<GetText>(index) };
         // SAFETY: the object lives through the call; the answer is written to a local.
         Text::given(|place| unsafe { get(self.0.as_ptr(), place) })
     }
@@ -225,5 +317,15 @@ impl Task {
         let stop = unsafe { self.0.method::<Stop>(23) };
         // SAFETY: the object lives through the call.
         checked(unsafe { stop(self.0.as_ptr(), 0) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_that_was_taken_and_will_not_run_is_not_taken_well() {
+        assert_eq!([0, 0x4_131c, 0x4_131b].map(Taken::of), [Taken::Well, Taken::WithoutRight, Taken::WithoutTrigger]);
     }
 }
