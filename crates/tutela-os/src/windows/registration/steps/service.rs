@@ -2,10 +2,10 @@
 
 use super::super::scm::value::Value;
 use super::super::scm::{self, Base, Purpose, ScmHandle, Service};
-use super::super::{control, refusals};
+use super::super::{accounts, control, refusals};
 use super::as_error;
 use crate::Error;
-use crate::registration::{Password, Step, Undo};
+use crate::registration::{Account, Password, Step, Undo};
 use std::cell::Cell;
 use std::fmt;
 use std::io;
@@ -107,16 +107,39 @@ impl Step for SetValue {
         let name = self.name.clone();
         Ok(Some(Box::new(move || {
             let failed = |source| Error::io(format!("put back the {} of the service {name}", former.what()), source);
-            if let Value::Account { name: account, .. } = &former
-                && account.starts_with(r".\")
-            {
-                return Err(Error::Refused(format!(
-                    "the password of the former account {account} is not known; set it in services.msc"
-                )));
-            }
+            let former = match &former {
+                Value::Account { name: account, .. } if has_password(account) => {
+                    return Err(Error::Refused(format!(
+                        "the password of the former account {account} is not known, and without it {name} could not \
+                         be started (1069); set both in services.msc"
+                    )));
+                }
+                // As the SCM wants it for accounts of the OS.
+                Value::Account { name: account, .. } if is_of_os(account) => {
+                    Value::Account { name: account.clone(), password: Some(Password(String::new())) }
+                }
+                other => other.clone(),
+            };
             open(&name, Purpose::Change).and_then(|service| former.write(&service)).map_err(failed)
         })))
     }
+}
+
+/// Whether the SCM knows the account by one of its own words.
+fn is_of_os(account: &str) -> bool {
+    let account = account.to_lowercase();
+    ["localsystem", r".\localsystem"].contains(&account.as_str()) || account.starts_with(r"nt authority\")
+}
+
+/// Whether the SCM logs an account on with a password that it was given, and would ask for again. One that cannot be
+/// looked up is of a domain that does not answer.
+fn has_password(account: &str) -> bool {
+    // The domain knows those of managed accounts; the accounts of services have none.
+    if is_of_os(account) || account.ends_with('$') || account.to_lowercase().starts_with(r"nt service\") {
+        return false;
+    }
+    let account = Account::Named { name: account.to_owned(), password: None, create: false };
+    accounts::resolve(&account, "").map_or(true, |resolved| resolved.of_people)
 }
 
 /// Stops a service that runs. Taking that back starts it, unless it has been deleted since.
@@ -173,5 +196,29 @@ impl Step for DeleteService {
         Ok(Some(Box::new(move || {
             Err(Error::Refused(format!("the service {name} has been deleted; install it again")))
         })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_of_people_has_a_password_however_it_is_written() {
+        let computer = crate::usage::host_name();
+        let user = std::env::var("USERNAME").unwrap_or_default();
+        for account in [&format!(r".\{user}"), &format!(r"{computer}\{user}"), &user, r"NO-SUCH-DOMAIN\somebody"] {
+            assert!(has_password(account), "{account}");
+        }
+    }
+
+    #[test]
+    fn accounts_that_the_os_or_a_domain_logs_on_by_itself_have_none() {
+        for account in ["LocalSystem", r".\LocalSystem", r"NT AUTHORITY\LocalService", r"nt authority\networkservice"] {
+            assert!(is_of_os(account) && !has_password(account), "{account}");
+        }
+        for account in [r"NT SERVICE\shop", r"DOMAIN\shop$"] {
+            assert!(!is_of_os(account) && !has_password(account), "{account}");
+        }
     }
 }
