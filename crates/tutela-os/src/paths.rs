@@ -71,6 +71,16 @@ impl Paths {
         paths
     }
 
+    /// The folders of a guard that is registered for an account alone. On Windows they are the account's whatever rights
+    /// this process has; elsewhere the same as [`Paths::discover`] finds. `TUTELA_HOME` decides alone here too.
+    pub fn of_account(lookup: impl Fn(&str) -> Option<OsString>) -> Paths {
+        let lookup = |key: &str| lookup(key).filter(|value| !value.is_empty());
+        match lookup("TUTELA_HOME") {
+            Some(home) => Paths::under(Path::new(&home)),
+            None => platform::paths::of_account(&lookup),
+        }
+    }
+
     /// The folders when everything is under `home`.
     pub fn under(home: &Path) -> Paths {
         Paths {

@@ -40,6 +40,11 @@ pub(crate) fn of_host(lookup: &impl Fn(&str) -> Option<OsString>) -> Paths {
     discover(lookup)
 }
 
+/// An account has no others than those that it finds by itself.
+pub(crate) fn of_account(lookup: &impl Fn(&str) -> Option<OsString>) -> Paths {
+    discover(lookup)
+}
+
 pub(crate) fn socket(paths: &Paths, name: &str) -> PathBuf {
     paths.runtime.join(format!("{name}.sock"))
 }

@@ -182,7 +182,7 @@ pub struct Folders {
 
 impl Folders {
     /// Those of the guard `name`: where a guard that is registered in this way looks for them by itself. `paths` are
-    /// those of this process, which may be another account's than the guard's.
+    /// [`Paths::of_host`] for the computer and [`Paths::of_account`] for an account, whatever rights this process has.
     pub fn of_guard(name: &str, scope: Scope, paths: &Paths) -> Folders {
         match (Os::CURRENT, scope) {
             (Os::Linux | Os::MacOs, Scope::System) => Folders {

@@ -1,8 +1,9 @@
 //! Where things live on Windows, and what its named pipes are called.
 //!
-//! Folders are under `ProgramData` for administrators and for every service, whatever its account: a guard is the
-//! computer's there. Somebody who runs a guard without an administrator's rights has them under `LOCALAPPDATA`, so
-//! that nothing of theirs lies where services trust what they find. The pipes of all
+//! Folders are under `ProgramData` for administrators and for what is registered for the computer, whatever its account:
+//! a guard is the computer's there. Somebody who runs a guard without an administrator's rights has them under
+//! `LOCALAPPDATA`, so that nothing of theirs lies where services trust what they find; so has what is registered for
+//! an account, with whatever rights it was registered and is started. The pipes of all
 //! programs are in one flat space, whatever their folders; a home gives its guards a mark of its own. The
 //! character after `tutela` tells what a pipe is, and none of the three is in the name of a guard's pipe of
 //! another kind: `tutela-NAME`, `tutela.notify-NAME`, and with a home `tutela@MARK-NAME` and
@@ -21,8 +22,12 @@ pub(crate) fn root(lookup: &impl Fn(&str) -> Option<OsString>) -> PathBuf {
 }
 
 pub(crate) fn discover(lookup: &impl Fn(&str) -> Option<OsString>) -> Paths {
-    let own = lookup("LOCALAPPDATA").filter(|_| !super::accounts::is_privileged());
-    own.map_or_else(|| of_host(lookup), |own| within(&PathBuf::from(own).join("Tutela")))
+    if super::accounts::is_privileged() { of_host(lookup) } else { of_account(lookup) }
+}
+
+/// The account's own, also for an administrator; the computer's for an account that has no folders.
+pub(crate) fn of_account(lookup: &impl Fn(&str) -> Option<OsString>) -> Paths {
+    lookup("LOCALAPPDATA").map_or_else(|| of_host(lookup), |own| within(&PathBuf::from(own).join("Tutela")))
 }
 
 /// The computer's.
@@ -82,6 +87,23 @@ mod tests {
         let paths = discover(&|_| None);
         assert_eq!(socket(&paths, "shop"), Path::new(r"\\.\pipe\tutela-shop"));
         assert_eq!(notify_socket(&paths, "shop"), Path::new(r"\\.\pipe\tutela.notify-shop"));
+    }
+
+    #[test]
+    fn what_is_registered_has_folders_that_do_not_depend_on_the_rights_of_who_asks() {
+        let lookup = |key: &str| match key {
+            "ProgramData" => Some(OsString::from(r"C:\All")),
+            "LOCALAPPDATA" => Some(OsString::from(r"C:\Own")),
+            _ => None,
+        };
+        let (computer, account) = (of_host(&lookup), of_account(&lookup));
+        assert_eq!(computer.state_dir("shop"), Path::new(r"C:\All\Tutela\state\shop"));
+        assert_eq!(account.state_dir("shop"), Path::new(r"C:\Own\Tutela\state\shop"));
+        assert!([&computer, &account].contains(&&discover(&lookup)));
+        // Who has no such folder must not get any that lies in the folder at hand.
+        assert_eq!(of_account(&|_| None), of_host(&|_| None));
+        // Whoever asks a guard reaches it all the same.
+        assert_eq!(socket(&computer, "shop"), socket(&account, "shop"));
     }
 
     #[test]

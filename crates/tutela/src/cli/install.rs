@@ -77,7 +77,7 @@ pub fn install(words: &InstallWords, paths: &Paths) -> Code {
 
 pub fn uninstall(words: &UninstallWords, paths: &Paths) -> Code {
     let scope = scope(words.user);
-    let name = match name_of(&words.target, scope, paths) {
+    let name = match name_of(&words.target, scope) {
         Ok(name) => name,
         Err(code) => return code,
     };
@@ -129,6 +129,14 @@ fn stranger(name: &str, scope: Scope, paths: &Paths) -> Option<u32> {
     registered.is_none_or(|it| it.pid != Some(pid)).then_some(pid)
 }
 
+/// The folders of what is registered, which do not depend on the rights of whoever registers it.
+fn registered(scope: Scope) -> Paths {
+    match scope {
+        Scope::System => Paths::of_host(|key| std::env::var_os(key)),
+        Scope::User => Paths::of_account(|key| std::env::var_os(key)),
+    }
+}
+
 fn scope(user: bool) -> Scope {
     if user { Scope::User } else { Scope::System }
 }
@@ -136,7 +144,7 @@ fn scope(user: bool) -> Scope {
 /// What the words and the spec ask for, checked as far as this computer lets us.
 fn asked(words: &InstallWords, paths: &Paths) -> Result<(Definition, Vec<String>), Code> {
     let scope = scope(words.user);
-    let spec = spec_path(&words.target, scope, paths);
+    let spec = spec_path(&words.target, scope);
     let (loaded, warnings) = crate::run::read_and_check(&spec, words.profile.clone(), |name| {
         // Whether its ports are free matters when it is started; a guard that runs has them.
         if words.start { Ports::expected(paths, name) } else { Ports::Ours }
@@ -153,7 +161,7 @@ fn asked(words: &InstallWords, paths: &Paths) -> Result<(Definition, Vec<String>
         report::error(&format!("failed to find the folder of {}: {error}", spec.display()), None);
         FAILED
     })?;
-    let wanted = wanted(&loaded, &spec, &program, words, paths);
+    let wanted = wanted(&loaded, &spec, &program, words);
     let Defined { definition, notes, missing } = define(Wanted { account, password, ..wanted });
     if !missing.is_empty() {
         let help = "write the path of the program, or set env.PATH for the service";
@@ -163,13 +171,7 @@ fn asked(words: &InstallWords, paths: &Paths) -> Result<(Definition, Vec<String>
     Ok((definition, notes))
 }
 
-fn wanted<'a>(
-    loaded: &'a Loaded,
-    spec: &'a Path,
-    program: &'a Path,
-    words: &InstallWords,
-    paths: &Paths,
-) -> Wanted<'a> {
+fn wanted<'a>(loaded: &'a Loaded, spec: &'a Path, program: &'a Path, words: &InstallWords) -> Wanted<'a> {
     let scope = scope(words.user);
     Wanted {
         loaded,
@@ -186,7 +188,7 @@ fn wanted<'a>(
         password: None,
         enable: words.enable.then_some(true).or(words.no_enable.then_some(false)),
         home: std::env::var_os("TUTELA_HOME").filter(|home| !home.is_empty()).map(absolute),
-        folders: Folders::of_guard(loaded.spec.name.as_str(), scope, paths),
+        folders: Folders::of_guard(loaded.spec.name.as_str(), scope, &registered(scope)),
     }
 }
 
@@ -242,8 +244,11 @@ fn plain(path: PathBuf) -> PathBuf {
 }
 
 /// The spec: a file, or a name in the folder of specs.
-fn spec_path(target: &str, scope: Scope, paths: &Paths) -> PathBuf {
-    if is_path(target) { PathBuf::from(target) } else { Folders::of_specs(scope, paths).join(format!("{target}.toml")) }
+fn spec_path(target: &str, scope: Scope) -> PathBuf {
+    if is_path(target) {
+        return PathBuf::from(target);
+    }
+    Folders::of_specs(scope, &registered(scope)).join(format!("{target}.toml"))
 }
 
 fn is_path(target: &str) -> bool {
@@ -252,9 +257,9 @@ fn is_path(target: &str) -> bool {
 
 /// The name that is meant: itself, or the one in a spec. A spec that cannot be read any more is still to be
 /// uninstalled, so only its name is looked for.
-fn name_of(target: &str, scope: Scope, paths: &Paths) -> Result<String, Code> {
+fn name_of(target: &str, scope: Scope) -> Result<String, Code> {
     let named = if is_path(target) {
-        let path = spec_path(target, scope, paths);
+        let path = spec_path(target, scope);
         match crate::run::read_and_check(&path, None, |_| Ports::Ours) {
             Ok((loaded, _)) => loaded.spec.name.to_string(),
             Err(found) => {

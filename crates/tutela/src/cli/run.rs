@@ -1,6 +1,6 @@
 //! `tutela run`.
 
-use super::words::{Colour, RunWords};
+use super::words::{Colour, FoldersOf, RunWords};
 use super::{Code, DONE, FAILED, WRONG, report};
 use crate::conductor::Outcome;
 use crate::hands::journal;
@@ -33,7 +33,11 @@ pub fn run(words: RunWords, paths: &Paths, scm: Option<Scm>) -> Code {
         what,
         show_output: !words.quiet && !words.service,
         colour,
-        paths: if words.service { Paths::of_host(|key| std::env::var_os(key)) } else { paths.clone() },
+        paths: match whose_folders(words.service, words.folders) {
+            Some(FoldersOf::Computer) => Paths::of_host(|key| std::env::var_os(key)),
+            Some(FoldersOf::Account) => Paths::of_account(|key| std::env::var_os(key)),
+            None => paths.clone(),
+        },
         force_walk: words.force_walk,
         scm: scm.clone(),
     };
@@ -54,6 +58,11 @@ pub fn run(words: RunWords, paths: &Paths, scm: Option<Scm>) -> Code {
     }
 }
 
+/// Whose folders are used; `None`: those that the account and its rights come to.
+fn whose_folders(service: bool, said: Option<FoldersOf>) -> Option<FoldersOf> {
+    said.or(service.then_some(FoldersOf::Computer))
+}
+
 /// Why the guard did not come up, for those who look into the Event Log: a service of Windows has no terminal.
 pub fn tell_service_manager(scm: Option<&Scm>, message: &str) {
     let Some(scm) = scm else { return };
@@ -64,7 +73,24 @@ pub fn tell_service_manager(scm: Option<&Scm>, message: &str) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::words::{Cli, Command};
     use super::*;
+    use clap::Parser;
+
+    #[test]
+    fn a_registration_says_whose_folders_are_used_and_nobody_is_told_of_the_word() {
+        let whose = |line: &str| match Cli::try_parse_from(line.split(' ')).map(|cli| cli.command) {
+            Ok(Command::Run(words)) => Ok(whose_folders(words.service, words.folders)),
+            Ok(_) => panic!("{line}"),
+            Err(error) => Err(error.to_string()),
+        };
+        assert_eq!(whose("tutela run shop.toml"), Ok(None));
+        assert_eq!(whose("tutela run --service shop.toml"), Ok(Some(FoldersOf::Computer)));
+        assert_eq!(whose("tutela run --quiet --folders computer shop.toml"), Ok(Some(FoldersOf::Computer)));
+        assert_eq!(whose("tutela run --quiet --folders account shop.toml"), Ok(Some(FoldersOf::Account)));
+        assert!(whose("tutela run --service --folders account shop.toml").is_err());
+        assert!(whose("tutela run --help").is_err_and(|help| help.contains("--quiet") && !help.contains("--folders")));
+    }
 
     #[test]
     fn only_the_words_of_the_guard_itself_make_a_service() {

@@ -81,6 +81,10 @@ pub struct RunWords {
     /// Run as a service of the OS: its service manager has started this, and sees events, not what services write
     #[arg(long)]
     pub service: bool,
+    /// Whose folders it has: what a task or a start at login is registered with, where the account and the rights that
+    /// it happens to be started with do not say it
+    #[arg(long, hide = true, value_enum, conflicts_with = "service")]
+    pub folders: Option<FoldersOf>,
     /// Walk the process table even where control groups are to be had
     #[arg(long, hide = true)]
     pub force_walk: bool,
@@ -98,6 +102,15 @@ pub enum Colour {
     Always,
     /// Never.
     Never,
+}
+
+/// Whose folders a guard has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum FoldersOf {
+    /// The computer's, whatever its account.
+    Computer,
+    /// Those of its account, also when that is an administrator.
+    Account,
 }
 
 /// `tutela check`.

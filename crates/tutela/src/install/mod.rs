@@ -47,7 +47,7 @@ pub struct Wanted<'a> {
     pub enable: Option<bool>,
     /// The folder of `TUTELA_HOME`, if everything is to be under one.
     pub home: Option<PathBuf>,
-    /// The guard's folders where there is no such home.
+    /// The guard's folders where there is no such home: those that it will look for by itself.
     pub folders: Folders,
 }
 
@@ -126,12 +126,25 @@ fn hosted(wanted: &Wanted<'_>) -> bool {
     }
 }
 
+/// Whose folders `tutela run` is told to use, where the OS does not hand it its own.
+fn folders(wanted: &Wanted<'_>) -> Option<&'static str> {
+    match (wanted.os, wanted.kind, wanted.scope) {
+        (Os::Windows, Kind::Task, Scope::System) => Some("computer"),
+        // Whoever logs in has folders of their own.
+        (Os::Windows, _, _) => Some("account"),
+        _ => None,
+    }
+}
+
 fn words(wanted: &Wanted<'_>) -> Vec<OsString> {
     let mut words: Vec<OsString> = vec!["run".into()];
     if hosted(wanted) {
         words.push("--service".into());
     } else {
         words.push("--quiet".into());
+        // Not by the rights that it is started with: those of a task are LocalService's, or less than those of the
+        // administrator who registers it, and its folders were made at registering.
+        words.extend(folders(wanted).into_iter().flat_map(|whose| ["--folders".into(), whose.into()]));
     }
     if let Some(profile) = &wanted.loaded.profile {
         words.extend(["--profile".into(), profile.into()]);

@@ -136,6 +136,25 @@ fn a_task_of_windows_is_not_started_by_the_scm() {
     assert_eq!(define(wanted(&loaded, Os::Windows)).definition.args[1], "--service");
 }
 
+#[test]
+fn what_windows_starts_without_the_scm_is_told_whose_folders_it_has() {
+    let loaded = load("name = \"s\"\n[services.a]\ncommand = \"a\"", Os::Windows, &[]);
+    let args = |os, scope, kind| define(Wanted { scope, kind, ..wanted(&loaded, os) }).definition.args;
+    let spec = "/srv/shop.toml";
+    let computer = args(Os::Windows, Scope::System, Kind::Task);
+    assert_eq!(computer, ["run", "--quiet", "--folders", "computer", spec]);
+    for (scope, kind) in [(Scope::User, Kind::Task), (Scope::User, Kind::Login), (Scope::System, Kind::Login)] {
+        assert_eq!(
+            args(Os::Windows, scope, kind),
+            ["run", "--quiet", "--folders", "account", spec],
+            "{scope:?} {kind:?}"
+        );
+    }
+    // A service has the computer's, and elsewhere an account has only one place.
+    assert_eq!(args(Os::Windows, Scope::System, Kind::Service), ["run", "--service", spec]);
+    assert_eq!(args(Os::Linux, Scope::User, Kind::Login), ["run", "--quiet", spec]);
+}
+
 #[cfg(unix)]
 #[test]
 fn programs_without_a_folder_are_looked_up_as_the_service_will() {
