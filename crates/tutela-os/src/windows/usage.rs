@@ -9,7 +9,8 @@ use std::os::windows::io::OwnedHandle;
 use std::path::Path;
 use windows_sys::Win32::Storage::FileSystem::GetDiskFreeSpaceExW;
 use windows_sys::Win32::System::SystemInformation::{
-    ComputerNamePhysicalDnsHostname, GetComputerNameExW, GlobalMemoryStatusEx, MEMORYSTATUSEX,
+    COMPUTER_NAME_FORMAT, ComputerNameNetBIOS, ComputerNamePhysicalDnsHostname, GetComputerNameExW,
+    GlobalMemoryStatusEx, MEMORYSTATUSEX,
 };
 use windows_sys::Win32::System::Threading::PROCESS_QUERY_INFORMATION;
 
@@ -55,14 +56,45 @@ pub(crate) fn disk(path: &Path) -> Result<DiskUsage, Error> {
     Ok(DiskUsage { total, available })
 }
 
+/// The name that people and other computers know this one by.
 pub(crate) fn host_name() -> String {
+    computer_name(ComputerNamePhysicalDnsHostname)
+}
+
+/// The domain that this computer's own accounts and groups are in. It is the first 15 characters of the host's name in
+/// capitals, or another name altogether.
+pub(crate) fn account_domain() -> String {
+    computer_name(ComputerNameNetBIOS)
+}
+
+fn computer_name(kind: COMPUTER_NAME_FORMAT) -> String {
     let mut units = [0_u16; 256];
     let mut length = u32::try_from(units.len()).unwrap_or(0);
-    let kind = ComputerNamePhysicalDnsHostname;
     // SAFETY: the call writes at most `length` units to the array, and the length; both are ours.
     let told = unsafe { GetComputerNameExW(kind, units.as_mut_ptr(), &raw mut length) };
     match done(told) {
         Ok(()) => until_zero(&units).to_string_lossy().into_owned(),
         Err(_) => std::env::var("COMPUTERNAME").unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::security::sid;
+    use windows_sys::Win32::Security::SidTypeDomain;
+
+    #[test]
+    fn accounts_are_looked_up_in_a_domain_of_a_length_that_it_can_have() {
+        /// The longest name in NetBIOS.
+        const UNITS_MAX: usize = 15;
+        let (domain, host) = (account_domain(), host_name());
+        assert!((1..=UNITS_MAX).contains(&domain.encode_utf16().count()), "{domain}");
+        assert!(!host.is_empty());
+        let found = sid::find(&domain);
+        assert!(
+            found.as_ref().is_ok_and(|found| found.as_ref().is_some_and(|it| it.usage == SidTypeDomain)),
+            "{found:?}"
+        );
     }
 }

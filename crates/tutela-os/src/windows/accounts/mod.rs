@@ -78,7 +78,8 @@ pub(crate) fn for_program(user: Option<&str>, group: Option<&str>) -> Result<Opt
         return Err(Error::Refused(format!(
             "a program can be run as {} only with that account's password, which a spec does not hold; give the whole \
              guard this account with [install] account, or name one without a password: LocalService, \
-             NetworkService, NT SERVICE\\NAME or a managed one such as DOMAIN\\name$",
+             NetworkService, NT SERVICE\\NAME of a Windows service NAME that is installed, or a managed one such as \
+             DOMAIN\\name$",
             wanted.name
         )));
     }
@@ -132,9 +133,15 @@ fn find(user: &str) -> Result<Account, Error> {
         Err(_) => sid::find(&on_this_computer(plain)).map_err(failed)?,
     };
     let Some(named) = found else {
-        return Err(Error::Refused(format!(
-            "there is no account named {user} on this computer or in its domain; make it, or name another"
-        )));
+        return Err(Error::Refused(match of_service(plain) {
+            Some(service) => format!(
+                "there is no account named {user}, because there is no Windows service {service}: its account comes \
+                 and goes with the service; install that one first, or name another account"
+            ),
+            None => {
+                format!("there is no account named {user} on this computer or in its domain; make it, or name another")
+            }
+        }));
     };
     let is_account = named.usage == SidTypeUser
         || named.usage == SidTypeComputer
@@ -148,9 +155,15 @@ fn find(user: &str) -> Result<Account, Error> {
     Ok(account_of(named))
 }
 
+/// The service whose account this is the name of.
+fn of_service(account: &str) -> Option<&str> {
+    let (domain, service) = account.split_once('\\')?;
+    domain.eq_ignore_ascii_case("NT SERVICE").then_some(service)
+}
+
 fn on_this_computer(name: &str) -> String {
     match name.strip_prefix(r".\") {
-        Some(local) => format!(r"{}\{local}", crate::platform::usage::host_name()),
+        Some(local) => format!(r"{}\{local}", crate::platform::usage::account_domain()),
         None => name.to_owned(),
     }
 }
@@ -194,6 +207,8 @@ mod tests {
     fn an_account_that_is_not_there_and_a_group_are_refused_by_name() {
         let refusal = resolve("no-such-user-here", None).unwrap_err().to_string();
         assert!(refusal.contains("no-such-user-here"), "{refusal}");
+        let refusal = resolve(r"NT SERVICE\no-such-service-here", None).unwrap_err().to_string();
+        assert!(refusal.contains("no Windows service no-such-service-here"), "{refusal}");
         let refusal = resolve("S-1-5-32-544", None).unwrap_err().to_string();
         assert!(refusal.contains("is a group"), "{refusal}");
         let refusal = for_program(None, Some("staff")).unwrap_err().to_string();

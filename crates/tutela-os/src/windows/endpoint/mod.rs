@@ -162,7 +162,7 @@ impl Known {
         let own = Token::own()?.user()?;
         let mut trusted: Vec<Sid> = [SYSTEM, ADMINISTRATORS].iter().filter_map(|text| text.parse().ok()).collect();
         // Of this computer, not one of that name in some domain; and without one there is nobody to be let in.
-        let operators = sid::find(&format!(r"{}\{OPERATORS}", super::usage::host_name()));
+        let operators = sid::find(&format!(r"{}\{OPERATORS}", super::usage::account_domain()));
         trusted.extend(operators.ok().flatten().filter(|found| found.usage == SidTypeAlias).map(|found| found.sid));
         Ok(Known { own, trusted })
     }
