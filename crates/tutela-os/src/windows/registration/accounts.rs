@@ -5,6 +5,7 @@
 
 use super::rights;
 use super::scm;
+use super::service_sid::service_sid;
 use super::text::Wide;
 use crate::Error;
 use crate::platform::security::Sid;
@@ -17,7 +18,6 @@ use windows_sys::Win32::Foundation::{
     ERROR_INVALID_LOGON_HOURS, ERROR_LOGON_FAILURE, ERROR_LOGON_TYPE_NOT_GRANTED, ERROR_PASSWORD_EXPIRED,
     ERROR_PASSWORD_MUST_CHANGE, HANDLE,
 };
-use windows_sys::Win32::Security::Cryptography::{BCRYPT_SHA1_ALG_HANDLE, BCryptHash};
 use windows_sys::Win32::Security::{
     CheckTokenMembership, DuplicateToken, LOGON32_LOGON, LOGON32_LOGON_NETWORK, LOGON32_LOGON_SERVICE,
     LOGON32_PROVIDER_DEFAULT, LogonUserW, SecurityIdentification, SidTypeAlias, SidTypeDomain, SidTypeGroup,
@@ -55,7 +55,9 @@ pub(super) fn resolve(account: &Account, service: &str) -> Result<Resolved, Regi
         Account::Own => Ok(Resolved {
             name: format!(r"NT SERVICE\{service}"),
             password: None,
-            sid: service_sid(service).map_err(|source| Error::io("work out the identifier of the service", source))?,
+            sid: service_sid(service)
+                .map(|sid| sid.to_string())
+                .map_err(|source| Error::io("work out the identifier of the service", source))?,
             of_people: false,
             needs_right: false,
         }),
@@ -77,7 +79,7 @@ pub(super) fn resolve(account: &Account, service: &str) -> Result<Resolved, Regi
 
 fn look_up(name: &str) -> Result<Resolved, RegisterError> {
     let refused = |why: String| RegisterError::Account { account: name.to_owned(), why };
-    let computer = crate::usage::host_name();
+    let computer = crate::platform::usage::account_domain();
     // The SCM writes accounts of this computer with a dot, which the look-up does not know.
     let asked = name.strip_prefix(r".\").map_or_else(|| name.to_owned(), |user| format!(r"{computer}\{user}"));
     let found = find(&asked).map_err(|source| Error::io(format!("look up the account {name}"), source))?;
@@ -214,33 +216,10 @@ pub(super) fn name_of(sid: &str) -> String {
     sid.parse::<Sid>().map_or_else(|_| sid.to_owned(), |sid| sid.name())
 }
 
-/// The identifier that Windows gives the service `name`: its own to find out, because there need be no such service
-/// yet. `S-1-5-80-` and the five words of the SHA-1 of the name in capitals.
-fn service_sid(name: &str) -> io::Result<String> {
-    let bytes: Vec<u8> = name.to_uppercase().encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let size = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-    let mut hash = [0_u8; 20];
-    // SAFETY: input and output have the sizes given; the algorithm is a constant of the OS; there is no secret.
-    let status =
-        unsafe { BCryptHash(BCRYPT_SHA1_ALG_HANDLE, std::ptr::null(), 0, bytes.as_ptr(), size, hash.as_mut_ptr(), 20) };
-    if status != 0 {
-        return Err(io::Error::other(format!("SHA-1 of the OS failed with status {status:#x}")));
-    }
-    let words = hash.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]).to_string());
-    Ok(format!("S-1-5-80-{}", words.collect::<Vec<_>>().join("-")))
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
-    use crate::platform::security::sid::TRUSTED_INSTALLER;
-
-    #[test]
-    fn the_identifier_of_a_service_is_that_of_windows() {
-        assert_eq!(service_sid("TrustedInstaller").unwrap(), TRUSTED_INSTALLER);
-        assert_eq!(service_sid("trustedinstaller").unwrap(), TRUSTED_INSTALLER);
-    }
 
     #[test]
     fn an_account_of_its_own_needs_neither_a_password_nor_a_right() {

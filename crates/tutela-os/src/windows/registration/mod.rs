@@ -23,6 +23,7 @@ mod registry;
 mod rights;
 mod scm;
 mod service;
+mod service_sid;
 mod steps;
 mod task;
 mod text;
