@@ -16,8 +16,9 @@ pub struct SpawnRequest {
     pub args: Vec<OsString>,
     /// Its whole environment; nothing of the guard's is added except the mark of a walked tree and, with
     /// `listen`, `LISTEN_FDS` and `LISTEN_PID`; on Windows `SystemRoot` where it is missing, without which no
-    /// socket can be made there. Strip [`crate::notify::HOST_VARIABLES`] from what is let
-    /// through from the guard's own.
+    /// socket can be made there, and for another account what leads to its folders (`TEMP`, `APPDATA` and the like) in
+    /// place of values that are the guard's own. Strip [`crate::notify::HOST_VARIABLES`] from what is let through from
+    /// the guard's own.
     pub env: Vec<(OsString, OsString)>,
     /// Its working folder.
     pub cwd: PathBuf,

@@ -12,6 +12,7 @@ pub(crate) mod job;
 pub(crate) mod members;
 pub(crate) mod port;
 
+use crate::platform::process::profile::{self, Login};
 use crate::platform::process::{Meaning, meaning_of, messenger, no_such};
 use crate::platform::wide::done;
 use crate::process::{Delivery, Member, MemberState, Signal, StopRequest, TreeUsage};
@@ -52,7 +53,7 @@ const CONSOLES_MAX: u32 = 16;
 /// One run of a tree.
 #[derive(Debug)]
 pub(crate) struct Run {
-    job: Job,
+    job: Arc<Job>,
     label: String,
     token: u64,
     /// Rung when the job may have become empty.
@@ -66,6 +67,9 @@ pub(crate) struct Run {
     memory_refused: Mutex<Option<Instant>>,
     halted: Mutex<Vec<(u32, OwnedHandle)>>,
     has_memory_limit: AtomicBool,
+    of_another_account: AtomicBool,
+    /// The account that is not the guard's, until nobody of the run is left.
+    login: Mutex<Option<Login>>,
 }
 
 /// A run, as the facade holds it.
@@ -80,7 +84,7 @@ impl Run {
     /// A run without members, whose job tells the port about them.
     pub(crate) fn begin(label: &str, token: u64) -> io::Result<Arc<Run>> {
         let run = Arc::new(Run {
-            job: Job::new()?,
+            job: Arc::new(Job::new()?),
             label: label.to_owned(),
             token,
             changed: Notify::new(),
@@ -90,6 +94,8 @@ impl Run {
             memory_refused: Mutex::new(None),
             halted: Mutex::default(),
             has_memory_limit: AtomicBool::new(false),
+            of_another_account: AtomicBool::new(false),
+            login: Mutex::new(None),
         });
         port::port()?.watch(&run)?;
         Ok(run)
@@ -107,13 +113,37 @@ impl Run {
         &self.job
     }
 
+    /// Whom the program runs as: kept until nobody of it is left.
+    pub(crate) fn keep(&self, login: Login) {
+        self.of_another_account.store(true, Ordering::Release);
+        *lock(&self.login) = Some(login);
+    }
+
+    /// Whether the program runs as somebody else than the guard.
+    pub(crate) fn is_of_another_account(&self) -> bool {
+        self.of_another_account.load(Ordering::Acquire)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has_login(&self) -> bool {
+        lock(&self.login).is_some()
+    }
+
+    fn let_go_of_login(&self) {
+        let login = lock(&self.login).take();
+        if let Some(login) = login {
+            profile::let_go(login, Arc::clone(&self.job));
+        }
+    }
+
     /// The first process is in.
     pub(crate) fn has_begun(&self) {
         self.begun.store(true, Ordering::Release);
     }
 
-    /// Nothing came of it.
+    /// Nothing came of it, or nobody is left.
     pub(crate) fn abandon(&self) {
+        self.let_go_of_login();
         if let Ok(port) = port::port() {
             port.forget(self.key());
         }
@@ -141,6 +171,7 @@ impl Run {
     fn is_over(&self) -> bool {
         let over = self.begun.load(Ordering::Acquire) && self.nobody_is_in().unwrap_or(false);
         if over {
+            self.let_go_of_login();
             self.changed.notify_waiters();
         }
         over
@@ -309,6 +340,9 @@ impl Tree {
             return Ok(());
         }
         let told = match messenger::deliver_and_wait(&pids, request) {
+            Err(Error::Unsupported(_)) if self.0.is_of_another_account() => {
+                Err(messenger::windows_out_of_reach().into())
+            }
             // Who has no console may have a window.
             Err(Error::Unsupported(_)) => messenger::deliver_and_wait(&pids, StopRequest::CloseWindow),
             told => told,

@@ -1,6 +1,7 @@
 //! The environment of a program as the block of text that Windows wants: sorted by name without regard to
 //! case, each name once, UTF-16, a zero behind every entry and one behind all.
 
+use super::profile::PLACES;
 use std::cmp::Ordering;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -42,6 +43,27 @@ pub(super) fn block(variables: &[(OsString, OsString)]) -> io::Result<Vec<u16>> 
     }
     block.push(0);
     Ok(block)
+}
+
+/// The variables `given` to a program of another account, with that account's own `places`. What a spec says stays. What
+/// has come along from the guard goes, as it would lead the program to somebody else's folders: a variable that the
+/// guard's `own` environment has with the same value.
+pub(super) fn with_places(
+    mut given: Vec<(OsString, OsString)>,
+    places: Vec<(OsString, OsString)>,
+    own: impl Fn(&str) -> Option<OsString>,
+) -> Vec<(OsString, OsString)> {
+    given.retain(|(name, value)| {
+        let place = PLACES.iter().find(|place| same_variable(name, place));
+        place.and_then(|place| own(place)).is_none_or(|own| own != *value)
+    });
+    for (name, value) in places {
+        let is_given = |(given, _): &(OsString, OsString)| name.to_str().is_some_and(|name| same_variable(given, name));
+        if !given.iter().any(is_given) {
+            given.push((name, value));
+        }
+    }
+    given
 }
 
 /// Whether a program that looks for `name` finds the variable `given`.
@@ -99,6 +121,24 @@ mod tests {
     fn names_are_sorted_without_regard_to_case_and_the_last_of_one_name_wins() {
         let told = entries(&[("b", "1"), ("_", "2"), ("Path", "old"), ("A", "3"), ("PATH", "new"), ("=C:", r"C:\x")]);
         assert_eq!(told, [r"=C:=C:\x", "A=3", "b=1", "PATH=new", "_=2"]);
+    }
+
+    #[test]
+    fn another_account_gets_its_own_places_but_for_those_that_the_spec_names() {
+        let pairs = |pairs: &[(&str, &str)]| -> Vec<(OsString, OsString)> {
+            pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
+        };
+        let own = |name: &str| match name {
+            "TEMP" | "TMP" => Some(r"C:\Windows\Temp".into()),
+            "HOMEDRIVE" => Some("C:".into()),
+            _ => None,
+        };
+        let given = pairs(&[("temp", r"D:\scratch"), ("Tmp", r"C:\Windows\Temp"), ("HomeDrive", "C:"), ("A", "C:")]);
+        let places = pairs(&[("TEMP", r"C:\Users\x\Temp"), ("TMP", r"C:\Users\x\Temp"), ("APPDATA", r"C:\Users\x")]);
+        let told = with_places(given, places, own);
+        let wanted =
+            pairs(&[("temp", r"D:\scratch"), ("A", "C:"), ("TMP", r"C:\Users\x\Temp"), ("APPDATA", r"C:\Users\x")]);
+        assert_eq!(told, wanted);
     }
 
     #[test]

@@ -181,7 +181,10 @@ pub(crate) fn crash_words(code: i32) -> Option<&'static str> {
         0xc000_0135 => "a DLL that it needs was not found",
         0xc000_0139 => "a DLL that it needs lacks a function",
         0xc000_013a => "ended by Ctrl-C, Ctrl-Break or the close of its console",
-        0xc000_0142 => "a DLL that it needs failed to initialise",
+        0xc000_0142 => {
+            "a DLL that it needs failed to initialise, or session 0 has no desktop heap left (SharedSection, third \
+             value)"
+        }
         0xc000_007b => "a DLL that it needs was built for another architecture",
         0xc000_0374 => "heap corruption",
         0xc000_0409 => "abort, or a stack buffer overrun",
@@ -218,6 +221,12 @@ mod tests {
             std::fs::write(&file, text).unwrap();
             assert!(wrong_format(&file).contains(told), "{name}: {}", wrong_format(&file));
         }
+    }
+
+    #[test]
+    fn a_start_that_lacks_desktop_heap_is_told_so() {
+        let words = crash_words(0xc000_0142_u32.cast_signed()).unwrap();
+        assert!(words.contains("failed to initialise") && words.contains("desktop heap"), "{words}");
     }
 
     #[test]

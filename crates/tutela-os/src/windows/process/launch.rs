@@ -6,6 +6,7 @@
 use super::account;
 use super::attributes::Attributes;
 use super::nursery::{Child, Registry};
+use super::profile::Login;
 use super::{command_line, environment, explain};
 use crate::platform::container::{Run, Tree as Held, never_limited, priority_class};
 use crate::platform::handle::inheritable_copy;
@@ -56,7 +57,10 @@ struct Plan {
     cwd_units: Vec<u16>,
     /// The three streams, and then the sockets.
     handles: Vec<OwnedHandle>,
-    token: Option<OwnedHandle>,
+    /// Whom it runs as, if not as the guard.
+    login: Option<Login>,
+    /// What the account lacks on this host.
+    missing: Option<Unsupported>,
     flags: PROCESS_CREATION_FLAGS,
 }
 
@@ -89,11 +93,15 @@ impl Launcher {
         let abandoned = Abandoned(&run, true);
         let mut unenforced = run.set_limits(&request.limits).map_err(in_container)?;
         unenforced.extend(not_on_windows(request));
+        unenforced.extend(plan.missing.take());
         let made = self.make(&mut plan, &run).map_err(|(step, error)| match step {
             SpawnStep::Program => explain::not_made(request, &plan.program, &plan.cwd, error),
             step => explain::failed(step, request, error),
         })?;
         let process = Arc::new(made.process);
+        if let Some(login) = plan.login.take() {
+            run.keep(login);
+        }
         run.has_begun();
         let watched = registry.take_off(token, made.pid, &process, &run);
         let started = watched.and_then(|()| resume(&made.thread));
@@ -127,9 +135,9 @@ impl Launcher {
         } else {
             (program.clone(), command_line::for_program(&request.args).map_err(prepare)?)
         };
-        let token = self.token(request)?;
+        let (login, missing) = self.login(request)?.unzip();
         let handles = self.handles(request).map_err(|error| explain::failed(SpawnStep::Streams, request, error))?;
-        let environment = environment_of(request, &handles, token.as_ref()).map_err(prepare)?;
+        let environment = environment_of(request, &handles, login.as_ref()).map_err(prepare)?;
         Ok(Plan {
             image: terminated(&image).map_err(prepare)?,
             line,
@@ -138,14 +146,15 @@ impl Launcher {
             cwd,
             program,
             handles,
-            token,
+            login,
+            missing: missing.flatten(),
             flags: priority_class(request.limits.priority),
         })
     }
 
-    fn token(&self, request: &SpawnRequest) -> Result<Option<OwnedHandle>, SpawnError> {
+    fn login(&self, request: &SpawnRequest) -> Result<Option<(Login, Option<Unsupported>)>, SpawnError> {
         let Some(identity) = &request.identity else { return Ok(None) };
-        account::token_of(identity).map_err(|(error, advice)| SpawnError {
+        account::log_on(identity).map_err(|(error, advice)| SpawnError {
             step: SpawnStep::User,
             error,
             subject: identity.name.clone(),
@@ -206,7 +215,7 @@ impl Launcher {
         start.StartupInfo.hStdError = stream(2);
         // An empty name: a desktop that the other account may use is found or made.
         let mut own_desktop = [0_u16];
-        if plan.token.is_some() {
+        if plan.login.is_some() {
             start.StartupInfo.lpDesktop = own_desktop.as_mut_ptr();
         }
         let mut told = PROCESS_INFORMATION::default();
@@ -218,14 +227,14 @@ impl Launcher {
         let (image, line, cwd) = (plan.image.as_ptr(), plan.line.as_mut_ptr(), plan.cwd_units.as_ptr());
         let environment = plan.environment.as_ptr().cast();
         let (start, none) = (&raw const start.StartupInfo, std::ptr::null());
-        let made = match &plan.token {
+        let made = match &plan.login {
             // SAFETY: the texts end in zeros, the environment in two; they, the start information with its list
             // and the handles in it live through the call, which writes only to the line and to `told`.
             None => unsafe {
                 CreateProcessW(image, line, none, none, 1, flags, environment, cwd, start, &raw mut told)
             },
-            Some(token) => {
-                let token = token.as_raw_handle();
+            Some(login) => {
+                let token = login.token();
                 // SAFETY: as above, and the token is open for the call.
                 unsafe {
                     CreateProcessAsUserW(
@@ -301,15 +310,12 @@ fn own_stream(which: STD_HANDLE) -> Option<RawHandle> {
     (!handle.is_null() && handle != INVALID_HANDLE_VALUE).then_some(handle)
 }
 
-/// The environment of the request, with what tells of sockets and, for another account, its own places.
-fn environment_of(
-    request: &SpawnRequest,
-    handles: &[OwnedHandle],
-    token: Option<&OwnedHandle>,
-) -> io::Result<Vec<u16>> {
+/// The environment of the request, with what tells of sockets and, for another account, with its own places instead
+/// of the guard's.
+fn environment_of(request: &SpawnRequest, handles: &[OwnedHandle], login: Option<&Login>) -> io::Result<Vec<u16>> {
     let mut variables = request.env.clone();
-    if let Some(token) = token {
-        variables.extend(places_of(token)?);
+    if let Some(login) = login {
+        variables = environment::with_places(variables, login.places()?, |name| std::env::var_os(name));
     }
     let sockets = handles.get(3..).unwrap_or_default();
     if !sockets.is_empty() {
@@ -319,42 +325,6 @@ fn environment_of(
         variables.push((LISTEN_HANDLES.into(), numbers.join(":").into()));
     }
     environment::block(&variables)
-}
-
-/// The variables that lead an account to its own folders: the guard's would lead it to somebody else's.
-fn places_of(token: &OwnedHandle) -> io::Result<Vec<(OsString, OsString)>> {
-    use std::os::windows::ffi::OsStringExt;
-    use windows_sys::Win32::System::Environment::{CreateEnvironmentBlock, DestroyEnvironmentBlock};
-    const OF_THE_ACCOUNT: [&str; 9] =
-        ["USERPROFILE", "APPDATA", "LOCALAPPDATA", "TEMP", "TMP", "USERNAME", "USERDOMAIN", "HOMEDRIVE", "HOMEPATH"];
-    let mut block = std::ptr::null_mut();
-    // SAFETY: the token is open for the call, which writes one pointer that is ours.
-    done(unsafe { CreateEnvironmentBlock(&raw mut block, token.as_raw_handle(), 0) })?;
-    let (mut found, mut text) = (Vec::new(), Vec::new());
-    let mut at = block.cast::<u16>().cast_const();
-    loop {
-        // SAFETY: the block consists of texts with a zero behind each and one more behind all, where the walk stops.
-        let unit = unsafe { at.read() };
-        // SAFETY: behind every unit but the last zero there is another one, and that zero is not passed.
-        at = unsafe { at.add(1) };
-        if unit != 0 {
-            text.push(unit);
-            continue;
-        }
-        if text.is_empty() {
-            break;
-        }
-        let entry = OsString::from_wide(&std::mem::take(&mut text));
-        if let Some((name, value)) = entry.to_str().and_then(|entry| entry.split_once('='))
-            && OF_THE_ACCOUNT.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
-        {
-            found.push((name.into(), value.into()));
-        }
-    }
-    // SAFETY: the call above has made it, and nothing points into it any more. That it fails would leave a few
-    // kilobytes behind.
-    unsafe { DestroyEnvironmentBlock(block) };
-    Ok(found)
 }
 
 /// A path without the prefix that turns the rules of paths off, where it means the same without: `cmd.exe` and

@@ -58,6 +58,14 @@ fn queue() -> MutexGuard<'static, Queue> {
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Why the windows of another account's programs are not asked to close: a messenger sees those of its own window
+/// station alone, and the OS makes one for every login.
+pub(crate) fn windows_out_of_reach() -> Unsupported {
+    let reason = "a program with a user of its own has its windows on a window station of their own, which the guard \
+                  does not see; take this step out of its ladder, or give the whole guard the account";
+    Unsupported::new(word_of(StopRequest::CloseWindow), reason)
+}
+
 /// Sends a messenger. Never waits.
 pub(super) fn deliver(messenger: Messenger) -> Asked {
     let (tell, told) = oneshot::channel();

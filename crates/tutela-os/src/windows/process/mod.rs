@@ -4,6 +4,7 @@
 //! - [`launch`]: a start, from the request to the process that runs;
 //! - [`attributes`]: what exactly a new process inherits, and its job;
 //! - [`account`]: whom a program can run as besides the guard's own account;
+//! - [`profile`]: that account's part of the registry and its folders, for as long as the program runs;
 //! - [`command_line`], [`environment`]: the two texts that a program gets;
 //! - [`explain`]: an error number turned into advice;
 //! - [`find`]: the program's file;
@@ -20,6 +21,7 @@ mod find;
 mod launch;
 pub(crate) mod messenger;
 mod nursery;
+pub(crate) mod profile;
 
 pub(crate) use console::console_event_main;
 pub(crate) use environment::same_variable;

@@ -5,7 +5,7 @@
 //! has to collect it.
 
 use super::launch::Launcher;
-use super::messenger::{self, Messenger};
+use super::messenger::{self, Messenger, windows_out_of_reach};
 use super::{Meaning, meaning_of, no_such};
 use crate::platform::container::job::limits_kept;
 use crate::platform::container::{KILLED, Run, members, port};
@@ -108,6 +108,7 @@ impl Nursery {
 
 impl Drop for Nursery {
     fn drop(&mut self) {
+        super::profile::settle();
         OPEN.store(false, Ordering::Release);
     }
 }
@@ -329,6 +330,7 @@ impl Child {
         if request == StopRequest::CloseWindow {
             return match self.tree.0.0.pids() {
                 Ok(pids) if pids.is_empty() => Asked::done(Ok(())),
+                Ok(_) if self.tree.0.0.is_of_another_account() => Asked::done(Err(windows_out_of_reach().into())),
                 Ok(pids) => messenger::deliver(Messenger { pids, request, process: None }),
                 Err(error) => Asked::done(Err(error)),
             };
