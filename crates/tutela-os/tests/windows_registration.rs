@@ -662,3 +662,41 @@ fn an_account_of_people_is_given_the_right_it_needs_or_it_is_told() {
     }
     assert_eq!(difference(&before, &whole_registry()), NOTHING);
 }
+
+#[test]
+fn a_service_is_registered_after_its_guard_was_tried_in_an_elevated_prompt() {
+    let (turn, paths) = (Name::new("tried"), tutela_os::paths::Paths::of_host(|key| std::env::var_os(key)));
+    // As a guard is called.
+    let name = turn.0.replace(' ', "-");
+    let (state, logs) = (paths.state_dir(&name), paths.log_dir(&name));
+    for folder in [&state, &logs] {
+        tutela_os::files::make_private_dir(folder).unwrap();
+        std::fs::write(folder.join("kept"), "by the try").unwrap();
+    }
+    let home = tempfile::tempdir().unwrap();
+    let folders = Folders { state: Some(state.clone()), logs: Some(logs.clone()), runtime: None };
+    let definition = Definition { folders, ..definition(&turn, home.path()) };
+    let plan = planned(&definition);
+    println!("{:#?} {:#?}", steps(&plan), plan.notes());
+    plan.carry_out().unwrap();
+    assert_eq!(steps(&planned(&definition)), NOTHING);
+    // A guard of another account looks at these before it uses what is in them.
+    for shared in [state.parent().unwrap(), logs.parent().unwrap(), state.parent().unwrap().parent().unwrap()] {
+        let (_, list) = run("icacls", &[shared.to_str().unwrap()]);
+        println!("{list}");
+        assert!(shared.is_dir());
+    }
+    registration::plan_removal(&turn.0, Scope::System, true).unwrap().carry_out().unwrap();
+    assert!(!state.exists() && !logs.exists());
+}
+
+#[test]
+fn what_is_no_folder_where_a_folder_is_to_be_is_refused_before_anything_is_changed() {
+    let home = tempfile::tempdir().unwrap();
+    let name = Name::new("planted");
+    let before = whole_registry();
+    std::fs::write(home.path().join("logs"), "").unwrap();
+    let refused = registration::plan(&definition(&name, home.path())).unwrap_err();
+    assert!(matches!(&refused, RegisterError::Refused(why) if why.contains("is no folder")), "{refused}");
+    assert_eq!(difference(&before, &whole_registry()), NOTHING);
+}

@@ -1,17 +1,16 @@
 //! Files and folders with access lists of their own, and files put in place of others.
 //!
-//! Everybody may make folders in `ProgramData`, so a folder that is there already is looked at before it is
-//! trusted: its owner could read and replace everything in it.
+//! A folder that is there already is looked at before it is trusted, as [`super::trust`] says.
 
-use super::security::sid::{ADMINISTRATORS, SYSTEM, TRUSTED_INSTALLER};
-use super::security::{Descriptor, Token, descriptor};
+use super::security::{Descriptor, Sid, Token, descriptor};
+use super::trust;
 use super::wide::{done, terminated};
 use crate::Error;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_ALREADY_EXISTS, ERROR_LOCK_VIOLATION, ERROR_SHARING_VIOLATION, GENERIC_READ,
@@ -108,10 +107,37 @@ fn place_once(beside: &Path, path: &Path) -> io::Result<()> {
 pub(crate) fn make_dir(path: &Path, private: bool) -> Result<(), Error> {
     let failed = |source| Error::io(format!("make the folder {}", path.display()), source);
     let path = std::path::absolute(path).map_err(failed)?;
+    make_under(&path, private, &trust::root())
+}
+
+/// Makes the folder and those above it. Those under `root` are shared with guards of other accounts; each is looked at
+/// before anything is made in it.
+fn make_under(path: &Path, private: bool, root: &Path) -> Result<(), Error> {
+    let failed = |source| Error::io(format!("make the folder {}", path.display()), source);
+    let own = Token::own().and_then(|token| token.user()).map_err(failed)?;
+    let accounts = std::slice::from_ref(&own);
+    let shared = Descriptor::from_sddl(&trust::list_for_shared(&own)).map_err(failed)?;
+    for folder in trust::above(path, root) {
+        make_trusted(&folder, &shared, accounts)?;
+    }
     let list = descriptor::list_for_files(true, !private).map_err(failed)?;
-    let descriptor = Descriptor::from_sddl(&list).map_err(failed)?;
-    make_all(&path, &descriptor).map_err(failed)?;
-    refuse_strangers(&path)
+    let list = Descriptor::from_sddl(&list).map_err(failed)?;
+    if trust::is_within(path, root) {
+        return make_trusted(path, &list, accounts);
+    }
+    // Elsewhere it is where its account put it, which may be behind a link.
+    make_all(path, &list).map_err(failed)?;
+    let access = for_the_os(path).and_then(|path| descriptor::of_path(&path)).map_err(failed)?;
+    trust::stranger(path, access.owner.as_ref(), accounts).map_or(Ok(()), |refusal| Err(Error::Refused(refusal)))
+}
+
+/// Makes a folder and looks at what is there then: somebody may have been faster.
+fn make_trusted(folder: &Path, list: &Descriptor, accounts: &[Sid]) -> Result<(), Error> {
+    if trust::look(folder, accounts)?.is_none() {
+        make_all(folder, list).map_err(|source| Error::io(format!("make the folder {}", folder.display()), source))?;
+        trust::look(folder, accounts)?;
+    }
+    Ok(())
 }
 
 fn make_all(path: &Path, descriptor: &Descriptor) -> io::Result<()> {
@@ -121,41 +147,19 @@ fn make_all(path: &Path, descriptor: &Descriptor) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         make_all(parent, descriptor)?;
     }
-    let attributes = descriptor.attributes();
-    let name = terminated(for_the_os(path)?)?;
-    // SAFETY: the name ends with a zero; the attributes and their descriptor live during the call.
-    match done(unsafe { CreateDirectoryW(name.as_ptr(), &raw const attributes) }) {
+    match make_one(path, descriptor) {
         // Somebody was faster, or there is a file in the way.
         Err(error) if is(&error, ERROR_ALREADY_EXISTS) && path.is_dir() => Ok(()),
         other => other,
     }
 }
 
-/// Looks at the folder, and at those of ours above it, for an owner whom nobody has to trust.
-fn refuse_strangers(path: &Path) -> Result<(), Error> {
-    let failed = |source| Error::io(format!("find out whose the folder {} is", path.display()), source);
-    let own = Token::own().and_then(|token| token.user()).map_err(failed)?;
-    let ours = ours();
-    for folder in path.ancestors().filter(|folder| *folder == path || folder.starts_with(&ours)) {
-        let access = descriptor::of_path(&for_the_os(folder).map_err(failed)?).map_err(failed)?;
-        let Some(owner) = access.owner else { continue };
-        let trusted = owner == own || [SYSTEM, ADMINISTRATORS, TRUSTED_INSTALLER].iter().any(|text| owner.is(text));
-        if !trusted {
-            return Err(Error::Refused(format!(
-                "the folder {} belongs to {}, who could read and replace what is put in it; delete it, or make it an \
-                 administrator's: takeown /a /r /f \"{}\"",
-                folder.display(),
-                owner.name(),
-                folder.display()
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// The folder in `ProgramData` under which nobody else has any business.
-fn ours() -> PathBuf {
-    super::paths::root(&|key: &str| std::env::var_os(key))
+/// Makes a folder in one that is there; what is there already in its place is a failure.
+pub(crate) fn make_one(path: &Path, descriptor: &Descriptor) -> io::Result<()> {
+    let attributes = descriptor.attributes();
+    let name = terminated(for_the_os(path)?)?;
+    // SAFETY: the name ends with a zero; the attributes and their descriptor live during the call.
+    done(unsafe { CreateDirectoryW(name.as_ptr(), &raw const attributes) })
 }
 
 /// Readable by everybody: it says who holds the lock, and only who may write can take it.
@@ -209,6 +213,7 @@ pub(crate) fn for_the_os(path: &Path) -> io::Result<OsString> {
 mod tests {
     use super::*;
     use crate::platform::security::descriptor::of_path;
+    use crate::platform::security::sid::{ADMINISTRATORS, SYSTEM};
 
     /// What those get who are none of the system, administrators and this account. A host that keeps access
     /// lists as file modes leaves some of these out, and calls the others by names of its own.
@@ -238,6 +243,40 @@ mod tests {
         for path in [dir.path().join("a"), path, inside] {
             assert_eq!(rights_of_strangers(&path), 0, "{}", path.display());
         }
+    }
+
+    #[test]
+    fn what_is_made_above_a_guards_folder_is_shared_and_the_folder_itself_is_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("Tutela");
+        let path = root.join("state").join("shop");
+        make_under(&path, true, &root).unwrap();
+        make_under(&path, true, &root).unwrap();
+        assert_eq!(rights_of_strangers(&path), 0);
+        let own = Token::own().unwrap().user().unwrap();
+        for shared in [root.clone(), root.join("state")] {
+            let whole = Descriptor::of_file(&shared).unwrap();
+            println!("{}: {}", shared.display(), whole.access_list().unwrap());
+            assert_eq!(rights_of_strangers(&shared) & WRITE, 0);
+            let access = of_path(shared.as_os_str()).unwrap();
+            // Where lists are kept as they are given, nobody is named in it but who is to be.
+            if whole.access_list().unwrap().contains("BU") && crate::accounts::is_privileged() {
+                assert!(!trust::is_to_be_mended(&access), "{access:?}");
+                assert!(!access.rules.unwrap().iter().any(|rule| rule.sid == own));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_made_behind_a_link_that_somebody_put_where_folders_are_to_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, target) = (dir.path().join("Tutela"), dir.path().join("target"));
+        std::fs::create_dir(&target).unwrap();
+        if !trust::tests::junction(&root, &target) {
+            return;
+        }
+        let refused = make_under(&root.join("state").join("shop"), true, &root).unwrap_err().to_string();
+        assert!(refused.contains("junction") && !target.join("state").exists(), "{refused}");
     }
 
     #[test]

@@ -87,7 +87,7 @@ fn covers(denied: &Sid, allowed: &Sid) -> bool {
 
 /// Administrators of this computer or its domain, and the OS itself. What is said of the owner in general has been
 /// told with the owner.
-fn is_trusted(sid: &Sid) -> bool {
+pub(crate) fn is_trusted(sid: &Sid) -> bool {
     let text = sid.to_string();
     [SYSTEM, ADMINISTRATORS, TRUSTED_INSTALLER, CREATOR_OWNER, OWNER_RIGHTS].contains(&text.as_str())
         // The administrator's account, the domain's administrators, and those of the whole forest.

@@ -1,6 +1,7 @@
 //! Whether an account can read or write a file, as far as its access list tells without logging on as the account:
 //! groups that an administrator made are not known here. So an answer becomes a note, never a refusal.
 
+use crate::platform::files::for_the_os;
 use crate::platform::security::descriptor::{self, Rule};
 use crate::platform::security::sid::{ALL_SERVICES, AUTHENTICATED, EVERYONE, SERVICE, SYSTEM, USERS};
 use std::path::Path;
@@ -54,7 +55,7 @@ pub(super) fn missing(path: &Path, want: Want, sid: &str, name: &str) -> Option<
         return None;
     }
     // No list at all lets everybody.
-    let rules = descriptor::of_path(path.as_os_str()).ok()?.rules?;
+    let rules = descriptor::of_path(&for_the_os(path).ok()?).ok()?.rules?;
     let mut groups: Vec<&str> = OF_EVERY_SERVICE.to_vec();
     groups.push(sid);
     if sid.starts_with("S-1-5-80-") {

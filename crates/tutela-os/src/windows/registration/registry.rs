@@ -3,8 +3,8 @@
 //! Always the 64-bit view, which is the one that the SCM reads. Nothing is cached: whoever plans reads, whoever carries
 //! out reads again.
 
-use super::access_list::Descriptor;
 use super::text::{Wide, text, texts, units};
+use crate::platform::security::Descriptor;
 use std::fmt;
 use std::io;
 use windows_sys::Win32::Foundation::{

@@ -4,12 +4,13 @@ use super::sid::{ADMINISTRATORS, SYSTEM, Sid, USERS};
 use super::{Local, Token};
 use crate::platform::wide::{done, terminated};
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::os::windows::io::AsRawHandle;
 use windows_sys::Win32::Foundation::ERROR_SUCCESS;
 use windows_sys::Win32::Security::Authorization::{
     ConvertStringSecurityDescriptorToSecurityDescriptorW, GetNamedSecurityInfoW, GetSecurityInfo, SDDL_REVISION_1,
-    SE_FILE_OBJECT, SE_KERNEL_OBJECT,
+    SE_FILE_OBJECT, SE_KERNEL_OBJECT, SE_OBJECT_TYPE,
 };
 use windows_sys::Win32::Security::{
     ACCESS_ALLOWED_ACE, ACE_HEADER, ACL, DACL_SECURITY_INFORMATION, GetAce, INHERIT_ONLY_ACE,
@@ -25,7 +26,7 @@ const ALLOWED_ON_CONDITION: u8 = 9;
 
 /// A descriptor to make something with.
 #[derive(Debug)]
-pub(crate) struct Descriptor(Local);
+pub(crate) struct Descriptor(pub(super) Local);
 
 impl Descriptor {
     /// The one that `sddl`, the OS's own notation, describes.
@@ -111,13 +112,22 @@ pub(crate) fn of_path(path: &OsStr) -> io::Result<Access> {
 /// Of an open pipe.
 #[cfg_attr(not(test), expect(dead_code, reason = "what is opened with a list is read back by the tests only"))]
 pub(crate) fn of_pipe(pipe: &impl AsRawHandle) -> io::Result<Access> {
+    of_handle(pipe, SE_KERNEL_OBJECT)
+}
+
+/// Of an open file or folder.
+pub(crate) fn of_file(file: &File) -> io::Result<Access> {
+    of_handle(file, SE_FILE_OBJECT)
+}
+
+fn of_handle(thing: &impl AsRawHandle, kind: SE_OBJECT_TYPE) -> io::Result<Access> {
     let (mut owner, mut list, mut whole) = (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
     // SAFETY: the handle is open for as long as the borrow; the places of the answers are live and ours; the rest
     // is not asked for.
     let code = unsafe {
         GetSecurityInfo(
-            pipe.as_raw_handle().cast(),
-            SE_KERNEL_OBJECT,
+            thing.as_raw_handle().cast(),
+            kind,
             OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION,
             &raw mut owner,
             std::ptr::null_mut(),

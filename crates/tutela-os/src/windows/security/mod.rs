@@ -6,6 +6,7 @@
 pub(crate) mod descriptor;
 pub(crate) mod sid;
 pub(crate) mod token;
+pub(crate) mod whole;
 
 pub(crate) use descriptor::Descriptor;
 pub(crate) use sid::Sid;

@@ -1,8 +1,8 @@
 //! Steps in the registry.
 
-use super::super::access_list::Descriptor;
 use super::super::registry::{self, Data, Place, Tree};
 use crate::Error;
+use crate::platform::security::Descriptor;
 use crate::registration::{Step, Undo};
 use std::fmt;
 
@@ -89,7 +89,7 @@ impl Step for MakeKey {
         let former = registry::tree(&self.place).map_err(failed)?;
         let undo = former_tree(self.place.clone(), former);
         let write = || {
-            let descriptor = self.access_list.map(Descriptor::parse).transpose()?;
+            let descriptor = self.access_list.map(Descriptor::from_sddl).transpose()?;
             registry::make(&self.place, descriptor.as_ref())?;
             self.values.iter().try_for_each(|(name, data)| registry::write(&self.place, name, data))
         };
