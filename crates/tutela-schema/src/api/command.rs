@@ -56,6 +56,9 @@ pub struct CommandRequest {
     pub reason: Option<String>,
 }
 
+/// What is kept of a reason, in characters.
+pub const REASON_CHARS_MAX: usize = 200;
+
 /// What came of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CommandReply {

@@ -15,7 +15,9 @@ mod refusal;
 mod routes;
 mod status;
 
-pub use command::{CommandReply, CommandRequest, InstanceOutcome, Outcome, ReloadReply, Survivor, Verb};
+pub use command::{
+    CommandReply, CommandRequest, InstanceOutcome, Outcome, REASON_CHARS_MAX, ReloadReply, Survivor, Verb,
+};
 pub use health::{CheckStatus, HealthCheck, HealthReply};
 pub use openapi::openapi;
 pub use query::{CommandQuery, EventQuery, EventsReply, LogLine, LogQuery, LogStream, StatusQuery};

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tutela_core::names::{InstanceId, Name};
 use tutela_os::endpoint::Found;
 use tutela_os::paths::Paths;
-use tutela_schema::api::{CommandReply, CommandRequest, Outcome, ReloadReply, Route, RouteId, Verb};
+use tutela_schema::api::{CommandReply, CommandRequest, Outcome, REASON_CHARS_MAX, ReloadReply, Route, RouteId, Verb};
 
 /// How long a guard may take to end once everything is stopped: its logs and its ledger have 5 s and 1 s.
 const GONE_LIMIT: Duration = Duration::from_secs(15);
@@ -177,7 +177,9 @@ fn ask<T: DeserializeOwned>(
     let Some(route) = Route::of(id) else { return Err(UNKNOWN) };
     let service = target.service.as_deref().unwrap_or_default();
     let path = format!("{}?wait={}", route.path_for(&encoded(service)), !words.no_wait);
-    let request = CommandRequest { reason: words.reason.clone() };
+    // No more of it is kept.
+    let reason = words.reason.as_ref().map(|reason| reason.chars().take(REASON_CHARS_MAX).collect());
+    let request = CommandRequest { reason };
     // A text and nothing else: there is no value that JSON cannot hold.
     let body = serde_json::to_string(&request).unwrap_or_default();
     let client = Client::new(paths, &target.guard);

@@ -16,6 +16,14 @@ pub fn import(words: &ImportWords) -> Code {
         );
         return WRONG;
     }
+    let same = |file: &PathBuf| target.is_some_and(|target| is_same(file, target));
+    if let Some(path) = words.files.iter().find(|file| same(file)) {
+        report::error(
+            &format!("refused: {} is what is read, and would be written over", path.display()),
+            Some("choose another file for --output"),
+        );
+        return WRONG;
+    }
     let mut sources = Vec::new();
     for path in &words.files {
         match source(path, target) {
@@ -33,6 +41,11 @@ pub fn import(words: &ImportWords) -> Code {
         Err(error) => return refused(&error),
     };
     write(words, &imported)
+}
+
+/// Whether two paths lead to one file.
+fn is_same(a: &Path, b: &Path) -> bool {
+    a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
 }
 
 fn refused(error: &ImportError) -> Code {

@@ -1,6 +1,6 @@
 //! What operators ask, and the tickets of those who wait until it is done.
 
-use super::view::state;
+use super::view::{self, state};
 use super::{Conductor, Request};
 use crate::hands::launch::log_policy;
 use std::time::Duration;
@@ -259,7 +259,7 @@ impl Conductor {
             message: if overtaken {
                 Some(format!("overtaken by another command: {}", service.cause()))
             } else {
-                (outcome != Outcome::Already).then(|| service.cause().to_string())
+                (outcome != Outcome::Already).then(|| view::cause(service))
             },
             survivors: survivors.iter().map(|it| Survivor { pid: it.pid, name: it.name.clone() }).collect(),
         }
@@ -320,9 +320,8 @@ impl Ticket {
 fn refused(refusal: &Refusal) -> ErrorReply {
     let (code, help) = match refusal {
         Refusal::Unknown(_) => (ErrorCode::NoSuchService, Some("tutela status NAME lists the services".to_owned())),
-        Refusal::Disabled(_) | Refusal::Ending | Refusal::NotRunning(_) | Refusal::OtherName(_) => {
-            (ErrorCode::Conflict, None)
-        }
+        Refusal::OtherName(_) => (ErrorCode::SpecRefused, None),
+        Refusal::Disabled(_) | Refusal::Ending | Refusal::NotRunning(_) => (ErrorCode::Conflict, None),
     };
     ErrorReply::new(code, refusal.to_string(), help)
 }

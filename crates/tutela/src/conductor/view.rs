@@ -153,13 +153,18 @@ pub(super) fn instance_status(dial: &Dial, id: &str, service: &Service) -> api::
         pid: service.pid(),
         since: dial.wall(service.since()),
         restarts: service.history().restarts,
-        cause: if service.is_paused() { format!("paused, {}", service.cause()) } else { service.cause().to_string() },
+        cause: cause(service),
         next,
         last_exit: service.last_exit().map(|(exit, at)| last_exit(exit, dial.wall(*at))),
         status_text: (!text.is_empty()).then(|| text.to_owned()),
         usage: None,
         probes: probes.collect(),
     }
+}
+
+/// Why an instance is as it is, for people.
+pub(super) fn cause(service: &Service) -> String {
+    if service.is_paused() { format!("paused, {}", service.cause()) } else { service.cause().to_string() }
 }
 
 fn last_exit(exit: &Exit, at: WallTime) -> api::LastExit {

@@ -159,7 +159,7 @@ impl Service {
             let how = "a secret is not copied; set it in the guard's environment, or in a file of env_files that only \
                        its account can read";
             report.changed(entry, &to, how);
-            self.env.insert(name.to_owned(), Text::variable(name));
+            self.env.insert(name.to_owned(), Text::secret(name));
             return;
         }
         report.kept(entry, &to);
@@ -196,18 +196,18 @@ pub(super) fn hide_secrets(words: &mut [Text]) -> Vec<String> {
         if let Some(option) = follows.filter(|_| !text.starts_with('-') && !text.starts_with("${") && !text.is_empty())
         {
             hidden.push(variable(&option));
-            *word = Text::variable(&variable(&option));
+            *word = Text::secret(&variable(&option));
         } else if let Some((option, value)) = text.split_once('=')
             && (is_secret(option) || has_password(value))
             && !option.contains(char::is_whitespace)
             && !value.is_empty()
         {
             let name = variable(option);
-            *word = Text::spec(format!("{option}=${{{name}:}}"));
+            *word = Text::spec(format!("{option}={}", Text::secret(&name).as_str()));
             hidden.push(name);
         } else if has_password(&text) && !text.contains(char::is_whitespace) {
             hidden.push("ADDRESS".to_owned());
-            *word = Text::variable("ADDRESS");
+            *word = Text::secret("ADDRESS");
         } else if text.starts_with('-') && is_secret(&text) && !text.contains('=') && !text.contains("file") {
             before = Some(text);
         }
@@ -239,9 +239,9 @@ mod tests {
         let expected = [
             "java",
             "-secret",
-            "${SECRET:}",
-            "--db-password=${DB_PASSWORD:}",
-            "${ADDRESS:}",
+            "${SECRET:?a secret that was not copied}",
+            "--db-password=${DB_PASSWORD:?a secret that was not copied}",
+            "${ADDRESS:?a secret that was not copied}",
             "--token-file",
             "f",
             "k=v",

@@ -33,8 +33,8 @@ pub(super) enum Otherwise {
 }
 
 /// How being started after a service of the OS is not the same as needing it.
-const AFTER: &str = "the guard as a whole is started after it; it is not stopped or restarted with it, and a check of it can \
-                     stand in dependencies";
+const AFTER: &str = "the guard as a whole needs it and is started after it: where that is stopped, the service manager stops \
+                     the guard too; to watch it without that, a check of it can stand in dependencies";
 
 impl Needs {
     /// `name` of the source is this service.

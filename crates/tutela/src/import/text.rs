@@ -36,6 +36,12 @@ impl Text {
         Text(format!("${{{name}:}}"))
     }
 
+    /// A variable that has to be set: a secret that was not copied. Without it the spec is refused, so that no program
+    /// starts with an empty one.
+    pub(super) fn secret(name: &str) -> Text {
+        Text(format!("${{{name}:?a secret that was not copied}}"))
+    }
+
     /// The number of the instance.
     pub(super) fn instance() -> Text {
         Text("${instance}".to_owned())

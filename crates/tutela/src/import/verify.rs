@@ -15,6 +15,14 @@ impl Files for Written {
     }
 }
 
+/// The variables without which a text is refused: secrets that whoever runs it has to give.
+pub(super) fn wanted(text: &str) -> impl Iterator<Item = &str> {
+    text.split("${").skip(1).filter_map(|rest| {
+        let (name, _) = rest.split_once(":?")?;
+        name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_').then_some(name)
+    })
+}
+
 /// Reads the spec, alone and with each overlay.
 ///
 /// # Errors
@@ -33,13 +41,16 @@ pub(super) fn verify(
         files.insert(folder.join(format!("{name}.{profile}.toml")), text.as_bytes().to_vec());
     }
     let files = Written(files);
+    let texts = || std::iter::once(spec).chain(overlays.values().map(String::as_str));
+    let env: BTreeMap<String, String> =
+        texts().flat_map(wanted).map(|name| (name.to_owned(), "0".to_owned())).collect();
     let profiles = std::iter::once(None).chain(draft.profiles.keys().map(|profile| Some(profile.clone())));
     for profile in profiles {
         let sources = Sources {
             path: path.clone(),
             cwd: folder.clone(),
             profile,
-            env: BTreeMap::new(),
+            env: env.clone(),
             env_left_out: Vec::new(),
             os: os.unwrap_or(Os::Linux),
             files: &files,

@@ -130,7 +130,10 @@ pub(super) fn open(definition: &Definition, before: &Made) -> Openings {
         return openings;
     }
     let ports = || {
-        let each = definition.openings.iter().map(|it| format!("{}/{}", it.port, protocol(it.protocol)));
+        let each = definition.openings.iter().map(|it| {
+            let from = if it.from.is_empty() { String::new() } else { format!(" from {}", it.from.join(" and ")) };
+            format!("{}/{}{from}", it.port, protocol(it.protocol))
+        });
         each.collect::<Vec<_>>().join(", ")
     };
     if definition.scope == Scope::User {

@@ -54,7 +54,6 @@ const LOST: &[(&str, &str)] = &[
     ("log_type", "lines are kept as the program wrote them"),
     ("pid_file", "no file has the process id; `tutela status --json` tells it"),
     ("pid", "no file has the process id; `tutela status --json` tells it"),
-    ("instance_var", "the copy's number is in TUTELA_INSTANCE"),
 ];
 
 /// Reads every app.
@@ -341,8 +340,17 @@ impl<'a> App<'_, '_, 'a> {
         if count > 1.0 {
             // In range: it was compared above.
             self.it.instances = Some(count as u16);
-            self.it.env.insert("NODE_APP_INSTANCE".to_owned(), Text::instance());
-            self.report().note("pm2 tells each copy its number in NODE_APP_INSTANCE: it is set in env");
+            let named = self.get(&["instance_var"]);
+            let variable =
+                named.as_ref().and_then(|(_, value)| value.text()).unwrap_or_else(|| "NODE_APP_INSTANCE".to_owned());
+            self.report().note(format!("pm2 tells each copy its number in {variable}: it is set in env"));
+            self.it.env.insert(variable, Text::instance());
+        }
+        if let Some((entry, value)) = self.get(&["instance_var"]) {
+            match (value.text(), count > 1.0) {
+                (Some(name), true) => self.report().kept(&entry, &format!("env.{}", super::text::key(&name))),
+                _ => self.report().kept(&entry, ""),
+            }
         }
         if let Some((entry, _)) = cluster {
             match (clustered, count > 1.0) {

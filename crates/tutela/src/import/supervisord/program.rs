@@ -71,14 +71,10 @@ pub(super) fn translate(
         if let Some(entry) = keys.get("priority") {
             match entry.value.parse::<i64>() {
                 Ok(999) => work.report.kept(entry, ""),
+                // Copies that are services of their own are ordered by the first of them.
+                Ok(_) if priority.is_some() => work.report.lost(entry, "priorities order starts without waiting"),
                 Ok(given) => priority = Some((given, it.name.clone(), entry.clone())),
                 Err(_) => work.report.lost(entry, "it is no number"),
-            }
-            if apart
-                && let Some((_, _, first)) = &priority
-                && first.service != it.name
-            {
-                work.report.lost(entry, "priorities order starts without waiting");
             }
         }
         work.draft.services.push(it);
@@ -137,7 +133,7 @@ impl Reading<'_, '_> {
                 (true, _) => report.changed(
                     entry,
                     "",
-                    "each copy is a service of its own, because their numbers are not 0, 1, …",
+                    "each copy is a service of its own, because its number is not written 0, 1, … (${instance})",
                 ),
                 (false, 1) => report.kept(entry, ""),
                 (false, copies) => {
@@ -255,7 +251,7 @@ impl Reading<'_, '_> {
                     if is_secret(&name) {
                         self.work.report.note(format!("{name} of [supervisord] is a secret and is not copied"));
                     }
-                    let text = if is_secret(&name) { Text::variable(&name) } else { expanded.text };
+                    let text = if is_secret(&name) { Text::secret(&name) } else { expanded.text };
                     self.it.env.insert(name, text);
                     continue;
                 }

@@ -230,8 +230,11 @@ impl Reading<'_, '_> {
                     let mut notes = Vec::new();
                     let name = name.split(':').next().unwrap_or_default();
                     let path = self.scope.specified(&format!("{base}/{name}"), &mut notes);
-                    let how =
-                        format!("{}: the folder is not made; make it once, and give it to the account", path.as_str());
+                    let how = format!(
+                        "{}: a guard does not make it; `tutela install` does when [install] writable_paths names it, and \
+                             for a user of its own make it once and give it to that account",
+                        path.as_str()
+                    );
                     if path.varies() {
                         self.report().lost(&entry, how);
                     } else {
