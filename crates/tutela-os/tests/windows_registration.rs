@@ -674,18 +674,28 @@ fn a_service_is_registered_after_its_guard_was_tried_in_an_elevated_prompt() {
         std::fs::write(folder.join("kept"), "by the try").unwrap();
     }
     let home = tempfile::tempdir().unwrap();
+    let shared = state.parent().unwrap();
+    // What a folder lets whom do; nothing where the host keeps no such lists.
+    let list = || {
+        let file = home.path().join("saved list");
+        run("icacls", &[shared.to_str().unwrap(), "/save", file.to_str().unwrap()]);
+        let bytes = std::fs::read(&file).unwrap_or_default();
+        let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+        String::from_utf16_lossy(&units)
+    };
+    println!("{}", list());
+    let is_known = list().contains(";;;BU)");
+    // As tries with other versions left it: no other account can even see whose it is.
+    run("icacls", &[shared.to_str().unwrap(), "/remove:g", "*S-1-5-32-545"]);
     let folders = Folders { state: Some(state.clone()), logs: Some(logs.clone()), runtime: None };
     let definition = Definition { folders, ..definition(&turn, home.path()) };
     let plan = planned(&definition);
     println!("{:#?} {:#?}", steps(&plan), plan.notes());
+    let mended = format!("let everybody look into the folder {}", shared.display());
+    assert_eq!(steps(&plan).iter().any(|step| step.starts_with(&mended)), is_known);
     plan.carry_out().unwrap();
     assert_eq!(steps(&planned(&definition)), NOTHING);
-    // A guard of another account looks at these before it uses what is in them.
-    for shared in [state.parent().unwrap(), logs.parent().unwrap(), state.parent().unwrap().parent().unwrap()] {
-        let (_, list) = run("icacls", &[shared.to_str().unwrap()]);
-        println!("{list}");
-        assert!(shared.is_dir());
-    }
+    assert_eq!(list().contains(";;;BU)"), is_known);
     registration::plan_removal(&turn.0, Scope::System, true).unwrap().carry_out().unwrap();
     assert!(!state.exists() && !logs.exists());
 }

@@ -13,6 +13,7 @@ use super::security::sid::{ADMINISTRATORS, AUTHENTICATED, EVERYONE, SYSTEM, TRUS
 use super::security::{Sid, token};
 use super::wide::terminated;
 use crate::Error;
+use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
@@ -40,9 +41,13 @@ pub(crate) fn root() -> PathBuf {
     std::path::absolute(&root).unwrap_or(root)
 }
 
-/// Whether `path`, which is absolute, is `root` or under it. Windows knows no capitals in names.
+/// Whether `path`, which is absolute, is `root` or under it. Windows knows no capitals in names, and long paths have a
+/// spelling of their own.
 pub(crate) fn is_within(path: &Path, root: &Path) -> bool {
-    path.ancestors().any(|folder| folder.as_os_str().eq_ignore_ascii_case(root.as_os_str()))
+    let mut long = OsString::from(r"\\?\");
+    long.push(root);
+    let spellings = [root.as_os_str(), &long];
+    path.ancestors().any(|folder| spellings.iter().any(|root| folder.as_os_str().eq_ignore_ascii_case(root)))
 }
 
 /// The folders from `root` down to the one that `path` is in, the outermost first; none when it is not under `root`.
@@ -242,6 +247,7 @@ pub(crate) mod tests {
         let root = Path::new(r"C:\ProgramData\Tutela");
         let folders = above(Path::new(r"c:\programdata\TUTELA\state\shop"), root);
         assert_eq!(folders, [Path::new(r"c:\programdata\TUTELA"), Path::new(r"c:\programdata\TUTELA\state")]);
+        assert_eq!(above(Path::new(r"\\?\C:\ProgramData\Tutela\state\shop"), root).len(), 2);
         for elsewhere in [r"C:\ProgramData\Tutela", r"C:\ProgramData\Tutelage\x", r"D:\ProgramData\Tutela\x"] {
             assert!(above(Path::new(elsewhere), root).is_empty(), "{elsewhere}");
         }

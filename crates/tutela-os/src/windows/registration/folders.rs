@@ -6,6 +6,7 @@
 
 use super::access_list::same;
 use super::mark::Mark;
+use super::refusals::NEEDS;
 use super::service::path_text;
 use super::text::Wide;
 use crate::Error;
@@ -77,6 +78,9 @@ impl Whose {
 fn look(path: &Path, whose: &Whose) -> Result<Option<Access>, RegisterError> {
     trust::look(path, &whose.trusted).map_err(|error| match error {
         Error::Refused(why) => RegisterError::Refused(why),
+        denied if denied.io_kind() == Some(io::ErrorKind::PermissionDenied) && !token::is_administrator() => {
+            RegisterError::NotAllowed { what: format!("looking at {}", path.display()), needs: NEEDS.to_owned() }
+        }
         failed => failed.into(),
     })
 }
@@ -274,7 +278,8 @@ impl Step for MakeFolder {
         absent.reverse();
         let mut made: Vec<PathBuf> = Vec::new();
         for path in absent {
-            if let Err(source) = make(path, if path == self.path { &self.access_list } else { trust::SHARED }) {
+            let list = if path == self.path { Some(self.access_list.as_str()) } else { None };
+            if let Err(source) = make(path, list) {
                 let error = Error::io(format!("make the folder {}", path.display()), source);
                 return Err(match unmake(&made) {
                     Ok(()) => error,
@@ -287,10 +292,15 @@ impl Step for MakeFolder {
     }
 }
 
-/// What an administrator makes is the administrators', so that a service trusts it whoever that was.
-fn make(path: &Path, access_list: &str) -> io::Result<()> {
-    let owner = if token::is_administrator() { "O:BA" } else { "" };
-    files::make_one(path, &Descriptor::from_sddl(&format!("{owner}{access_list}"))?)
+/// Makes a folder with this list, or one that guards share. What an administrator makes is the administrators', so that
+/// a service trusts it whoever that was.
+fn make(path: &Path, access_list: Option<&str>) -> io::Result<()> {
+    let list = match access_list {
+        Some(list) if token::is_administrator() => format!("O:BA{list}"),
+        Some(list) => list.to_owned(),
+        None => trust::list_for_shared(&Token::own()?.user()?),
+    };
+    files::make_one(path, &Descriptor::from_sddl(&list)?)
 }
 
 /// Removes folders that were made, the innermost first; they are empty, for nothing has run yet.
