@@ -86,7 +86,10 @@ impl Launcher {
             let error = io::Error::from(io::ErrorKind::InvalidInput);
             SpawnError { advice, ..explain::failed(SpawnStep::Prepare, request, error) }
         })?;
-        let mut plan = self.plan(request)?;
+        self.start(request, self.plan(request)?, registry)
+    }
+
+    fn start(&self, request: &SpawnRequest, mut plan: Plan, registry: &Arc<Registry>) -> Result<Child, SpawnError> {
         let token = self.tokens.fetch_add(1, Ordering::Relaxed);
         let in_container = |error| explain::failed(SpawnStep::Container, request, error);
         let run = Run::begin(&request.tree, token).map_err(in_container)?;
@@ -397,4 +400,49 @@ pub(super) fn start_messenger(program: &Path, words: &[OsString]) -> io::Result<
     };
     done(made)?;
     Ok(owned(&told).process)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::super::profile::tests::{alone, own_login};
+    use super::*;
+    use crate::handle::Handle;
+    use crate::process::StopRequest;
+    use windows_sys::Win32::Foundation::ERROR_PRIVILEGE_NOT_HELD;
+
+    /// With a token of the guard's own account in place of another's, which only the OS itself can have made.
+    #[test]
+    fn a_program_of_another_account_has_its_login_until_it_ends_and_no_windows_that_the_guard_reaches() {
+        let _alone = alone();
+        let (reader, writer) = io::pipe().unwrap();
+        let mut request =
+            SpawnRequest::new(command_line::interpreter().unwrap(), std::env::temp_dir(), "another-account");
+        request.env = std::env::vars_os().collect();
+        // It reads commands until there are none.
+        request.stdin = Stdio::Handle(Handle::from(File::from(OwnedHandle::from(reader))));
+        let (launcher, registry) = (Launcher::new().unwrap(), Arc::default());
+        let mut plan = launcher.plan(&request).unwrap();
+        let (login, missing) = own_login();
+        (plan.login, plan.missing) = (Some(login), missing.clone());
+        let child = match launcher.start(&request, plan, &registry) {
+            Err(error) if error.error.raw_os_error() == Some(ERROR_PRIVILEGE_NOT_HELD.cast_signed()) => {
+                return println!("left out: {error}");
+            }
+            started => started.unwrap(),
+        };
+        // Its own handle would keep the program from seeing the end of its input.
+        drop(request);
+        assert_eq!(child.unenforced(), missing.as_slice());
+        let run = &child.tree().0.0;
+        assert!(run.has_login());
+        let asked = child.request(StopRequest::CloseWindow).now().unwrap().unwrap_err().to_string();
+        assert!(asked.contains("window station"), "{asked}");
+        drop(writer);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let bound = std::time::Duration::from_secs(60);
+        runtime.block_on(async { tokio::time::timeout(bound, child.tree().0.emptied()).await }).unwrap().unwrap();
+        assert!(!run.has_login());
+        super::super::profile::settle();
+    }
 }

@@ -253,34 +253,36 @@ pub(super) fn settle() {
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::platform::container::{Run, Tree};
-    use windows_sys::Win32::Security::{TOKEN_DUPLICATE, TOKEN_IMPERSONATE};
+    use windows_sys::Win32::Security::{TOKEN_ASSIGN_PRIMARY, TOKEN_DUPLICATE, TOKEN_IMPERSONATE};
 
     /// The privileges are those of the whole process, all tests of it included.
     static ALONE: Mutex<()> = Mutex::new(());
 
-    fn alone() -> MutexGuard<'static, ()> {
+    pub(in super::super) fn alone() -> MutexGuard<'static, ()> {
         ALONE.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn own_token() -> OwnedHandle {
+    /// The account of this process, as if it were another one.
+    pub(in super::super) fn own_login() -> (Login, Option<Unsupported>) {
         let mut token: HANDLE = std::ptr::null_mut();
         // SAFETY: takes nothing and answers with a constant that stands for this process.
         let process = unsafe { GetCurrentProcess() };
-        let rights = TOKEN_QUERY | TOKEN_DUPLICATE | TOKEN_IMPERSONATE;
+        let rights = TOKEN_QUERY | TOKEN_DUPLICATE | TOKEN_IMPERSONATE | TOKEN_ASSIGN_PRIMARY;
         // SAFETY: the process is ourselves; the call writes one handle that is ours.
         done(unsafe { OpenProcessToken(process, rights, &raw mut token) }).unwrap();
         // SAFETY: the call has just opened it for us.
-        unsafe { OwnedHandle::from_raw_handle(token) }
+        let token = unsafe { OwnedHandle::from_raw_handle(token) };
+        Login::begin(token, &std::env::var("USERNAME").unwrap())
     }
 
     #[test]
     fn a_profile_is_loaded_or_it_is_told_why_not_and_the_places_are_known_in_either_case() {
         let _alone = alone();
         let user = std::env::var("USERNAME").unwrap();
-        let (login, missing) = Login::begin(own_token(), &user);
+        let (login, missing) = own_login();
         assert_eq!(login.hive.is_none(), missing.is_some(), "{missing:?}");
         if let Some(missing) = missing {
             assert!(missing.reason.contains(&user), "{missing}");
@@ -308,7 +310,7 @@ mod tests {
         let _alone = alone();
         let run = Run::begin("login-of-a-run", u64::MAX - 1).unwrap();
         assert!(!run.is_of_another_account());
-        let (login, _) = Login::begin(own_token(), &std::env::var("USERNAME").unwrap());
+        let (login, _) = own_login();
         run.keep(login);
         assert!(run.is_of_another_account() && run.has_login());
         run.has_begun();
