@@ -14,11 +14,22 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, ReadBuf};
 use tutela_logs::pump::Source;
 use tutela_logs::tap::Taps;
-use tutela_logs::{CaptureEnd, Policy, PumpHandle, Stream};
+use tutela_logs::{CaptureEnd, Doors, Found, Policy, PumpHandle, Stream};
+use tutela_os::files::{Plain, append_plain, read_plain};
 
 const LINES: usize = 1_000_000;
 const LINE_BYTES: usize = 200;
 const ROUNDS: usize = 3;
+
+/// Those of the guard.
+const DOORS: Doors = Doors { append: |path| append_plain(path).map(found), read: |path| read_plain(path).map(found) };
+
+fn found(plain: Plain) -> Found {
+    match plain {
+        Plain::File(file) => Found::Plain(file),
+        Plain::Other(word) => Found::Other(word),
+    }
+}
 
 /// A pipe that is waited for: with one stream there is nobody else to read meanwhile.
 struct Waiting(PipeReader);
@@ -61,7 +72,7 @@ fn cat(dir: &Path) -> io::Result<Duration> {
 
 fn capture(dir: &Path, timestamps: bool, rotate_size: Option<u64>) -> io::Result<Duration> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let pump = PumpHandle::start(|event| eprintln!("{event:?}"))?;
+    let pump = PumpHandle::start(DOORS, |event| eprintln!("{event:?}"))?;
     let policy = Policy { dir: dir.to_owned(), timestamps, rotate_size, rotate_every: None, keep: 100 };
     let (reader, program) = program()?;
     let began = Instant::now();

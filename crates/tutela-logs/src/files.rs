@@ -32,22 +32,43 @@ pub(crate) fn rotated(dir: &Path, label: &str, stamp: &str) -> PathBuf {
     dir.join(format!("{label}.{stamp}{SUFFIX}"))
 }
 
-/// The stamps of the rotated files, oldest first. A folder that does not exist has none.
-pub(crate) fn rotated_stamps(dir: &Path, label: &str) -> io::Result<Vec<String>> {
+/// Where something that took the place of the current file is put. No name of a log file.
+pub(crate) fn aside(dir: &Path, label: &str, stamp: &str) -> PathBuf {
+    dir.join(format!("{label}{SUFFIX}.aside-{stamp}"))
+}
+
+/// Something with the name of a rotated file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rotated {
+    pub(crate) stamp: String,
+    /// Whether it is a file; else it is nothing of ours.
+    pub(crate) plain: bool,
+}
+
+/// What has the name of a rotated file, oldest first. A folder that does not exist has none.
+pub(crate) fn rotated_names(dir: &Path, label: &str) -> io::Result<Vec<Rotated>> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let mut stamps = Vec::new();
+    let mut names = Vec::new();
     for entry in entries {
-        let name = entry?.file_name();
+        let entry = entry?;
+        let name = entry.file_name();
         if let Some(stamp) = name.to_str().and_then(|name| stamp_of(name, label)) {
-            stamps.push(stamp.to_owned());
+            // Where the kind is not to be had the file was just removed.
+            let is_other = entry.file_type().is_ok_and(|kind| !kind.is_file());
+            names.push(Rotated { stamp: stamp.to_owned(), plain: !is_other });
         }
     }
-    stamps.sort_unstable();
-    Ok(stamps)
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// The stamps of the rotated files, oldest first.
+pub(crate) fn rotated_stamps(dir: &Path, label: &str) -> io::Result<Vec<String>> {
+    Ok(rotated_names(dir, label)?.into_iter().filter(|name| name.plain).map(|name| name.stamp).collect())
 }
 
 /// The stamp in `name` if it is the name of a rotated file of `label`.

@@ -1,10 +1,11 @@
 //! Remembers. What programs write becomes files, and files become lines again.
 //!
 //! It knows bytes, lines, labels and files; it knows no service, no guard and no operating system. The
-//! guard gives it readers ([`tokio::io::AsyncRead`]) and a label, and names the policy.
+//! guard gives it readers ([`tokio::io::AsyncRead`]) and a label, opens its files for it, and names the policy.
 //!
 //! In reading order:
 //! - [`Wall`], [`Stream`], [`Policy`]: the words;
+//! - [`Doors`]: how files are opened;
 //! - [`lines`]: bytes to lines, in bounded memory;
 //! - [`writer`]: one label's file, its rotation, and what happens when the disk refuses;
 //! - [`pump`]: one thread that reads every pipe and feeds the writers;
@@ -27,6 +28,9 @@
 //! 2026-11-20T21:24:00.000000Z gap 8192 bytes in 41 lines were not stored: no space left on device
 //! ```
 //!
+//! What lies under the name of the current file and is no plain file (a link, a pipe, a folder) is renamed to
+//! `LABEL.log.aside-20261120T212345.123456Z`, told, and replaced by a file. Among the rotated files it is passed over.
+//!
 //! The text is the program's bytes, unchanged: invalid UTF-8, tabs, a CR before the LF. A `+` says that the
 //! program wrote no newline behind this text: the line goes on in the next entry of the same stream, or
 //! the stream ended there. So the bytes of a stream can be put together again exactly. `gap` is a note of
@@ -42,11 +46,13 @@ pub mod read;
 pub mod tap;
 pub mod writer;
 
+mod doors;
 mod files;
 mod policy;
 mod stamp;
 
+pub use doors::{Doors, Found};
 pub use files::is_label;
 pub use policy::{Policy, Stream};
-pub use pump::{CaptureEnd, CaptureHandle, CaptureStatus, PumpHandle};
+pub use pump::{CaptureEnd, CaptureHandle, CaptureStatus, PumpHandle, Stall};
 pub use stamp::Wall;

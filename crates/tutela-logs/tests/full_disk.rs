@@ -10,7 +10,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tutela_logs::lines::Piece;
 use tutela_logs::writer::{Batch, Now, Writer, WriterEvent};
-use tutela_logs::{Policy, Stream, Wall};
+use tutela_logs::{Doors, Found, Policy, Stream, Wall};
+use tutela_os::files::{Plain, append_plain, read_plain};
+
+/// Those of the guard.
+const DOORS: Doors = Doors { append: |path| append_plain(path).map(found), read: |path| read_plain(path).map(found) };
+
+fn found(plain: Plain) -> Found {
+    match plain {
+        Plain::File(file) => Found::Plain(file),
+        Plain::Other(word) => Found::Other(word),
+    }
+}
 
 /// A mounted file system, unmounted when dropped.
 struct SmallDisk(tempfile::TempDir);
@@ -46,7 +57,7 @@ fn a_full_disk_costs_counted_lines_only_and_there_is_no_half_entry_and_writing_g
         std::fs::write(&ballast, vec![0; 32 * 1024]).unwrap();
         let dir = disk.path().join("logs");
         let policy = Policy { dir: dir.clone(), timestamps, rotate_size: None, rotate_every: None, keep: 1 };
-        let mut writer = Writer::new(Arc::from("api-0"), Arc::new(policy));
+        let mut writer = Writer::new(Arc::from("api-0"), Arc::new(policy), DOORS);
         let (mut batch, mut now) = (Batch::default(), Now { wall: Wall::now(), tick: Instant::now() });
         let mut sent = 0;
         let mut write = |writer: &mut Writer, lines: usize, now: Now| {

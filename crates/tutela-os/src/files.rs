@@ -1,4 +1,5 @@
-//! Files that must be whole or not there at all, private, bounded, and locked.
+//! Files that must be whole or not there at all, private, bounded, and locked; and plain files in folders that others
+//! may write to.
 //!
 //! What is private is so by modes on Linux, and on Windows by an access list of its own, that takes nothing
 //! over from the folder above: the system, administrators and this account.
@@ -52,6 +53,70 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
         )));
     }
     Ok(bytes)
+}
+
+/// What lies under a name where a plain file is expected, in a folder that somebody else may write to.
+#[derive(Debug)]
+pub enum Plain {
+    /// The file.
+    File(File),
+    /// Something that was put there in its place, in words that go on "is": `a symbolic link`.
+    Other(&'static str),
+}
+
+/// Opens the plain file at `path` for reading and appending, and makes it where nothing is. Never through a link as
+/// the last part of the path, never waiting for whoever is at the other end of a pipe. Where others may write to the
+/// folder, a file counts as theirs and not as plain if it has a second name, which may be one in a folder of ours, or
+/// belongs to neither this account nor an administrator nor the owner of the folder.
+///
+/// # Errors
+/// It is missing and cannot be made, or cannot be opened.
+pub fn append_plain(path: &Path) -> io::Result<Plain> {
+    let made = platform::files::append_plain(path, true);
+    match made {
+        Ok(file) => Ok(Plain::File(file)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            examined(path, platform::files::append_plain(path, false), true)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens the plain file at `path` for reading, with the care of [`append_plain`], but whoever owns it.
+///
+/// # Errors
+/// It is missing or cannot be opened.
+pub fn read_plain(path: &Path) -> io::Result<Plain> {
+    examined(path, platform::files::read_plain(path), false)
+}
+
+/// Whether what was opened is what it should be. What cannot be opened and is no file is told as what it is.
+fn examined(path: &Path, opened: io::Result<File>, written: bool) -> io::Result<Plain> {
+    let file = match opened {
+        Ok(file) => file,
+        Err(error) => {
+            return match std::fs::symlink_metadata(path) {
+                Ok(found) if !found.is_file() => Ok(Plain::Other(word_of(&found))),
+                Ok(_) | Err(_) => Err(error),
+            };
+        }
+    };
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Ok(Plain::Other(word_of(&found)));
+    }
+    Ok(match platform::files::foreign(path, &file, &found, written)? {
+        Some(word) => Plain::Other(word),
+        None => Plain::File(file),
+    })
+}
+
+fn word_of(found: &std::fs::Metadata) -> &'static str {
+    match found.file_type() {
+        kind if kind.is_symlink() => "a symbolic link",
+        kind if kind.is_dir() => "a folder",
+        _ => "a pipe, a socket or a device",
+    }
 }
 
 /// Makes `path`, accessible by this account only, and the folders above it; on Windows all that is made is the
@@ -156,6 +221,26 @@ mod tests {
         let path = dir.path().join("big");
         replace(&path, b"four").unwrap();
         assert!(matches!(read_bounded(&path, 3), Err(Error::Refused(_))));
+    }
+
+    #[test]
+    fn a_plain_file_is_made_appended_to_and_read_and_a_folder_in_its_place_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log");
+        assert_eq!(read_plain(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+        for word in ["one ", "two"] {
+            let Plain::File(mut file) = append_plain(&path).unwrap() else { panic!("it is a file") };
+            file.write_all(word.as_bytes()).unwrap();
+        }
+        let Plain::File(mut file) = read_plain(&path).unwrap() else { panic!("it is a file") };
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "one two");
+        let folder = dir.path().join("b.log");
+        std::fs::create_dir(&folder).unwrap();
+        assert!(matches!(append_plain(&folder).unwrap(), Plain::Other("a folder")));
+        assert!(matches!(read_plain(&folder).unwrap(), Plain::Other("a folder")));
+        assert_eq!(append_plain(&dir.path().join("none/a.log")).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

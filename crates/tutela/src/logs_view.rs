@@ -1,11 +1,23 @@
-//! Log files as people and programs see them: which files belong to an instance, and a line's record.
-//! Used by the API and, while no guard runs, by the command line.
+//! Log files as people and programs see them: how they are opened, which files belong to an instance, and a line's
+//! record. Used by the guard, by the API and, while no guard runs, by the command line.
 
 use std::path::Path;
-use tutela_logs::Stream;
 use tutela_logs::read::{Entry, Origin, Place};
+use tutela_logs::{Doors, Found, Stream};
+use tutela_os::files::{Plain, append_plain, read_plain};
 use tutela_schema::api::{LogLine, LogStream};
 use tutela_schema::wall::WallTime;
+
+/// How log files are opened: never through what somebody who may write to their folder put in their place.
+pub const DOORS: Doors =
+    Doors { append: |path| append_plain(path).map(found), read: |path| read_plain(path).map(found) };
+
+fn found(plain: Plain) -> Found {
+    match plain {
+        Plain::File(file) => Found::Plain(file),
+        Plain::Other(word) => Found::Other(word),
+    }
+}
 
 /// The files of these instances, named `api:0`.
 pub fn places_of(dir: &Path, instances: &[String]) -> Vec<Place> {

@@ -9,6 +9,7 @@ use crate::hands::ledger::{Kept, Ledger};
 use crate::hands::probes::TlsContexts;
 use crate::hands::questions::QuestionDesk;
 use crate::hands::spawner::{Spawner, chain};
+use crate::logs_view::DOORS;
 use crate::preflight::{self, Ports};
 use std::collections::BTreeSet;
 use std::collections::VecDeque;
@@ -173,6 +174,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         ledger: ledger.clone(),
         identity: identity.clone(),
         reload: reloader(&options.what),
+        pump: pump.clone(),
         log_dir,
         state_dir,
         profile: match &options.what {
@@ -364,13 +366,16 @@ fn prepare_containers(nursery: &Nursery, spec: &GuardSpec) {
 
 fn start_pump(inbox: &Inbox) -> Result<PumpHandle, Failure> {
     let inbox = inbox.clone();
-    PumpHandle::start(move |event| {
+    PumpHandle::start(DOORS, move |event| {
         let text = match event {
             PumpEvent::Writer { label, event: WriterEvent::Failing { error } } => {
                 format!("output of {label} is being dropped: {error}")
             }
             PumpEvent::Writer { label, event: WriterEvent::Recovered { dropped_bytes, dropped_lines } } => {
                 format!("output of {label} is kept again; {dropped_bytes} bytes in {dropped_lines} lines are missing")
+            }
+            PumpEvent::Writer { label, event: WriterEvent::Blemish { text } } => {
+                format!("log files of {label}: {text}")
             }
             PumpEvent::Stream { label, error, .. } => format!("output of {label}: {error}"),
         };

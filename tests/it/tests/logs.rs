@@ -4,7 +4,8 @@
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Stdio};
 use tutela_it::{BOUND, Container, Guard, Stage, wait_until};
 
@@ -264,4 +265,128 @@ fn a_log_folder_that_cannot_be_written_never_stops_the_program() {
     println!("{}", told["message"]);
     wait_until(BOUND, "the next line is kept", || guard.read("blocked/logs/a-0.log").contains("after").then_some(()));
     assert_eq!(guard.instance("a").restarts, 0);
+}
+
+/// A pipe under this name, with nobody at its other end.
+fn make_pipe(path: &Path) {
+    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, 0o666.into(), 0).unwrap();
+}
+
+/// The text of a plain file; `None`: it is something else.
+fn plain_text(path: &Path) -> Option<String> {
+    std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file()).then(|| std::fs::read_to_string(path).unwrap())
+}
+
+#[test]
+fn nothing_is_written_through_a_link_or_into_a_pipe_that_was_put_in_the_place_of_a_log_file() {
+    let stage = Stage::new();
+    let folder = stage.path("nl");
+    std::fs::create_dir(&folder).unwrap();
+    // The folder is one that a program of another account may write to.
+    tutela_it::processes::set_mode(&folder, 0o777);
+    let victim = stage.write("victim", "precious\n");
+    symlink(&victim, folder.join("link-0.log")).unwrap();
+    symlink(stage.path("none"), folder.join("dangling-0.log")).unwrap();
+    std::fs::hard_link(&victim, folder.join("second-0.log")).unwrap();
+    make_pipe(&folder.join("pipe-0.log"));
+    std::fs::create_dir(folder.join("folder-0.log")).unwrap();
+    let names = ["link", "dangling", "second", "pipe", "folder"];
+    let services = names.map(|name| {
+        format!(
+            "[services.{name}]\ncommand = [\"understudy\", \"say=hello\", \"hang\"]\nlogs = {{ dir = \"nl\", timestamps = false }}\n"
+        )
+    });
+    stage.write_spec(&services.concat());
+    let guard = stage.start(Container::ControlGroup);
+    for name in names {
+        let path = folder.join(format!("{name}-0.log"));
+        wait_until(BOUND, &format!("{name} has a file of its own"), || (plain_text(&path)? == "hello\n").then_some(()));
+        let told = guard.wait_event("trouble", |event| {
+            event["message"].as_str().unwrap().starts_with(&format!("log files of {name}-0: "))
+        });
+        assert!(told["message"].as_str().unwrap().contains(".aside-"), "{told}");
+    }
+    assert_eq!(guard.read("victim"), "precious\n");
+    assert!(!guard.path("none").exists());
+    let aside = std::fs::read_dir(&folder).unwrap().flatten();
+    let aside = aside.filter(|entry| entry.file_name().to_string_lossy().contains(".log.aside-")).count();
+    assert_eq!(aside, names.len(), "what was put there is still there");
+}
+
+#[test]
+fn a_program_that_puts_a_pipe_in_the_place_of_its_open_log_stops_no_other_log() {
+    let guard = Guard::start(
+        "[services.a]\ncommand = [\"understudy\", \"say=one\", \"await=go\", \"wait=1100\", \"lines=20000\", \"hang\"]\n\
+         [services.b]\ncommand = [\"understudy\", \"await=later\", \"say=still\", \"hang\"]\n",
+    );
+    wait_lines(&guard, 1);
+    let path = guard.log_dir().join("a-0.log");
+    std::fs::remove_file(&path).unwrap();
+    make_pipe(&path);
+    guard.write("go", "");
+    wait_until(BOUND, "the lines are kept", || {
+        plain_text(&path).is_some_and(|text| text.ends_with(" line 19999\n")).then_some(())
+    });
+    guard.write("later", "");
+    let other = guard.log_dir().join("b-0.log");
+    wait_until(BOUND, "the other log goes on", || plain_text(&other)?.ends_with(" still\n").then_some(()));
+    guard.wait_event("trouble", |event| event["message"].as_str().unwrap().contains("a pipe"));
+    let health = guard.api("GET", "/health", 200);
+    let check = health["checks"].as_array().unwrap().iter().find(|check| check["name"] == "logs").unwrap();
+    assert_eq!(check["status"], "healthy", "{check}");
+}
+
+#[test]
+fn a_pipe_or_a_link_with_the_name_of_an_old_log_file_is_passed_over_and_holds_up_no_reader() {
+    let guard = Guard::start(&service("\"lines=3\"", ""));
+    wait_lines(&guard, 3);
+    let folder = guard.log_dir();
+    make_pipe(&folder.join("a-0.20200101T000000.000000Z.log"));
+    make_pipe(&folder.join("a-0.20991231T000000.000000Z.log"));
+    let secret = guard.write("secret", "secret\n");
+    symlink(&secret, folder.join("a-0.20200102T000000.000000Z.log")).unwrap();
+    assert_eq!(texts(&records(&guard, &[])), numbered(3));
+    // More often than the guard has threads for it.
+    for _ in 0..4 {
+        assert_eq!(texts(&records(&guard, &["--since", "1h"])), numbered(3));
+    }
+    let stage = guard.close();
+    assert_eq!(texts(&records(&stage, &[])), numbered(3));
+}
+
+#[test]
+fn an_entry_that_cannot_be_removed_keeps_no_other_old_file_and_is_told() {
+    let stage = Stage::new();
+    let stranger = stage.log_dir().join("a-0.20200101T000000.000000Z.log");
+    std::fs::create_dir_all(&stranger).unwrap();
+    stage.write_spec(&service("\"lines=20000\"", "logs = { rotate_size = \"16KiB\", keep = 2 }"));
+    let guard = stage.start(Container::ControlGroup);
+    wait_until(BOUND, "the last line is kept", || (kept(&guard).last()? == "line 19999").then_some(()));
+    wait_until(BOUND, "the others are gone", || (files(&guard).len() <= 4).then_some(()));
+    assert_eq!(files(&guard).len(), 4, "two rotated ones, the current one, and the stranger");
+    let about = |event: &Value| event["message"].as_str().unwrap().contains(&*stranger.to_string_lossy());
+    guard.wait_event("trouble", about);
+    assert_eq!(guard.events_of("trouble").iter().filter(|event| about(event)).count(), 1, "once, and no flood");
+    assert!(stranger.is_dir());
+}
+
+#[test]
+fn a_log_folder_that_others_may_write_to_is_told_for_a_service_with_an_account_of_its_own() {
+    let stage = Stage::new();
+    std::fs::create_dir(stage.path("nl")).unwrap();
+    stage
+        .write_spec("[services.a]\ncommand = [\"understudy\", \"hang\"]\nuser = \"nobody\"\nlogs = { dir = \"nl\" }\n");
+    let told = || {
+        let ended = stage.cli(["doctor", "--json", &stage.path("tutela.toml").to_string_lossy()]);
+        let answer: Value = serde_json::from_str(&ended.stdout).unwrap();
+        println!("{answer}");
+        answer["found"].as_array().unwrap().iter().any(|it| {
+            let message = it["message"].as_str().unwrap();
+            it["code"] == "writable-by-others" && message.contains("writes log files in")
+        })
+    };
+    tutela_it::processes::set_mode(&stage.path("nl"), 0o755);
+    assert!(!told());
+    tutela_it::processes::set_mode(&stage.path("nl"), 0o777);
+    assert!(told());
 }

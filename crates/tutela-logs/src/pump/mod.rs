@@ -20,16 +20,20 @@
 //! two streams beyond the order of reading.
 
 mod calm;
+mod pulse;
 mod room;
 mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use crate::writer::{CaptureStatus, WriterEvent};
+pub use pulse::Stall;
 
+use crate::doors::Doors;
 use crate::policy::{Policy, Stream};
 use crate::tap::{Pattern, Taps};
 use crate::writer::StatusCell;
+use pulse::Pulse;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -53,7 +57,7 @@ pub type Source = Box<dyn FnOnce() -> io::Result<Reader> + Send>;
 /// What somebody should hear about, and of which label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PumpEvent {
-    /// Its disk refuses, or takes output again.
+    /// Its disk refuses, or takes output again, or something lay in the way of its files.
     Writer {
         /// Whose.
         label: Arc<str>,
@@ -100,12 +104,29 @@ pub enum CaptureEnd {
 
 enum Command {
     Attach(Box<Attach>),
-    Policy { label: Arc<str>, policy: Arc<Policy> },
+    Policy {
+        label: Arc<str>,
+        policy: Arc<Policy>,
+    },
     Rotate,
-    Pattern { capture: u64, pattern: Box<Pattern> },
-    Finish { capture: u64, deadline: Duration, done: oneshot::Sender<CaptureEnd> },
-    Forget { label: Arc<str> },
-    Stop { deadline: Duration, done: oneshot::Sender<()> },
+    Pattern {
+        capture: u64,
+        pattern: Box<Pattern>,
+    },
+    Finish {
+        capture: u64,
+        deadline: Duration,
+        done: oneshot::Sender<CaptureEnd>,
+    },
+    Forget {
+        label: Arc<str>,
+    },
+    /// Somebody asks whether it makes progress.
+    Answer,
+    Stop {
+        deadline: Duration,
+        done: oneshot::Sender<()>,
+    },
 }
 
 struct Attach {
@@ -127,21 +148,25 @@ pub struct PumpHandle {
     commands: mpsc::Sender<Command>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
     captures: Arc<AtomicU64>,
+    pulse: Arc<Pulse>,
 }
 
 impl PumpHandle {
-    /// Starts the pump's thread. `on_event` is called on it, between two chunks, and must not wait.
+    /// Starts the pump's thread, which opens files through `doors`. `on_event` is called on it, between two chunks, and
+    /// must not wait.
     ///
     /// # Errors
     /// The system has no thread, or no event queue, to give.
-    pub fn start(on_event: impl Fn(PumpEvent) + Send + 'static) -> io::Result<Self> {
+    pub fn start(doors: Doors, on_event: impl Fn(PumpEvent) + Send + 'static) -> io::Result<Self> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().on_thread_unpark(calm::woken).build()?;
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        let pulse = Arc::<Pulse>::default();
+        let seen = pulse.clone();
         let thread = std::thread::Builder::new()
             .name("pump".into())
-            .spawn(move || room::run(&runtime, inbox, Box::new(on_event)))?;
-        Ok(PumpHandle { commands, thread: Arc::new(Mutex::new(Some(thread))), captures: Arc::default() })
+            .spawn(move || room::run(&runtime, inbox, doors, seen, Box::new(on_event)))?;
+        Ok(PumpHandle { commands, thread: Arc::new(Mutex::new(Some(thread))), captures: Arc::default(), pulse })
     }
 
     /// Captures the streams of a program that has just been started. Another run of the same label may

@@ -1,8 +1,10 @@
 //! What lives on the pump's thread: the writers, the captures, the shared buffers; and the loop that
 //! carries out commands.
 
+use super::pulse::Pulse;
 use super::stream::{StreamTask, TURN_BYTES};
 use super::{Attach, CaptureEnd, Command, PumpEvent};
+use crate::doors::Doors;
 use crate::policy::{Policy, Stream};
 use crate::tap::Taps;
 use crate::writer::{Batch, Writer};
@@ -23,6 +25,8 @@ pub(super) struct Room {
     pub(super) chunk: RefCell<Box<[u8]>>,
     pub(super) batch: RefCell<Batch>,
     pub(super) on_event: Box<dyn Fn(PumpEvent) + Send>,
+    pub(super) pulse: Arc<Pulse>,
+    doors: Doors,
     writers: RefCell<HashMap<Arc<str>, Rc<Desk>>>,
     captures: RefCell<HashMap<u64, Rc<Capture>>>,
     emptied: Notify,
@@ -36,7 +40,7 @@ pub(super) struct Desk {
 
 /// One run of one label.
 pub(super) struct Capture {
-    id: u64,
+    pub(super) id: u64,
     pub(super) label: Arc<str>,
     pub(super) desk: Rc<Desk>,
     pub(super) taps: RefCell<Taps>,
@@ -80,6 +84,7 @@ impl Room {
 
     fn close(&self, capture: &Capture) {
         self.captures.borrow_mut().remove(&capture.id);
+        self.pulse.closed(capture.id);
         capture.desk.users.set(capture.desk.users.get() - 1);
         if capture.desk.users.get() == 0 {
             capture.desk.writer.borrow_mut().close();
@@ -106,7 +111,7 @@ impl Room {
             desk.writer.borrow_mut().set_policy(policy);
             return desk.clone();
         }
-        let writer = RefCell::new(Writer::new(label.clone(), policy));
+        let writer = RefCell::new(Writer::new(label.clone(), policy, self.doors));
         let desk = Rc::new(Desk { writer, users: Cell::new(0) });
         writers.insert(label.clone(), desk.clone());
         desk
@@ -118,6 +123,7 @@ impl Room {
         desk.users.set(desk.users.get() + 1);
         // The slot is this attach's own and empty.
         let _ = status.set(desk.writer.borrow().status_cell().clone());
+        self.pulse.opened(id, &label, desk.writer.borrow().status_cell());
         let capture = Rc::new(Capture {
             id,
             label,
@@ -152,7 +158,9 @@ impl Room {
             Command::Attach(attach) => self.attach(*attach),
             Command::Policy { label, policy } => {
                 if let Some(desk) = self.writers.borrow().get(&label) {
-                    desk.writer.borrow_mut().set_policy(policy);
+                    let mut writer = desk.writer.borrow_mut();
+                    writer.set_policy(policy);
+                    self.tell(&label, &mut writer);
                 }
             }
             Command::Rotate => self.writers.borrow().values().for_each(|desk| desk.writer.borrow_mut().rotate()),
@@ -174,6 +182,7 @@ impl Room {
             Command::Forget { label } => {
                 self.writers.borrow_mut().retain(|known, desk| *known != label || desk.users.get() > 0);
             }
+            Command::Answer => self.pulse.answer(),
             // Handled by the loop, which it ends.
             Command::Stop { .. } => {}
         }
@@ -198,12 +207,16 @@ impl Room {
 pub(super) fn run(
     runtime: &tokio::runtime::Runtime,
     mut inbox: mpsc::Receiver<Command>,
+    doors: Doors,
+    pulse: Arc<Pulse>,
     on_event: Box<dyn Fn(PumpEvent) + Send>,
 ) {
     let room = Rc::new(Room {
         chunk: RefCell::new(vec![0; TURN_BYTES].into_boxed_slice()),
         batch: RefCell::default(),
         on_event,
+        pulse,
+        doors,
         writers: RefCell::default(),
         captures: RefCell::default(),
         emptied: Notify::new(),
@@ -212,6 +225,7 @@ pub(super) fn run(
     let stopped = tasks.block_on(runtime, async {
         while let Some(command) = inbox.recv().await {
             if let Command::Stop { deadline, done } = command {
+                room.pulse.end();
                 room.finish_all(deadline).await;
                 return Some(done);
             }

@@ -167,6 +167,7 @@ impl Future for StreamTask {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let task = &mut *self;
+        task.room.pulse.turn(task.capture.id);
         task.capture.remember(task.stream, cx.waker());
         let end = match task.read(cx) {
             Poll::Ready(end) => end,

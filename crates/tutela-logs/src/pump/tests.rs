@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 use super::*;
+use crate::doors::tests::DOORS;
 use crate::tap;
 use std::sync::mpsc as std_mpsc;
 use std::task::{Context, Poll};
@@ -22,7 +23,7 @@ impl Bench {
     fn new() -> Self {
         let (tell, events) = std_mpsc::sync_channel(64);
         // The test may be over before the pump is.
-        let pump = PumpHandle::start(move |event| drop(tell.send(event))).unwrap();
+        let pump = PumpHandle::start(DOORS, move |event| drop(tell.send(event))).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Bench { dir: tempfile::tempdir().unwrap(), pump, events, runtime }
     }
@@ -156,7 +157,7 @@ fn the_form_can_change_while_a_line_is_half_written_and_no_byte_is_lost_or_doubl
     assert_eq!(bench.finish(&capture, PATIENCE), CaptureEnd::Complete);
     assert_eq!(capture.status().bytes, b"one\nhalf and half\nthird part\n".len() as u64);
     let mut raw = Vec::new();
-    for entry in crate::read::tail(bench.dir.path(), "api-0", 100).unwrap() {
+    for entry in crate::read::tail(DOORS, bench.dir.path(), "api-0", 100).unwrap() {
         entry.unwrap().write_raw(&mut raw).unwrap();
     }
     assert_eq!(String::from_utf8(raw).unwrap(), "one\nhalf and half\nthird part\n");
@@ -200,4 +201,44 @@ fn a_stop_finishes_every_capture_and_later_commands_are_refused() {
     assert_eq!(capture.finish(PATIENCE).err(), Some(PumpRefusal::Ended));
     let refused = bench.pump.attach("a/b", bench.policy(true), Vec::new(), Taps::default());
     assert!(matches!(refused.err(), Some(PumpRefusal::BadLabel(_))));
+}
+
+#[test]
+fn a_pump_that_is_stuck_is_told_with_the_file_it_had_in_hand_and_one_that_goes_on_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (stuck, is_stuck) = std_mpsc::sync_channel(1);
+    let (release, released) = std_mpsc::sync_channel::<()>(1);
+    let pump = PumpHandle::start(DOORS, |_| {}).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let stall = |limit: Duration| runtime.block_on(pump.stall(limit));
+    assert_eq!(stall(PATIENCE), None);
+    // A pattern that waits stands for a disk that does.
+    let pattern = tap::Pattern::new(
+        |line| line == b"now",
+        move |_, _| {
+            stuck.send(()).unwrap();
+            released.recv().unwrap();
+        },
+    );
+    let (mut out, reader) = tokio::io::duplex(1024);
+    let taps = Taps { console: None, patterns: vec![pattern] };
+    let policy =
+        Policy { dir: dir.path().to_owned(), timestamps: false, rotate_size: None, rotate_every: None, keep: 1 };
+    let capture = pump.attach("api-0", Arc::new(policy), vec![(Stream::Out, source(reader))], taps).unwrap();
+    let mut write = |bytes: &[u8]| runtime.block_on(out.write_all(bytes)).unwrap();
+    write(b"first\n");
+    let began = Instant::now();
+    while capture.status().file.is_none() {
+        assert!(began.elapsed() < PATIENCE);
+        std::thread::yield_now();
+    }
+    write(b"now\n");
+    is_stuck.recv_timeout(PATIENCE).unwrap();
+    let limit = Duration::from_millis(50);
+    let first = stall(limit).unwrap();
+    assert_eq!((first.label.as_deref(), first.file), (Some("api-0"), Some(dir.path().join("api-0.log"))));
+    let again = stall(limit).unwrap();
+    assert!(again.since > first.since && first.since >= limit, "{again:?}");
+    release.send(()).unwrap();
+    assert_eq!(stall(PATIENCE), None);
 }

@@ -11,6 +11,7 @@
 //!
 //! # Limits
 //!
+//! What has the name of a log file and is none is passed over.
 //! Memory: one block and one long line per label, whatever the size of the files. Files that are removed
 //! by retention before they were reached are missing, without a note. When several labels grow at once, a
 //! line that reaches its file late comes after later ones of other labels.
@@ -25,6 +26,7 @@ mod track;
 
 pub use entry::{Entry, Origin};
 
+use crate::doors::Doors;
 use crate::policy::Stream;
 use crate::stamp::Wall;
 use std::collections::VecDeque;
@@ -73,16 +75,16 @@ pub struct LogReader {
 ///
 /// # Errors
 /// The folder or a file cannot be read. Files that are not there are no error: there are no lines then.
-pub fn tail(dir: &Path, label: &str, n: usize) -> io::Result<LogReader> {
-    LogReader::open(&[place(dir, label)], Query { last: Some(n), ..Query::default() })
+pub fn tail(doors: Doors, dir: &Path, label: &str, n: usize) -> io::Result<LogReader> {
+    LogReader::open(doors, &[place(dir, label)], Query { last: Some(n), ..Query::default() })
 }
 
 /// The lines of a label from a moment on.
 ///
 /// # Errors
 /// As [`tail`].
-pub fn since(dir: &Path, label: &str, moment: Wall) -> io::Result<LogReader> {
-    LogReader::open(&[place(dir, label)], Query { since: Some(moment), ..Query::default() })
+pub fn since(doors: Doors, dir: &Path, label: &str, moment: Wall) -> io::Result<LogReader> {
+    LogReader::open(doors, &[place(dir, label)], Query { since: Some(moment), ..Query::default() })
 }
 
 fn place(dir: &Path, label: &str) -> Place {
@@ -90,14 +92,14 @@ fn place(dir: &Path, label: &str) -> Place {
 }
 
 impl LogReader {
-    /// Finds where to begin.
+    /// Finds where to begin. It reads files, so it may wait for a disk.
     ///
     /// # Errors
     /// As [`tail`].
-    pub fn open(places: &[Place], query: Query) -> io::Result<Self> {
+    pub fn open(doors: Doors, places: &[Place], query: Query) -> io::Result<Self> {
         let mut reader = LogReader { tracks: Vec::new(), query, ready: VecDeque::new(), coarse: false };
         for place in places {
-            let (track, coarse) = Track::open(place, &query)?;
+            let (track, coarse) = Track::open(doors, place, &query)?;
             reader.coarse |= coarse;
             reader.tracks.push(track);
         }

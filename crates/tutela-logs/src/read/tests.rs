@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 use super::*;
+use crate::doors::tests::DOORS;
 use crate::lines::Splitter;
 use crate::policy::Policy;
 use crate::writer::{Batch, Now, Writer};
@@ -23,7 +24,7 @@ impl Pen {
     fn new(dir: &Path, label: &str, timestamps: bool, rotate_size: Option<u64>) -> Self {
         let policy = Policy { dir: dir.to_owned(), timestamps, rotate_size, rotate_every: None, keep: 10_000 };
         let now = Now { wall: Wall::from_micros(START), tick: std::time::Instant::now() };
-        let writer = Writer::new(Arc::from(label), Arc::new(policy));
+        let writer = Writer::new(Arc::from(label), Arc::new(policy), DOORS);
         Pen { writer, batch: Batch::default(), splitters: Default::default(), now }
     }
 
@@ -62,7 +63,7 @@ fn at(second: u64) -> Wall {
 #[test]
 fn nothing_written_is_no_error() {
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(texts(tail(&dir.path().join("none"), "api-0", 10).unwrap()), Vec::<String>::new());
+    assert_eq!(texts(tail(DOORS, &dir.path().join("none"), "api-0", 10).unwrap()), Vec::<String>::new());
 }
 
 #[test]
@@ -75,7 +76,7 @@ fn the_last_lines_come_from_as_many_files_as_it_takes() {
         }
         for n in [0, 1, 2, 7, 49, 50, 1000] {
             let first = 50u32.saturating_sub(n);
-            assert_eq!(texts(tail(dir.path(), label, n as usize).unwrap()), numbers(first..50), "{label} {n}");
+            assert_eq!(texts(tail(DOORS, dir.path(), label, n as usize).unwrap()), numbers(first..50), "{label} {n}");
         }
     }
 }
@@ -94,7 +95,7 @@ fn the_last_lines_of_a_large_file_are_found_across_blocks() {
     }
     for n in [1, 10, 500, 999, 1000] {
         let query = Query { last: Some(n), stream: Some(Stream::Err), ..Query::default() };
-        let found = texts(LogReader::open(&[place(dir.path(), "a")], query).unwrap());
+        let found = texts(LogReader::open(DOORS, &[place(dir.path(), "a")], query).unwrap());
         assert!(found == expected[1000 - n..], "last {n}");
     }
 }
@@ -106,13 +107,13 @@ fn times_and_streams_filter_lines_across_rotation() {
     for number in 0..40 {
         pen.put(if number % 2 == 0 { Stream::Out } else { Stream::Err }, format!("{number}\n").as_bytes());
     }
-    assert_eq!(texts(since(dir.path(), "a", at(33)).unwrap()), numbers(33..40));
+    assert_eq!(texts(since(DOORS, dir.path(), "a", at(33)).unwrap()), numbers(33..40));
     let query = Query { since: Some(at(10)), until: Some(at(15)), stream: Some(Stream::Out), last: None };
-    let reader = LogReader::open(&[place(dir.path(), "a")], query).unwrap();
+    let reader = LogReader::open(DOORS, &[place(dir.path(), "a")], query).unwrap();
     assert!(!reader.time_is_coarse());
     assert_eq!(texts(reader), ["10", "12", "14"]);
     let query = Query { until: Some(at(20)), last: Some(3), ..Query::default() };
-    assert_eq!(texts(LogReader::open(&[place(dir.path(), "a")], query).unwrap()), ["17", "18", "19"]);
+    assert_eq!(texts(LogReader::open(DOORS, &[place(dir.path(), "a")], query).unwrap()), ["17", "18", "19"]);
 }
 
 #[test]
@@ -120,11 +121,11 @@ fn a_file_without_timestamps_is_taken_or_left_as_a_whole_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
     Pen::new(dir.path(), "a", false, None).put(Stream::Out, b"one\ntwo\n");
     let hour = Duration::from_secs(3600);
-    let reader = since(dir.path(), "a", Wall::now().before(hour)).unwrap();
+    let reader = since(DOORS, dir.path(), "a", Wall::now().before(hour)).unwrap();
     assert!(reader.time_is_coarse());
     assert_eq!(texts(reader), ["one", "two"]);
     let later = Wall::from_micros(Wall::now().as_micros() + 3_600_000_000);
-    assert_eq!(texts(since(dir.path(), "a", later).unwrap()), Vec::<String>::new());
+    assert_eq!(texts(since(DOORS, dir.path(), "a", later).unwrap()), Vec::<String>::new());
 }
 
 #[test]
@@ -137,9 +138,9 @@ fn several_labels_come_in_the_order_of_time() {
         pen.put(Stream::Out, format!("{number}\n").as_bytes());
     }
     let places = ["a", "b", "c"].map(|label| place(dir.path(), label));
-    assert_eq!(texts(LogReader::open(&places, Query::default()).unwrap()), numbers(0..60));
+    assert_eq!(texts(LogReader::open(DOORS, &places, Query::default()).unwrap()), numbers(0..60));
     let query = Query { last: Some(10), ..Query::default() };
-    assert_eq!(texts(LogReader::open(&places, query).unwrap()), numbers(50..60));
+    assert_eq!(texts(LogReader::open(DOORS, &places, query).unwrap()), numbers(50..60));
 }
 
 #[test]
@@ -148,7 +149,7 @@ fn following_sees_every_line_once_across_rotation_and_half_a_line_not_before_it_
     for (label, timestamps) in [("a", true), ("b", false)] {
         let mut pen = Pen::new(dir.path(), label, timestamps, Some(120));
         let mut reader =
-            LogReader::open(&[place(dir.path(), label)], Query { last: Some(3), ..Query::default() }).unwrap();
+            LogReader::open(DOORS, &[place(dir.path(), label)], Query { last: Some(3), ..Query::default() }).unwrap();
         let mut seen = Vec::new();
         for number in 0..200 {
             pen.put(Stream::Out, format!("{number}").as_bytes());
@@ -174,7 +175,8 @@ fn following_shows_an_unended_line_of_a_raw_file_once_it_stays() {
     let dir = tempfile::tempdir().unwrap();
     let mut pen = Pen::new(dir.path(), "a", false, None);
     pen.put(Stream::Out, b"password: ");
-    let mut reader = LogReader::open(&[place(dir.path(), "a")], Query { last: Some(0), ..Query::default() }).unwrap();
+    let mut reader =
+        LogReader::open(DOORS, &[place(dir.path(), "a")], Query { last: Some(0), ..Query::default() }).unwrap();
     assert_eq!(reader.next_now().unwrap(), None);
     pen.put(Stream::Out, b"again: ");
     assert_eq!(reader.next_now().unwrap(), None);
@@ -187,7 +189,7 @@ fn a_followed_line_wakes_who_waits_for_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut pen = Pen::new(dir.path(), "a", true, None);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    let mut reader = tail(dir.path(), "a", 5).unwrap();
+    let mut reader = tail(DOORS, dir.path(), "a", 5).unwrap();
     let entry = runtime.block_on(async {
         let write = async {
             tokio::time::sleep(Duration::from_secs(60)).await;
@@ -218,11 +220,31 @@ proptest! {
         }
         pen.finish();
         let mut found = [Vec::new(), Vec::new()];
-        for entry in LogReader::open(&[place(dir.path(), "a")], Query::default()).unwrap() {
+        for entry in LogReader::open(DOORS, &[place(dir.path(), "a")], Query::default()).unwrap() {
             let entry = entry.unwrap();
             let Origin::Stream(stream) = entry.origin else { panic!("{entry:?}") };
             entry.write_raw(&mut found[stream as usize]).unwrap();
         }
         prop_assert!(found == wanted);
     }
+}
+
+#[test]
+fn what_has_the_name_of_a_log_file_and_is_none_is_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    for stranger in ["a.20200101T000000.000000Z.log", "a.20270101T000000.000000Z.log", "b.log"] {
+        std::fs::create_dir(dir.path().join(stranger)).unwrap();
+    }
+    let mut pen = Pen::new(dir.path(), "a", true, Some(100));
+    let mut reader = tail(DOORS, dir.path(), "a", 0).unwrap();
+    for line in numbers(0..10) {
+        pen.put(Stream::Out, format!("{line}\n").as_bytes());
+    }
+    assert_eq!(texts(tail(DOORS, dir.path(), "a", 100).unwrap()), numbers(0..10));
+    assert_eq!(texts(tail(DOORS, dir.path(), "b", 100).unwrap()), Vec::<String>::new());
+    let mut followed = Vec::new();
+    while let Some(entry) = reader.next_now().unwrap() {
+        followed.push(String::from_utf8(entry.text).unwrap());
+    }
+    assert_eq!(followed, numbers(0..10));
 }

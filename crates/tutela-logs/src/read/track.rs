@@ -3,6 +3,7 @@
 use super::backward::start_of_last;
 use super::entry::{Entry, head, is_wanted};
 use super::{Place, Query};
+use crate::doors::{Doors, Found};
 use crate::files;
 use crate::lines::LINE_BYTES_MAX;
 use crate::stamp::{StampReader, Wall};
@@ -21,6 +22,7 @@ const TRIES_MAX: usize = 10;
 /// Where the reading of one label is.
 #[derive(Debug)]
 pub(super) struct Track {
+    doors: Doors,
     place: Place,
     label: Arc<str>,
     /// The open file; `None`: there is none yet.
@@ -70,14 +72,15 @@ struct Look {
 }
 
 impl Look {
-    /// `None`: it is not there.
-    fn at(place: &Place, stamp: Option<&str>) -> io::Result<Option<Self>> {
+    /// `None`: it is not there, or is no file.
+    fn at(doors: Doors, place: &Place, stamp: Option<&str>) -> io::Result<Option<Self>> {
         let path = match stamp {
             Some(stamp) => files::rotated(&place.dir, &place.label, stamp),
             None => files::current(&place.dir, &place.label),
         };
-        let mut file = match File::open(path) {
-            Ok(file) => file,
+        let mut file = match (doors.read)(&path) {
+            Ok(Found::Plain(file)) => file,
+            Ok(Found::Other(_)) => return Ok(None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
@@ -95,22 +98,28 @@ impl Look {
 
 impl Track {
     /// Finds where the query begins. Also answers whether a time filter has to go by whole files.
-    pub(super) fn open(place: &Place, query: &Query) -> io::Result<(Self, bool)> {
+    pub(super) fn open(doors: Doors, place: &Place, query: &Query) -> io::Result<(Self, bool)> {
         for _ in 0..TRIES_MAX {
             let stamps = files::rotated_stamps(&place.dir, &place.label)?;
-            let current = Look::at(place, None)?;
+            let current = Look::at(doors, place, None)?;
             // Without a rotation in between, the current file is the one behind the last rotated one.
             if files::rotated_stamps(&place.dir, &place.label)?.last() == stamps.last() {
-                return Self::begin(place, query, &stamps, current);
+                return Self::begin(doors, place, query, &stamps, current);
             }
         }
         Err(io::Error::other("the log is rotated faster than it can be opened"))
     }
 
-    fn begin(place: &Place, query: &Query, stamps: &[String], current: Option<Look>) -> io::Result<(Self, bool)> {
+    fn begin(
+        doors: Doors,
+        place: &Place,
+        query: &Query,
+        stamps: &[String],
+        current: Option<Look>,
+    ) -> io::Result<(Self, bool)> {
         let timed = query.since.is_some() || query.until.is_some();
         let (mut want, mut left, mut coarse) = (query.last, 0, false);
-        let mut track = Track::at(place, current, stamps.last().cloned(), true);
+        let mut track = Track::at(doors, place, current, stamps.last().cloned(), true);
         let mut older = stamps.iter().rev();
         loop {
             if let Some(file) = &mut track.file {
@@ -138,11 +147,11 @@ impl Track {
             }
             // A rotated file has nothing that is later than its last write.
             let Some(stamp) = older.next() else { break };
-            let Some(look) = Look::at(place, Some(stamp))? else { break };
+            let Some(look) = Look::at(doors, place, Some(stamp))? else { continue };
             if query.since.is_some_and(|since| look.written < since) {
                 break;
             }
-            track = Track::at(place, Some(look), Some(stamp.clone()), false);
+            track = Track::at(doors, place, Some(look), Some(stamp.clone()), false);
         }
         if let Some(file) = &mut track.file {
             file.seek(SeekFrom::Start(track.read))?;
@@ -151,9 +160,10 @@ impl Track {
         Ok((track, coarse))
     }
 
-    fn at(place: &Place, look: Option<Look>, stamp: Option<String>, is_current: bool) -> Self {
+    fn at(doors: Doors, place: &Place, look: Option<Look>, stamp: Option<String>, is_current: bool) -> Self {
         let (stamped, written) = look.as_ref().map_or((false, Wall::default()), |look| (look.stamped, look.written));
         Track {
+            doors,
             place: place.clone(),
             label: Arc::from(place.label.as_str()),
             file: look.map(|look| look.file),
@@ -282,17 +292,26 @@ impl Track {
             return Ok(Next::None);
         }
         let stamps = files::rotated_stamps(&self.place.dir, &self.place.label)?;
-        let mut newer = stamps.iter().filter(|stamp| self.stamp.as_ref().is_none_or(|known| *stamp > known)).cloned();
-        let next = newer.next();
-        if self.is_current && self.file.is_some() && next.is_some() {
+        let known = stamps.partition_point(|stamp| self.stamp.as_ref().is_some_and(|known| stamp <= known));
+        let newer = &stamps[known..];
+        if self.is_current
+            && self.file.is_some()
+            && let Some(next) = newer.first()
+        {
             // The first newer one is the file that is open here, under its later name. It may have grown
             // before it got it.
             self.is_current = false;
-            self.stamp = next;
+            self.stamp = Some(next.clone());
             return Ok(Next::SameFile);
         }
-        Ok(match Look::at(&self.place, next.as_deref())? {
-            Some(look) => Next::File(Box::new(look), next.or_else(|| stamps.last().cloned())),
+        // What is no file, or was removed since, is passed over.
+        for stamp in newer {
+            if let Some(look) = Look::at(self.doors, &self.place, Some(stamp))? {
+                return Ok(Next::File(Box::new(look), Some(stamp.clone())));
+            }
+        }
+        Ok(match Look::at(self.doors, &self.place, None)? {
+            Some(look) => Next::File(Box::new(look), stamps.last().cloned()),
             None => Next::None,
         })
     }
@@ -313,7 +332,7 @@ impl Track {
             self.read = 0;
             return Ok(false);
         }
-        match std::fs::metadata(files::current(&self.place.dir, &self.place.label)) {
+        match std::fs::symlink_metadata(files::current(&self.place.dir, &self.place.label)) {
             Ok(named) => Ok(named.len() != own.len() || named.created().ok() != own.created().ok()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
             Err(error) => Err(error),

@@ -2,11 +2,13 @@
 
 use super::Now;
 use super::entry::{PREFIX_BYTES, parse};
+use crate::doors::{Doors, Found};
 use crate::files;
 use crate::policy::Policy;
 use crate::stamp::{StampReader, Stamper, Wall};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How often a file in use is looked for under its name. Somebody may have removed or emptied it; until
@@ -19,7 +21,21 @@ const ROTATE_RETRY: Duration = Duration::from_secs(1);
 /// A file to write to, and what went wrong beside it without standing in its way.
 pub(super) struct Opened {
     pub(super) file: OpenFile,
-    pub(super) blemish: Option<io::Error>,
+    pub(super) blemish: Option<Blemish>,
+}
+
+/// Something beside the writing that did not go well. No byte is lost by it.
+#[derive(Debug)]
+pub(super) struct Blemish {
+    /// Of one cause there is one word, whatever the text.
+    pub(super) cause: &'static str,
+    pub(super) text: String,
+}
+
+impl Blemish {
+    fn rotation(path: &Path, error: &io::Error) -> Self {
+        Blemish { cause: "rotation", text: format!("failed to rotate {}: {error}", path.display()) }
+    }
 }
 
 /// The file being written.
@@ -36,10 +52,10 @@ pub(super) struct OpenFile {
 impl OpenFile {
     /// Opens the current file and looks at what is in it: one that is written in the other form is rotated
     /// away, an entry that was cut off by a power cut gets an end.
-    pub(super) fn open(policy: &Policy, label: &str, now: Now) -> io::Result<Opened> {
-        let mut open = Self::append(policy, label, now)?;
+    pub(super) fn open(policy: &Policy, label: &str, doors: Doors, now: Now) -> io::Result<Opened> {
+        let Opened { file: mut open, blemish } = Self::append(policy, label, doors, now)?;
         if open.size == 0 {
-            return Ok(Opened { file: open, blemish: None });
+            return Ok(Opened { file: open, blemish });
         }
         let mut head = [0; PREFIX_BYTES + 1];
         open.file.seek(SeekFrom::Start(0))?;
@@ -50,24 +66,45 @@ impl OpenFile {
         read_up_to(&mut open.file, &mut last)?;
         open.at_line_start = last == *b"\n";
         if stamped != policy.timestamps {
-            return open.rotate(policy, label, now);
+            return open.rotate(policy, label, doors, now);
         }
         if stamped && !open.at_line_start {
             open.write(b"\n").1?;
         }
-        Ok(Opened { file: open, blemish: None })
+        Ok(Opened { file: open, blemish })
     }
 
-    fn append(policy: &Policy, label: &str, now: Now) -> io::Result<Self> {
+    /// Opens the file under the current name. What is there and is no file is put aside once: it is not written to,
+    /// and not deleted, because it is not ours.
+    fn append(policy: &Policy, label: &str, doors: Doors, now: Now) -> io::Result<Opened> {
         let path = files::current(&policy.dir, label);
-        let options = || OpenOptions::new().append(true).read(true).create(true).open(&path);
-        let file = match options() {
+        let found = match (doors.append)(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 std::fs::create_dir_all(&policy.dir)?;
-                options()?
+                (doors.append)(&path)?
             }
             other => other?,
         };
+        let what = match found {
+            Found::Plain(file) => return Ok(Opened { file: Self::adopt(file, now)?, blemish: None }),
+            Found::Other(what) => what,
+        };
+        let aside = files::aside(&policy.dir, label, &Stamper::default().name(now.wall));
+        std::fs::rename(&path, &aside)
+            .map_err(|error| io::Error::other(format!("it is {what}, and cannot be put aside: {error}")))?;
+        let file = match (doors.append)(&path)? {
+            Found::Plain(file) => Self::adopt(file, now)?,
+            Found::Other(what) => return Err(io::Error::other(format!("it is {what} again"))),
+        };
+        let text = format!(
+            "{} was {what}, to which nothing is written; it is {} now, and there is a new file in its place",
+            path.display(),
+            aside.display()
+        );
+        Ok(Opened { file, blemish: Some(Blemish { cause: what, text }) })
+    }
+
+    fn adopt(file: File, now: Now) -> io::Result<Self> {
         let metadata = file.metadata()?;
         let size = metadata.len();
         // A file system without birth times answers with the last write: the file seems younger.
@@ -96,20 +133,22 @@ impl OpenFile {
     /// Renames it after this moment, removes the oldest beyond what is kept, and opens the next one. Where
     /// the renaming does not work the same file is gone on with, to be tried again later: a file that is
     /// too long, or of two forms, is better than a byte lost.
-    pub(super) fn rotate(self, policy: &Policy, label: &str, now: Now) -> io::Result<Opened> {
+    pub(super) fn rotate(self, policy: &Policy, label: &str, doors: Doors, now: Now) -> io::Result<Opened> {
         let at_line_start = self.at_line_start;
         // Closed first: some systems do not rename an open file.
         drop(self);
         match rename_after(policy, label, now.wall) {
             Ok(()) => {
-                let blemish = prune(policy, label).err();
-                Ok(Opened { file: Self::append(policy, label, now)?, blemish })
+                let pruned = prune(policy, label);
+                let Opened { file, blemish } = Self::append(policy, label, doors, now)?;
+                Ok(Opened { file, blemish: blemish.or(pruned) })
             }
             Err(error) => {
-                let mut file = Self::append(policy, label, now)?;
-                file.at_line_start = at_line_start;
+                let Opened { mut file, blemish } = Self::append(policy, label, doors, now)?;
+                file.at_line_start = at_line_start || file.size == 0;
                 file.rotate_not_before = Some(now.tick + ROTATE_RETRY);
-                Ok(Opened { file, blemish: Some(error) })
+                let failed = Blemish::rotation(&files::current(&policy.dir, label), &error);
+                Ok(Opened { file, blemish: blemish.or(Some(failed)) })
             }
         }
     }
@@ -121,8 +160,8 @@ impl OpenFile {
         }
         self.look_at = now.tick + LOOK_EVERY;
         // We alone write to it and know its size: another size is another file, or an emptied one.
-        match std::fs::metadata(files::current(&policy.dir, label)) {
-            Ok(metadata) => metadata.len() != self.size,
+        match std::fs::symlink_metadata(files::current(&policy.dir, label)) {
+            Ok(metadata) => !metadata.is_file() || metadata.len() != self.size,
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         }
     }
@@ -163,7 +202,7 @@ impl OpenFile {
 fn rename_after(policy: &Policy, label: &str, at: Wall) -> io::Result<()> {
     let mut stamper = Stamper::default();
     let mut stamp = stamper.name(at);
-    if let Some(last) = files::rotated_stamps(&policy.dir, label)?.pop()
+    if let Some(last) = files::rotated_names(&policy.dir, label)?.pop().map(|name| name.stamp)
         && last >= stamp
     {
         let micros = micros_of(&last).unwrap_or_else(|| at.as_micros());
@@ -191,17 +230,36 @@ fn micros_of(name: &str) -> Option<u64> {
     StampReader::default().read(text.as_bytes()).map(Wall::as_micros)
 }
 
-/// Removes the oldest rotated files beyond what is kept.
-pub(super) fn prune(policy: &Policy, label: &str) -> io::Result<()> {
-    let stamps = files::rotated_stamps(&policy.dir, label)?;
+/// Removes the oldest rotated files beyond what is kept. What is no file, or cannot be removed, stays and keeps no other
+/// one; the first of these is told.
+pub(super) fn prune(policy: &Policy, label: &str) -> Option<Blemish> {
+    let names = match files::rotated_names(&policy.dir, label) {
+        Ok(names) => names,
+        Err(error) => return Some(Blemish::rotation(&files::current(&policy.dir, label), &error)),
+    };
+    let (plain, others): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.plain);
+    let path = |stamp: &str| files::rotated(&policy.dir, label, stamp);
+    let mut first = None;
     let keep = usize::try_from(policy.keep).unwrap_or(usize::MAX);
-    for stamp in &stamps[..stamps.len().saturating_sub(keep)] {
-        match std::fs::remove_file(files::rotated(&policy.dir, label, stamp)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+    for name in &plain[..plain.len().saturating_sub(keep)] {
+        let path = path(&name.stamp);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let text = format!("failed to remove the old log file {}: {error}", path.display());
+                first.get_or_insert(Blemish { cause: "removal", text });
+            }
+            Ok(()) | Err(_) => {}
         }
     }
-    Ok(())
+    if let Some(name) = others.first() {
+        let path = path(&name.stamp);
+        let text = format!(
+            "{} has the name of an old log file and is none; it is passed over and stays until somebody removes it",
+            path.display()
+        );
+        first.get_or_insert(Blemish { cause: "no file", text });
+    }
+    first
 }
 
 /// Whether a file that begins like this has timestamps.

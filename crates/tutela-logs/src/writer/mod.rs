@@ -33,11 +33,12 @@ pub(crate) use file::{is_stamped, read_up_to};
 pub use status::CaptureStatus;
 pub(crate) use status::StatusCell;
 
+use crate::doors::Doors;
 use crate::files;
 use crate::lines::{LINE_BYTES_MAX, Piece};
 use crate::policy::{Policy, Stream};
 use crate::stamp::Wall;
-use file::{OpenFile, Opened};
+use file::{Blemish, OpenFile, Opened};
 use status::Count;
 use std::io;
 use std::sync::Arc;
@@ -46,6 +47,11 @@ use std::time::{Duration, Instant};
 /// The wait between two tries to write to a disk that refuses. Short enough that little more is lost once
 /// there is room again; long enough that a flood of output is not a flood of failing calls.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// How long one and the same blemish is not told again, and how long none is told after another one: whoever may write
+/// to the folder can make a new one every second.
+const BLEMISH_AGAIN: Duration = Duration::from_secs(3600);
+const BLEMISH_PAUSE: Duration = Duration::from_secs(60);
 
 /// A moment on both clocks: one for people, one for waits.
 #[derive(Debug, Clone, Copy)]
@@ -78,18 +84,27 @@ pub enum WriterEvent {
         /// How many of its lines are missing or not whole.
         dropped_lines: u64,
     },
+    /// Something beside the writing did not go well: an old file cannot be removed, or something that is no file lay
+    /// in the way. No byte is lost. Of one cause it is told once an hour.
+    Blemish {
+        /// What, with the path.
+        text: String,
+    },
 }
 
 /// Writes one label's file. Dropping it closes the file; there is nothing that it holds back.
 pub struct Writer {
     label: Arc<str>,
     policy: Arc<Policy>,
+    doors: Doors,
     status: Arc<StatusCell>,
     open: Option<OpenFile>,
     trouble: Option<Box<Trouble>>,
     /// Somebody wants a new file, and the next line is its first.
     rotation_asked: bool,
     events: Vec<WriterEvent>,
+    /// The blemish that was told last.
+    told: Option<(&'static str, Instant)>,
 }
 
 /// Since the disk refuses.
@@ -104,15 +119,17 @@ struct Trouble {
 
 impl Writer {
     /// A writer that has not touched the disk yet. `label` satisfies [`crate::is_label`].
-    pub fn new(label: Arc<str>, policy: Arc<Policy>) -> Self {
+    pub fn new(label: Arc<str>, policy: Arc<Policy>, doors: Doors) -> Self {
         Writer {
             label,
             policy,
+            doors,
             status: Arc::default(),
             open: None,
             trouble: None,
             rotation_asked: false,
             events: Vec::new(),
+            told: None,
         }
     }
 
@@ -145,8 +162,8 @@ impl Writer {
         }
         let fewer = policy.keep < self.policy.keep;
         self.policy = policy;
-        if fewer && let Err(error) = file::prune(&self.policy, &self.label) {
-            self.blemish(&error);
+        if fewer && let Some(blemish) = file::prune(&self.policy, &self.label) {
+            self.blemish(blemish, Instant::now());
         }
     }
 
@@ -250,24 +267,25 @@ impl Writer {
             self.open = None;
         }
         if self.open.is_none() {
-            let opened = OpenFile::open(&self.policy, &self.label, now)?;
+            // Before, so that a disk that does not answer has a name.
             self.status.set_file(files::current(&self.policy.dir, &self.label));
-            self.adopt(opened);
+            let opened = OpenFile::open(&self.policy, &self.label, self.doors, now)?;
+            self.adopt(opened, now);
         }
         let asked = self.rotation_asked;
         if let Some(open) = self.open.take_if(|open| open.is_due(&self.policy, now, LINE_BYTES_MAX as u64, asked)) {
-            let opened = open.rotate(&self.policy, &self.label, now)?;
-            self.adopt(opened);
+            let opened = open.rotate(&self.policy, &self.label, self.doors, now)?;
+            self.adopt(opened, now);
         }
         // An empty file is a new one, whoever made it so.
         self.rotation_asked &= self.open.as_ref().is_some_and(|open| open.size > 0);
         Ok(())
     }
 
-    fn adopt(&mut self, opened: Opened) {
+    fn adopt(&mut self, opened: Opened, now: Now) {
         self.open = Some(opened.file);
         match opened.blemish {
-            Some(error) => self.blemish(&error),
+            Some(blemish) => self.blemish(blemish, now.tick),
             None if self.trouble.is_none() => self.status.set_error(None),
             None => {}
         }
@@ -314,10 +332,17 @@ impl Writer {
         }
     }
 
-    /// Something beside the writing did not work.
-    fn blemish(&mut self, error: &io::Error) {
-        let path = files::current(&self.policy.dir, &self.label);
-        self.status.set_error(Some(&format!("failed to rotate {}: {error}", path.display())));
+    /// Something beside the writing did not go well.
+    fn blemish(&mut self, blemish: Blemish, at: Instant) {
+        self.status.set_error(Some(&blemish.text));
+        let is_due = self.told.is_none_or(|(cause, told)| {
+            let pause = if cause == blemish.cause { BLEMISH_AGAIN } else { BLEMISH_PAUSE };
+            at.saturating_duration_since(told) >= pause
+        });
+        if is_due {
+            self.told = Some((blemish.cause, at));
+            self.events.push(WriterEvent::Blemish { text: blemish.text });
+        }
     }
 
     fn lose(&mut self, count: Count) {

@@ -16,9 +16,9 @@ pub struct CaptureStatus {
     pub dropped_bytes: u64,
     /// Lines of the program that are not, or not as a whole.
     pub dropped_lines: u64,
-    /// Why the disk refuses at the moment, or why a rotation did not work; `None`: all is well.
+    /// Why the disk refuses at the moment, or what did not go well beside the writing; `None`: all is well.
     pub last_error: Option<String>,
-    /// The file that is written to; `None` until the first byte.
+    /// The file that is written to, or would be if it could; `None` until the first byte.
     pub file: Option<PathBuf>,
 }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 use super::*;
+use crate::doors::tests::DOORS;
 use crate::lines::Splitter;
 use proptest::prelude::*;
 use std::path::Path;
@@ -22,7 +23,7 @@ impl Bench {
         let mut policy = Policy { dir: path, timestamps: true, rotate_size: None, rotate_every: None, keep: 1000 };
         change(&mut policy);
         let now = Now { wall: Wall::from_micros(1_795_209_825_123_456), tick: Instant::now() };
-        let writer = Writer::new(Arc::from("api-0"), Arc::new(policy));
+        let writer = Writer::new(Arc::from("api-0"), Arc::new(policy), DOORS);
         Bench { dir, writer, batch: Batch::default(), splitter: Splitter::default(), now }
     }
 
@@ -285,4 +286,54 @@ fn a_rotation_that_was_asked_for_comes_with_the_next_line_and_only_once() {
         let all = files.concat();
         assert_eq!(all.iter().filter(|byte| **byte == b'\n').count(), 4);
     }
+}
+
+/// Names in the folder, in order.
+fn names(bench: &Bench) -> Vec<String> {
+    let entries = std::fs::read_dir(bench.path()).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_lies_in_the_place_of_the_file_and_is_none_is_put_aside_and_told_and_costs_no_byte() {
+    let mut bench = Bench::new(|policy| policy.timestamps = false);
+    std::fs::create_dir_all(bench.path().join("api-0.log/inside")).unwrap();
+    bench.feed(b"one\n");
+    assert_eq!(bench.current(), "one\n");
+    assert_eq!(names(&bench), ["api-0.log", "api-0.log.aside-20261120T212345.123456Z"]);
+    assert!(bench.path().join("api-0.log.aside-20261120T212345.123456Z/inside").is_dir());
+    let events = bench.writer.take_events();
+    assert!(matches!(&events[..], [WriterEvent::Blemish { text }] if text.contains("a folder")), "{events:?}");
+    assert!(bench.writer.status().last_error.unwrap().contains("aside"));
+    // While it runs: noticed within a second, told once an hour.
+    for (spans, told) in [(1, 0), (1, 0), (3600, 1)] {
+        std::fs::remove_file(bench.path().join("api-0.log")).unwrap();
+        std::fs::create_dir(bench.path().join("api-0.log")).unwrap();
+        bench.pass(Duration::from_secs(spans));
+        bench.feed(b"next\n");
+        assert_eq!(bench.current(), "next\n");
+        assert_eq!(bench.writer.take_events().len(), told);
+    }
+    assert_eq!((bench.writer.status().bytes, bench.writer.status().dropped_bytes), (19, 0));
+}
+
+#[test]
+fn an_entry_that_is_no_file_ends_no_pruning_and_is_told_once() {
+    let mut bench = Bench::new(|policy| {
+        (policy.timestamps, policy.rotate_size, policy.keep) = (false, Some(1), 2);
+    });
+    let stranger = "api-0.20200101T000000.000000Z.log";
+    std::fs::create_dir_all(bench.path().join(stranger)).unwrap();
+    for _ in 0..6 {
+        bench.feed(b"x\n");
+        bench.pass(Duration::from_secs(1));
+    }
+    let names = names(&bench);
+    assert_eq!(names.len(), 4, "two rotated ones, the current one and the stranger: {names:?}");
+    assert_eq!(names[0], stranger);
+    let events = bench.writer.take_events();
+    assert!(matches!(&events[..], [WriterEvent::Blemish { text }] if text.contains(stranger)), "{events:?}");
+    assert!(bench.writer.status().last_error.unwrap().contains(stranger));
 }

@@ -1,10 +1,14 @@
 //! Files and folders with modes.
 
 use crate::Error;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+/// No link as the last part, no wait for the other end of a pipe or for a holder of a lease, no terminal that becomes
+/// this process's.
+const NO_DETOUR: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
 
 pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
@@ -41,5 +45,105 @@ pub(crate) fn try_lock(file: &File, shared: bool) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(std::fs::TryLockError::WouldBlock) => Ok(false),
         Err(std::fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// For reading and appending; `make`: only if nothing is there.
+pub(crate) fn append_plain(path: &Path, make: bool) -> io::Result<File> {
+    OpenOptions::new().read(true).append(true).create_new(make).custom_flags(NO_DETOUR).open(path)
+}
+
+pub(crate) fn read_plain(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(NO_DETOUR).open(path)
+}
+
+/// Whether somebody whom nobody has to trust can have put this file there. Where only this account or root can add
+/// names to the folder, nobody can, whatever the file is: copies of backups have second names too.
+pub(crate) fn foreign(path: &Path, _file: &File, found: &Metadata, written: bool) -> io::Result<Option<&'static str>> {
+    let own = rustix::process::geteuid().as_raw();
+    let trusted = |uid: u32| uid == own || uid == 0;
+    let folder = std::fs::metadata(path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")))?;
+    // An access list shows itself as the rights of the group.
+    if trusted(folder.uid()) && folder.mode() & 0o022 == 0 {
+        return Ok(None);
+    }
+    Ok(match found {
+        found if found.nlink() > 1 => Some("a file with another name elsewhere"),
+        found if written && !trusted(found.uid()) && found.uid() != folder.uid() => Some("a file of another account"),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use crate::files::{Plain, append_plain, read_plain};
+    use rustix::fs::{CWD, FileType, Mode};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
+    use std::path::Path;
+
+    fn word(opened: std::io::Result<Plain>) -> &'static str {
+        match opened.unwrap() {
+            Plain::File(_) => "a file",
+            Plain::Other(word) => word,
+        }
+    }
+
+    fn open_to_all(folder: &Path) {
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+    }
+
+    #[test]
+    fn no_link_is_followed_whether_there_is_something_behind_it_or_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (victim, link) = (dir.path().join("victim"), dir.path().join("a.log"));
+        symlink(&victim, &link).unwrap();
+        assert_eq!(word(append_plain(&link)), "a symbolic link");
+        assert!(!victim.exists());
+        std::fs::write(&victim, "secret").unwrap();
+        assert_eq!(word(append_plain(&link)), "a symbolic link");
+        assert_eq!(word(read_plain(&link)), "a symbolic link");
+    }
+
+    #[test]
+    fn neither_a_pipe_nor_a_socket_holds_anybody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pipe, socket) = (dir.path().join("pipe"), dir.path().join("socket"));
+        rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        let _listening = UnixListener::bind(&socket).unwrap();
+        for path in [&pipe, &socket] {
+            assert_eq!(word(append_plain(path)), "a pipe, a socket or a device");
+            assert_eq!(word(read_plain(path)), "a pipe, a socket or a device");
+        }
+    }
+
+    #[test]
+    fn a_second_name_counts_where_others_could_have_made_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+        std::fs::write(&first, "").unwrap();
+        std::fs::hard_link(&first, &second).unwrap();
+        assert_eq!((word(append_plain(&second)), word(read_plain(&second))), ("a file", "a file"));
+        open_to_all(dir.path());
+        let told = "a file with another name elsewhere";
+        assert_eq!((word(append_plain(&second)), word(read_plain(&second))), (told, told));
+    }
+
+    #[test]
+    fn a_strangers_file_is_not_written_to_where_strangers_can_put_it() {
+        if !rustix::process::geteuid().is_root() {
+            // Only root can give files away.
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log");
+        std::fs::write(&path, "").unwrap();
+        std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
+        assert_eq!(word(append_plain(&path)), "a file");
+        open_to_all(dir.path());
+        assert_eq!((word(append_plain(&path)), word(read_plain(&path))), ("a file of another account", "a file"));
+        std::os::unix::fs::chown(dir.path(), Some(65534), None).unwrap();
+        assert_eq!(word(append_plain(&path)), "a file");
     }
 }

@@ -1,10 +1,14 @@
 //! Files and folders with modes.
 
 use crate::Error;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+/// No link as the last part, no wait for the other end of a pipe or for a holder of a lease, no terminal that becomes
+/// this process's.
+const NO_DETOUR: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
 
 pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
@@ -42,4 +46,30 @@ pub(crate) fn try_lock(file: &File, shared: bool) -> io::Result<bool> {
         Err(std::fs::TryLockError::WouldBlock) => Ok(false),
         Err(std::fs::TryLockError::Error(error)) => Err(error),
     }
+}
+
+/// For reading and appending; `make`: only if nothing is there.
+pub(crate) fn append_plain(path: &Path, make: bool) -> io::Result<File> {
+    OpenOptions::new().read(true).append(true).create_new(make).custom_flags(NO_DETOUR).open(path)
+}
+
+pub(crate) fn read_plain(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(NO_DETOUR).open(path)
+}
+
+/// Whether somebody whom nobody has to trust can have put this file there. Where only this account or root can add
+/// names to the folder, nobody can, whatever the file is: copies of backups have second names too.
+pub(crate) fn foreign(path: &Path, _file: &File, found: &Metadata, written: bool) -> io::Result<Option<&'static str>> {
+    let own = rustix::process::geteuid().as_raw();
+    let trusted = |uid: u32| uid == own || uid == 0;
+    let folder = std::fs::metadata(path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")))?;
+    // An access list shows itself as the rights of the group.
+    if trusted(folder.uid()) && folder.mode() & 0o022 == 0 {
+        return Ok(None);
+    }
+    Ok(match found {
+        found if found.nlink() > 1 => Some("a file with another name elsewhere"),
+        found if written && !trusted(found.uid()) && found.uid() != folder.uid() => Some("a file of another account"),
+        _ => None,
+    })
 }

@@ -17,9 +17,10 @@ use windows_sys::Win32::Foundation::{
     GENERIC_WRITE, INVALID_HANDLE_VALUE,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    CREATE_NEW, CreateDirectoryW, CreateFileW, FILE_ATTRIBUTE_NORMAL, FILE_SHARE_DELETE, FILE_SHARE_READ,
-    FILE_SHARE_WRITE, LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx, MOVEFILE_REPLACE_EXISTING,
-    MOVEFILE_WRITE_THROUGH, MoveFileExW,
+    BY_HANDLE_FILE_INFORMATION, CREATE_NEW, CreateDirectoryW, CreateFileW, FILE_ATTRIBUTE_NORMAL,
+    FILE_ATTRIBUTE_REPARSE_POINT, FILE_FLAG_OPEN_REPARSE_POINT, FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE,
+    GetFileInformationByHandle, LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx,
+    MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH, MoveFileExW,
 };
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
@@ -208,6 +209,52 @@ pub(crate) fn for_the_os(path: &Path) -> io::Result<OsString> {
     Ok(long)
 }
 
+/// For reading and appending; `make`: only if nothing is there.
+pub(crate) fn append_plain(path: &Path, make: bool) -> io::Result<File> {
+    without_detour(path, OpenOptions::new().read(true).append(true).create_new(make))
+}
+
+pub(crate) fn read_plain(path: &Path) -> io::Result<File> {
+    without_detour(path, OpenOptions::new().read(true))
+}
+
+/// Opens what has this name, and not what it leads to. Of the marks that a file can carry, those that give it another
+/// place stay unopened; behind the others, such as that of a deduplicated file, lie its own bytes.
+fn without_detour(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
+    let file = options.custom_flags(FILE_FLAG_OPEN_REPARSE_POINT).open(path)?;
+    let found = file.metadata()?;
+    if found.file_attributes() & FILE_ATTRIBUTE_REPARSE_POINT == 0 || !found.is_file() {
+        return Ok(file);
+    }
+    let marked = information(&file)?;
+    let through = options.create_new(false).custom_flags(0).open(path)?;
+    let reached = information(&through)?;
+    let identity = |it: &BY_HANDLE_FILE_INFORMATION| (it.dwVolumeSerialNumber, it.nFileIndexHigh, it.nFileIndexLow);
+    if identity(&marked) != identity(&reached) {
+        return Err(io::Error::other("another file was put in its place while it was opened"));
+    }
+    Ok(through)
+}
+
+/// Whether the file has a name that may be one in a folder of ours. Whose it is does not count: files belong to
+/// whoever made them, and all administrators make them as one.
+pub(crate) fn foreign(
+    _path: &Path,
+    file: &File,
+    _found: &std::fs::Metadata,
+    _written: bool,
+) -> io::Result<Option<&'static str>> {
+    Ok((information(file)?.nNumberOfLinks > 1).then_some("a file with another name elsewhere"))
+}
+
+fn information(file: &File) -> io::Result<BY_HANDLE_FILE_INFORMATION> {
+    let mut found = BY_HANDLE_FILE_INFORMATION::default();
+    // SAFETY: the file is open for as long as the borrow; the place is live, ours, and of the type that is filled.
+    done(unsafe { GetFileInformationByHandle(file.as_raw_handle().cast(), &raw mut found) })?;
+    Ok(found)
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
@@ -324,6 +371,25 @@ mod tests {
             busy(ERROR_ALREADY_EXISTS)
         });
         assert_eq!((tries, told.is_err()), (1, true));
+    }
+
+    #[test]
+    fn a_log_file_is_never_reached_through_a_second_name_or_a_link() {
+        use crate::files::{Plain, append_plain, read_plain};
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second, link) = (dir.path().join("first"), dir.path().join("second"), dir.path().join("link"));
+        std::fs::write(&first, "kept").unwrap();
+        assert!(matches!(append_plain(&first).unwrap(), Plain::File(_)));
+        std::fs::hard_link(&first, &second).unwrap();
+        assert!(matches!(append_plain(&second).unwrap(), Plain::Other("a file with another name elsewhere")));
+        assert!(matches!(read_plain(&second).unwrap(), Plain::Other(_)));
+        // Making links takes a right that not every account has, and not every host can.
+        if let Err(error) = std::os::windows::fs::symlink_file(&first, &link) {
+            println!("no symbolic links here: {error}");
+            return;
+        }
+        assert!(matches!(append_plain(&link).unwrap(), Plain::Other(_)));
+        assert!(matches!(read_plain(&link).unwrap(), Plain::Other(_)));
     }
 
     #[test]

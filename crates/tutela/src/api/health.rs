@@ -15,6 +15,9 @@ use tutela_schema::api::{CheckStatus, ErrorReply, Health, HealthCheck, HealthRep
 /// A conductor that has not turned within this is told to be unhealthy.
 const TURN_LIMIT: Duration = Duration::from_secs(2);
 
+/// The same for the thread that writes the logs. It hangs with its disk, and then programs wait at their full pipes.
+const PUMP_LIMIT: Duration = Duration::from_secs(2);
+
 /// From here on a disk is worth a warning, and from here on it is about to be full.
 const DISK_PERCENT: (f64, f64) = (90.0, 98.0);
 
@@ -26,9 +29,10 @@ fn reply(checks: Vec<HealthCheck>) -> Answer {
     json(StatusCode::from_u16(reply.http_status()).unwrap_or(StatusCode::OK), &reply)
 }
 
-/// Everything: the guard, its ledger, its disks, every service.
+/// Everything: the guard, its ledger, its logs, its disks, every service.
 pub(super) async fn health(context: &Context) -> Result<Answer, ErrorReply> {
-    let mut checks = vec![turn(context).await, ledger(context)];
+    let (turn, pump) = tokio::join!(turn(context), pump(context));
+    let mut checks = vec![turn, ledger(context), pump];
     let (logs, state) = (context.log_dir.clone(), context.state_dir.clone());
     let disks = tokio::task::spawn_blocking(move || {
         let mut checks = vec![disk("disk_state", &state), disk("disk_logs", &logs)];
@@ -82,6 +86,27 @@ fn ledger(context: &Context) -> HealthCheck {
     if !error.is_empty() {
         check.status = CheckStatus::Warning;
         check.message = Some(format!("events cannot be written down: {error}"));
+    }
+    check
+}
+
+async fn pump(context: &Context) -> HealthCheck {
+    let began = Instant::now();
+    let mut check = HealthCheck::new("logs", CheckStatus::Healthy);
+    match context.pump.stall(PUMP_LIMIT).await {
+        None => check.latency_ms = Some(began.elapsed().as_secs_f64() * 1000.0),
+        Some(stall) => {
+            check.status = CheckStatus::Warning;
+            let at = match (stall.file, stall.label) {
+                (Some(file), _) => format!(", at {}", file.display()),
+                (None, Some(label)) => format!(", at the output of {label}"),
+                (None, None) => String::new(),
+            };
+            let since = stall.since.as_secs();
+            check.message = Some(format!(
+                "the log thread has not answered for {since} s{at}; programs wait when their pipes are full"
+            ));
+        }
     }
     check
 }

@@ -2,9 +2,9 @@
 
 use super::answer::{Answer, Pieces, stream};
 use super::events::{KEEP_ALIVE, since_of};
-use super::serve::{Context, ask, query_of, target_of};
+use super::serve::{Context, ask, ended, query_of, target_of};
 use crate::conductor::Request as Ask;
-use crate::logs_view::{places_of, record_of};
+use crate::logs_view::{DOORS, places_of, record_of};
 use std::sync::Arc;
 use std::time::Duration;
 use tutela_logs::read::{LogReader, Query};
@@ -46,7 +46,10 @@ pub(super) async fn logs(context: &Arc<Context>, service: &str, query: &str) -> 
     };
     let (pieces, answer) = stream("application/x-ndjson");
     let (follow, places) = (query.follow, places_of(&dir, &instances));
-    let reader = LogReader::open(&places, wanted)
+    // To open is to read until the beginning is found, on a disk that may not answer.
+    let opened = tokio::task::spawn_blocking(move || LogReader::open(DOORS, &places, wanted)).await;
+    let reader = opened
+        .map_err(|_| ended())?
         .map_err(|error| ErrorReply::new(ErrorCode::Failed, format!("failed to read the logs: {error}"), None))?;
     tokio::spawn(send(reader, pieces, follow));
     Ok(answer)

@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tutela_core::guard::{Command, Target};
 use tutela_core::names::{InstanceId, Name};
 use tutela_core::spec::GuardSpec;
+use tutela_logs::PumpHandle;
 use tutela_os::endpoint::{Listener, Peer, Stream};
 use tutela_schema::api::{
     CommandQuery, CommandRequest, ErrorCode, ErrorReply, GuardInfo, RouteId, StatusQuery, StatusReply, Verb, find_route,
@@ -71,6 +72,8 @@ pub struct Context {
     pub identity: Identity,
     /// Reads and checks the spec again; `None`: this guard has no spec file.
     pub reload: Option<Box<Reload>>,
+    /// What writes the logs; asked whether it makes progress.
+    pub pump: PumpHandle,
     /// Where logs go unless the spec says otherwise.
     pub log_dir: PathBuf,
     /// Where the guard keeps its state.

@@ -7,7 +7,7 @@ use crate::api::logs_wall;
 use crate::client::{Client, ClientError};
 use crate::conductor::wall_now;
 use crate::hands::ledger::{self, EventFilter};
-use crate::logs_view::{id_of, record_of};
+use crate::logs_view::{DOORS, id_of, record_of};
 use tutela_core::names::InstanceId;
 use tutela_logs::Stream;
 use tutela_logs::read::{LogReader, Place, Query};
@@ -129,7 +129,7 @@ fn offline(target: &Target, words: &LogWords, paths: &Paths, error: &ClientError
         }),
         last: last.map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
     };
-    match LogReader::open(&places, query) {
+    match LogReader::open(DOORS, &places, query) {
         Ok(reader) => {
             for entry in reader {
                 match entry {

@@ -2,7 +2,8 @@
 //! the folders of its PATH, the spec itself.
 //!
 //! Whoever may do so has an administrator's rights with the next start. Only told where the program would run with such
-//! rights: an account that replaces its own programs gains nothing.
+//! rights: an account that replaces its own programs gains nothing. And who could put something in the place of the log
+//! files that such a guard writes for a service with an account of its own.
 
 use super::{Call, Chart, is_privileged};
 use std::collections::BTreeSet;
@@ -26,6 +27,30 @@ impl Exposed {
         let script = call.words.get(1).map(|word| call.launch().cwd.join(word)).filter(|path| path.is_file());
         for path in std::iter::once(program.to_owned()).chain(script) {
             self.tell(chart, call.service.name.as_str(), &call.keys, &path, "a program that it runs");
+        }
+    }
+
+    /// The folder of its log files, where the spec names one. The guard writes there with its own rights, whatever
+    /// account the service has.
+    pub(super) fn examine_logs(&mut self, chart: &mut Chart<'_>, service: &ServiceSpec) {
+        let Some(folder) = &service.logs.dir else { return };
+        if service.launch.user.is_none() || !tutela_os::accounts::is_privileged() {
+            return;
+        }
+        // One that is not there yet is made in the nearest that is.
+        let Some(there) = folder.ancestors().find(|folder| folder.is_dir()) else { return };
+        let Ok(writers) = access::who_may_write(there) else { return };
+        for writer in writers {
+            if !self.seen.insert((writer.path.clone(), writer.who.to_string())) {
+                continue;
+            }
+            let message = format!(
+                "{writer}: the guard writes log files in {} with an administrator's rights; they can remove them, put \
+                 others in their place and so take what is written",
+                folder.display()
+            );
+            let help = "take that right away, or leave `logs.dir` out: the guard's own folder is closed to them";
+            chart.note(Code::WritableByOthers, service.name.as_str(), &["logs", "dir"], message, help);
         }
     }
 

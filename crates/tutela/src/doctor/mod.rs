@@ -39,6 +39,7 @@ pub fn examine_spec(spec: &GuardSpec, loaded: &Loaded) -> Vec<Diagnostic> {
             }
         }
         exposed.examine_folders(&mut chart, service);
+        exposed.examine_logs(&mut chart, service);
     }
     exposed.examine_spec_file(&mut chart);
     chart.found

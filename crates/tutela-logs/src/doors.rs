@@ -1,0 +1,51 @@
+//! How log files are opened: by whoever uses this crate.
+//!
+//! The folder of a log may belong to the account whose program writes the log, and that account may put a link or a
+//! pipe where a file should be. An open that such a thing can neither lead elsewhere nor hold up is a matter of the
+//! operating system, which this crate does not know. Called where a file is opened, which is rare; never per line.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+/// What lies under the name of a log file.
+#[derive(Debug)]
+pub enum Found {
+    /// A plain file, open.
+    Plain(File),
+    /// Something else, in words that go on "is": `a symbolic link`. It was not opened.
+    Other(&'static str),
+}
+
+/// Opens log files. Neither function follows a link in the last part of the path, nor waits for anybody.
+#[derive(Clone, Copy)]
+pub struct Doors {
+    /// For reading and appending; the file is made where nothing is.
+    pub append: fn(&Path) -> io::Result<Found>,
+    /// For reading.
+    pub read: fn(&Path) -> io::Result<Found>,
+}
+
+impl fmt::Debug for Doors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Doors").finish_non_exhaustive()
+    }
+}
+
+/// Those of the tests: the ones that the guard uses.
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::{Doors, Found};
+    use tutela_os::files::{Plain, append_plain, read_plain};
+
+    fn found(plain: Plain) -> Found {
+        match plain {
+            Plain::File(file) => Found::Plain(file),
+            Plain::Other(word) => Found::Other(word),
+        }
+    }
+
+    pub(crate) const DOORS: Doors =
+        Doors { append: |path| append_plain(path).map(found), read: |path| read_plain(path).map(found) };
+}
