@@ -291,7 +291,8 @@ pub fn read_and_check(
     profile: Option<String>,
     ports: impl FnOnce(&Name) -> Ports,
 ) -> Result<(Loaded, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let (loaded, found) = read_and_look(path, profile, ports)?;
+    let (loaded, mut found) = read_and_look(path, profile, ports)?;
+    found.extend(crate::doctor::examine_spec_files(&loaded));
     Ok((loaded, sorted_out(found)?))
 }
 

@@ -75,7 +75,7 @@ service_keys! {
     /// Files with lines of `NAME=value`; later ones win. Relative to the spec's folder. `{ path = ".env", optional = true }` may be missing.
     #[schemars(extend("default" = [], "examples" = [[".env"]]))]
     env_files: Vec<EnvFile>,
-    /// The services that it needs: it is started once they are ready, and stopped before them.
+    /// The services that it needs: it is started once they are ready, and stopped before them. A restart of one of them leaves it running.
     #[schemars(extend("default" = [], "examples" = [["db"]]))]
     needs: Vec<String>,
     /// How many copies run, 1 to 1000; `${instance}` is 0, 1, … in them.

@@ -22,7 +22,8 @@ use tutela_core::spec::GuardSpec;
 use tutela_logs::PumpHandle;
 use tutela_os::endpoint::{Listener, Peer, Stream};
 use tutela_schema::api::{
-    CommandQuery, CommandRequest, ErrorCode, ErrorReply, GuardInfo, RouteId, StatusQuery, StatusReply, Verb, find_route,
+    CommandQuery, CommandRequest, ErrorCode, ErrorReply, GuardInfo, REASON_CHARS_MAX, RouteId, StatusQuery,
+    StatusReply, Verb, find_route,
 };
 use tutela_schema::spec::Diagnostic;
 
@@ -280,7 +281,11 @@ async fn read_request(body: Incoming) -> Result<CommandRequest, ErrorReply> {
 
 fn with_reason(by: String, request: &CommandRequest) -> String {
     match &request.reason {
-        Some(reason) => format!("{by}: {}", reason.chars().take(200).collect::<String>()),
+        // It is shown in terminals and is one line of several logs.
+        Some(reason) => {
+            let plain = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
+            format!("{by}: {}", plain.take(REASON_CHARS_MAX).collect::<String>())
+        }
         None => by,
     }
 }

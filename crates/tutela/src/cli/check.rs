@@ -26,6 +26,7 @@ pub fn check(words: &CheckWords, paths: &Paths) -> Code {
     if let (Some(loaded), false) = (&loaded, words.offline) {
         let ports = Ports::expected(paths, &loaded.spec.name);
         found.extend(preflight::check(&loaded.spec, Some(loaded), ports));
+        found.extend(crate::doctor::examine_spec_files(loaded));
     }
     let wrong = found.iter().any(|it| it.severity == Severity::Error);
     let read = if words.json { print_json(&found) } else { true };
@@ -54,9 +55,9 @@ fn print_json(found: &[Diagnostic]) -> bool {
 
 fn print_resolved(loaded: &Loaded) {
     let rows: Vec<Vec<String>> =
-        loaded.resolved().into_iter().map(|value| vec![value.key, value.value, value.from]).collect();
+        loaded.resolved().into_iter().map(|value| vec![value.key, value.from, value.value]).collect();
     // A reader that went away has read enough.
-    let _ = report::print(&report::table(&["KEY", "VALUE", "FROM"], &rows));
+    let _ = report::print(&report::table(&["KEY", "FROM", "VALUE"], &rows));
 }
 
 fn summary(loaded: &Loaded) -> String {

@@ -48,7 +48,7 @@ async fn online(client: &Client, target: &Target, words: &LogWords) -> Result<()
             status.guards.into_iter().flat_map(|guard| guard.services).map(|service| service.name).collect()
         }
     };
-    let prefix = target.service.as_ref().is_none_or(|service| !service.contains(':'));
+    let prefix = needs_prefix(target);
     let mut query = vec![("follow", words.follow.to_string())];
     query.extend(words.lines.map(|n| ("n", n.to_string())));
     query.extend(words.since.clone().map(|since| ("since", since)));
@@ -120,6 +120,7 @@ fn offline(target: &Target, words: &LogWords, paths: &Paths, error: &ClientError
         text.as_deref().and_then(|text| WallTime::parse_when(text, wall_now()).ok()).map(logs_wall)
     };
     let last = words.lines.or(words.since.is_none().then_some(LINES_DEFAULT));
+    let prefix = needs_prefix(target);
     let query = Query {
         since: when(&words.since),
         until: when(&words.until),
@@ -133,7 +134,7 @@ fn offline(target: &Target, words: &LogWords, paths: &Paths, error: &ClientError
         Ok(reader) => {
             for entry in reader {
                 match entry {
-                    Ok(entry) if !print_line(&record_of(&entry), words.json, places.len() > 1) => return DONE,
+                    Ok(entry) if !print_line(&record_of(&entry), words.json, prefix) => return DONE,
                     Ok(_) => {}
                     Err(error) => report::error(&format!("failed to read a log file: {error}"), None),
                 }
@@ -192,6 +193,11 @@ impl Lines {
         }
         true
     }
+}
+
+/// Whether lines may be of more than one instance.
+fn needs_prefix(target: &Target) -> bool {
+    target.service.as_ref().is_none_or(|service| !service.contains(':'))
 }
 
 fn print_line(record: &LogLine, json: bool, prefix: bool) -> bool {

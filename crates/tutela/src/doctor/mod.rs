@@ -45,6 +45,13 @@ pub fn examine_spec(spec: &GuardSpec, loaded: &Loaded) -> Vec<Diagnostic> {
     chart.found
 }
 
+/// Looks who could write the files that say what a privileged guard runs. Nothing is found for others.
+pub fn examine_spec_files(loaded: &Loaded) -> Vec<Diagnostic> {
+    let mut chart = Chart { loaded, found: Vec::new() };
+    exposure::Exposed::default().examine_spec_file(&mut chart);
+    chart.found
+}
+
 /// Where findings are put down.
 struct Chart<'a> {
     loaded: &'a Loaded,

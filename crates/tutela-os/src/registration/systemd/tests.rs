@@ -146,7 +146,10 @@ fn tmp_stays_private_where_somebody_wants_to_write_there() {
 #[test]
 fn what_is_different_is_told_in_the_words_of_who_registers() {
     let guard = sandbox::told(&shop(), &dynamic(257)).join("\n");
-    assert!(guard.contains("its own state and log folders") && guard.contains("`writable_paths` names more"), "{guard}");
+    assert!(
+        guard.contains("its own state and log folders") && guard.contains("`writable_paths` names more"),
+        "{guard}"
+    );
     let folders = Folders::default();
     let program = Definition { keeps_programs: false, folders, ..shop() };
     let told = sandbox::told(&program, &dynamic(257)).join("\n");
