@@ -278,7 +278,10 @@ impl Step for MakeFolder {
         absent.reverse();
         let mut made: Vec<PathBuf> = Vec::new();
         for path in absent {
-            let list = if path == self.path { Some(self.access_list.as_str()) } else { None };
+            // In an account's own place the folders above are the account's too, also when an administrator makes them
+            // for it: it makes those of its other guards there.
+            let is_shared = path != self.path && trust::is_within(path, &self.root);
+            let list = (!is_shared).then_some(self.access_list.as_str());
             if let Err(source) = make(path, list) {
                 let error = Error::io(format!("make the folder {}", path.display()), source);
                 return Err(match unmake(&made) {
@@ -415,6 +418,25 @@ mod tests {
         if trust::tests::junction(&root.join("state"), &target) {
             assert!(refused(&path).contains("junction"));
         }
+    }
+
+    #[test]
+    fn what_is_not_under_the_root_is_made_for_the_account_with_those_above_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, place) = (dir.path().join("ProgramData"), dir.path().join("Own"));
+        let path = place.join("state").join("shop");
+        let whose = Whose { sid: own().trusted[0].to_string(), ..own() };
+        let step = plan(&path, &whose, &root, &mut Vec::new()).unwrap().unwrap();
+        let undo = step.carry_out().unwrap().unwrap();
+        // The account makes that of another guard by itself.
+        std::fs::create_dir(place.join("state").join("other")).unwrap();
+        if keeps_lists(&place) {
+            let list = Descriptor::of_file(&place).unwrap().access_list().unwrap();
+            assert!(same(&list, &access_list(&whose.sid)), "{list}");
+        }
+        std::fs::remove_dir(place.join("state").join("other")).unwrap();
+        undo().unwrap();
+        assert!(!place.exists());
     }
 
     #[test]
