@@ -50,7 +50,32 @@ pub(crate) fn try_lock(file: &File, shared: bool) -> io::Result<bool> {
 
 /// For reading and appending; `make`: only if nothing is there.
 pub(crate) fn append_plain(path: &Path, make: bool) -> io::Result<File> {
-    OpenOptions::new().read(true).append(true).create_new(make).custom_flags(NO_DETOUR).open(path)
+    refuse_led_astray(path)?;
+    let file = OpenOptions::new().read(true).append(true).create_new(make).custom_flags(NO_DETOUR).open(path)?;
+    // Again, for a link that was put there meanwhile.
+    refuse_led_astray(path)?;
+    Ok(file)
+}
+
+/// A link on the way that somebody made whom nobody has to trust may lead to a folder of theirs, and to no other.
+/// Whoever owns a folder above can put such a link there.
+fn refuse_led_astray(path: &Path) -> io::Result<()> {
+    let own = rustix::process::geteuid().as_raw();
+    for step in path.ancestors().skip(1).filter(|step| *step != Path::new("")) {
+        let Ok(link) = std::fs::symlink_metadata(step) else { continue };
+        if link.is_symlink() && link.uid() != own && link.uid() != 0 {
+            let folder = path.parent().map(std::fs::metadata).transpose()?;
+            if folder.is_some_and(|folder| folder.uid() != link.uid()) {
+                let text = format!(
+                    "refused: {} is a link that the account {} made, to a folder that is not its own",
+                    step.display(),
+                    link.uid()
+                );
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+            }
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn read_plain(path: &Path) -> io::Result<File> {
@@ -128,6 +153,26 @@ mod tests {
         open_to_all(dir.path());
         let told = "a file with another name elsewhere";
         assert_eq!((word(append_plain(&second)), word(read_plain(&second))), (told, told));
+    }
+
+    #[test]
+    fn a_strangers_link_on_the_way_leads_to_no_folder_but_theirs() {
+        if !rustix::process::geteuid().is_root() {
+            // Only root can give links away.
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (target, link) = (dir.path().join("target"), dir.path().join("link"));
+        std::fs::create_dir_all(target.join("deep")).unwrap();
+        symlink(&target, &link).unwrap();
+        let through = link.join("deep/a.log");
+        assert_eq!(word(append_plain(&through)), "a file");
+        std::fs::remove_file(&through).unwrap();
+        std::os::unix::fs::lchown(&link, Some(65534), None).unwrap();
+        let refused = append_plain(&through).unwrap_err().to_string();
+        assert!(refused.contains("65534") && !through.exists(), "{refused}");
+        std::os::unix::fs::chown(target.join("deep"), Some(65534), None).unwrap();
+        assert_eq!(word(append_plain(&through)), "a file");
     }
 
     #[test]

@@ -50,7 +50,32 @@ pub(crate) fn try_lock(file: &File, shared: bool) -> io::Result<bool> {
 
 /// For reading and appending; `make`: only if nothing is there.
 pub(crate) fn append_plain(path: &Path, make: bool) -> io::Result<File> {
-    OpenOptions::new().read(true).append(true).create_new(make).custom_flags(NO_DETOUR).open(path)
+    refuse_led_astray(path)?;
+    let file = OpenOptions::new().read(true).append(true).create_new(make).custom_flags(NO_DETOUR).open(path)?;
+    // Again, for a link that was put there meanwhile.
+    refuse_led_astray(path)?;
+    Ok(file)
+}
+
+/// A link on the way that somebody made whom nobody has to trust may lead to a folder of theirs, and to no other.
+/// Whoever owns a folder above can put such a link there.
+fn refuse_led_astray(path: &Path) -> io::Result<()> {
+    let own = rustix::process::geteuid().as_raw();
+    for step in path.ancestors().skip(1).filter(|step| *step != Path::new("")) {
+        let Ok(link) = std::fs::symlink_metadata(step) else { continue };
+        if link.is_symlink() && link.uid() != own && link.uid() != 0 {
+            let folder = path.parent().map(std::fs::metadata).transpose()?;
+            if folder.is_some_and(|folder| folder.uid() != link.uid()) {
+                let text = format!(
+                    "refused: {} is a link that the account {} made, to a folder that is not its own",
+                    step.display(),
+                    link.uid()
+                );
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+            }
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn read_plain(path: &Path) -> io::Result<File> {
