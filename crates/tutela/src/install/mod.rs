@@ -6,6 +6,7 @@
 
 mod needs;
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests;
 
 use std::collections::BTreeMap;
