@@ -97,7 +97,7 @@ fn another_name_is_refused() {
     let before = pids(&guard);
     guard.write("tutela.toml", &format!("name = \"another\"\n{}", service("")));
     let ended = guard.cli(["reload", guard.name()]);
-    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert_eq!(ended.code, 2, "{}", ended.stderr);
     assert!(ended.stderr.contains("another"), "{}", ended.stderr);
     assert_eq!(pids(&guard), before);
 }
