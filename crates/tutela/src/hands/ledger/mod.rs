@@ -93,6 +93,12 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
+    /// How many at the most: the newest of those that are admitted.
+    fn most(&self) -> usize {
+        let bounded = self.since.is_some() || self.after.is_some();
+        usize::try_from(self.last.unwrap_or(if bounded { EVENTS_MAX } else { 100 })).unwrap_or(usize::MAX)
+    }
+
     /// Whether `record` is asked for.
     pub fn admits(&self, record: &EventRecord) -> bool {
         self.since.is_none_or(|since| record.at >= since)
@@ -278,7 +284,7 @@ impl Writer {
                     Operation::Read { filter, reply } => {
                         self.commit(&mut batch, None);
                         // Nobody waits for it any more.
-                        let _ = reply.send(self.read(&filter));
+                        let _ = reply.send(self.read(&filter, &batch));
                     }
                     Operation::Flush(done) => {
                         // What is not on the disk is not confirmed: the question is dropped.
@@ -302,12 +308,28 @@ impl Writer {
         }
     }
 
-    fn read(&self, filter: &EventFilter) -> Result<Vec<EventRecord>, String> {
-        let Some(database) = &self.database else {
-            let why = self.figures.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            return Err(format!("the event ledger cannot be used: {why}"));
+    /// What is in the store and, while that takes nothing, what waits for it.
+    fn read(&self, filter: &EventFilter, batch: &[Operation]) -> Result<Vec<EventRecord>, String> {
+        let stored = match (&self.database, &self.place) {
+            (Some(database), _) => open::quietly(|| read_events(database, filter)).map_err(|error| error.to_string()),
+            // A full disk takes nothing, and gives what it has all the same.
+            (None, Some(place)) => open::read_copy(place, filter),
+            (None, None) => Ok(Vec::new()),
         };
-        open::quietly(|| read_events(database, filter)).map_err(|error| error.to_string())
+        let waiting = batch.iter().filter_map(|operation| match operation {
+            Operation::Event(event) => Some(event.as_ref()),
+            _ => None,
+        });
+        let waiting: Vec<EventRecord> = waiting.filter(|event| filter.admits(event)).cloned().collect();
+        let mut found = match stored {
+            Err(why) if waiting.is_empty() => return Err(format!("the event ledger cannot be used: {why}")),
+            stored => stored.unwrap_or_default(),
+        };
+        let newest = found.last().map_or(0, |event| event.seq);
+        found.extend(waiting.into_iter().filter(|event| event.seq > newest));
+        let surplus = found.len().saturating_sub(filter.most());
+        found.drain(..surplus);
+        Ok(found)
     }
 
     /// Commits the batch and empties it; when that fails, keeps of it what may not be lost, and tries again with
@@ -429,8 +451,7 @@ fn try_commit(
 fn read_events(database: &Database, filter: &EventFilter) -> Result<Vec<EventRecord>, redb::Error> {
     let transaction = database.begin_read()?;
     let table = transaction.open_table(EVENTS)?;
-    let wanted = filter.last.unwrap_or(if filter.since.is_some() || filter.after.is_some() { EVENTS_MAX } else { 100 });
-    let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+    let wanted = filter.most();
     let mut found = Vec::new();
     for entry in table.range(filter.after.map_or(0, |after| after.saturating_add(1))..)?.rev() {
         if found.len() >= wanted {
@@ -523,6 +544,33 @@ mod tests {
         std::fs::copy(dir.path().join(FILE_NAME), copy.path().join(FILE_NAME)).unwrap();
         let (_ledger, kept) = Ledger::open(copy.path()).unwrap();
         assert_eq!(kept.instances.len(), 1);
+    }
+
+    #[test]
+    fn while_nothing_can_be_written_what_was_and_what_waits_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ledger, _) = Ledger::open(dir.path()).unwrap();
+        for seq in 1..=3 {
+            ledger.record(event(seq));
+        }
+        ledger.end(false);
+        let (_operations, inbox) = queue(OPERATIONS_MAX);
+        let place = Some(dir.path().join(FILE_NAME));
+        let mut writer = Writer { database: None, place, inbox, states: Arc::default(), figures: Arc::default() };
+        // The last one of the store waits too, as after a commit of which nobody knows whether it arrived.
+        let batch: Vec<Operation> = (3..=5).map(|seq| Operation::Event(event(seq))).collect();
+        let read = |writer: &Writer, filter: &EventFilter, batch: &[Operation]| {
+            writer.read(filter, batch).map(|events| events.iter().map(|event| event.seq).collect::<Vec<_>>())
+        };
+        assert_eq!(read(&writer, &EventFilter::default(), &batch).unwrap(), [1, 2, 3, 4, 5]);
+        let last = EventFilter { last: Some(2), ..EventFilter::default() };
+        assert_eq!(read(&writer, &last, &batch).unwrap(), [4, 5]);
+        let after = EventFilter { after: Some(4), ..EventFilter::default() };
+        assert_eq!(read(&writer, &after, &batch).unwrap(), [5]);
+        // Without a store that can be read, what waits is still there; without both it is an error.
+        writer.place = Some(dir.path().join("gone"));
+        assert_eq!(read(&writer, &EventFilter::default(), &batch).unwrap(), [3, 4, 5]);
+        assert!(read(&writer, &EventFilter::default(), &[]).unwrap_err().contains("cannot be used"));
     }
 
     #[test]

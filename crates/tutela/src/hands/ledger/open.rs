@@ -2,7 +2,7 @@
 
 use super::{ALERTS, CACHE_BYTES, CLEAN, EVENTS, EventFilter, FILE_NAME, INSTANCES, Kept, MARKS, read_events};
 use redb::backends::InMemoryBackend;
-use redb::{Builder, Database, ReadableTable};
+use redb::{Builder, Database, ReadableTable, StorageBackend};
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
@@ -147,6 +147,26 @@ fn read_kept(database: &Database) -> Result<Kept, redb::Error> {
     }
     transaction.commit()?;
     Ok(kept)
+}
+
+/// The largest store of which a copy is made.
+const COPY_BYTES_MAX: u64 = 256 << 20;
+
+/// Reads events from a copy in memory, which can be mended where its disk has no room for that.
+///
+/// # Errors
+/// It cannot be read, or is too large to be copied.
+pub(super) fn read_copy(path: &Path, filter: &EventFilter) -> Result<Vec<EventRecord>, String> {
+    let told = |why: &dyn std::fmt::Display| format!("failed to read the event ledger {}: {why}", path.display());
+    let length = std::fs::metadata(path).map_err(|error| told(&error))?.len();
+    if length > COPY_BYTES_MAX {
+        return Err(told(&format!("it has {length} bytes, of which no copy is made")));
+    }
+    let bytes = std::fs::read(path).map_err(|error| told(&error))?;
+    let copy = InMemoryBackend::new();
+    let copied = copy.set_len(bytes.len() as u64).and_then(|()| copy.write(0, &bytes));
+    copied.map_err(|error| told(&error))?;
+    quietly(|| read_events(&builder().create_with_backend(copy)?, filter)).map_err(|error| told(&error))
 }
 
 /// Reads events from the store in `dir` while no guard has it open.

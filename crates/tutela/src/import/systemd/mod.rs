@@ -260,10 +260,9 @@ impl Reading<'_, '_> {
     fn about(&mut self) {
         if let Some(entry) = self.keys.last("Description") {
             let text = self.text(&entry, &entry.value, "description");
-            // A description is no text with holes.
-            self.it.description =
-                if text.varies() { entry.value.replace("%i", "").replace("%I", "") } else { text.as_str().to_owned() };
-            self.it.description.truncate(self.it.description.trim_end().len());
+            // A description is of all instances.
+            let words = text.as_str().replace(Text::instance().as_str(), " ");
+            self.it.description = words.split_whitespace().collect::<Vec<_>>().join(" ");
         }
         if self.scope.template {
             let name = &self.it.name;
