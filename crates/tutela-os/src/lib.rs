@@ -57,6 +57,9 @@ mod platform;
 #[path = "macos/mod.rs"]
 mod platform;
 
+#[cfg(unix)]
+mod unix;
+
 #[cfg(target_os = "macos")]
 mod absent;
 

@@ -9,14 +9,12 @@ pub(crate) mod clock;
 pub(crate) mod container;
 pub(crate) mod endpoint;
 pub(crate) mod eventlog;
-pub(crate) mod files;
 pub(crate) mod handle;
 pub(crate) mod host;
 pub(crate) mod journal;
 pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod notify;
-pub(crate) mod paths;
 pub(crate) mod pipe;
 pub(crate) mod proc;
 pub(crate) mod process;
@@ -25,5 +23,7 @@ pub(crate) mod signals;
 pub(crate) mod terminal;
 pub(crate) mod usage;
 pub(crate) mod watch;
+
+pub(crate) use crate::unix::{files, paths};
 
 pub(crate) const OS: crate::Os = crate::Os::Linux;

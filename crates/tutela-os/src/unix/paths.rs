@@ -1,11 +1,11 @@
-//! Where things live on Linux: the system's folders for root, the XDG base directories for everybody else.
+//! Where things live: the system's folders for root, the XDG base directories for everybody else.
 
 use crate::paths::{Paths, Place};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub(crate) fn discover(lookup: &impl Fn(&str) -> Option<OsString>) -> Paths {
-    if super::accounts::is_privileged() {
+    if crate::platform::accounts::is_privileged() {
         return Paths {
             specs: PathBuf::from("/etc/tutela"),
             state: Place::In(PathBuf::from("/var/lib/tutela")),

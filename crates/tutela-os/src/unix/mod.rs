@@ -1,0 +1,4 @@
+//! What Linux and macOS have in common to the letter. Their own rooms name it; nobody else does.
+
+pub(crate) mod files;
+pub(crate) mod paths;
