@@ -10,6 +10,7 @@ pub(crate) mod eventlog;
 pub(crate) mod files;
 pub(crate) mod handle;
 pub(crate) mod host;
+pub(crate) mod library;
 pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod notify;

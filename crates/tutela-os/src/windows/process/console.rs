@@ -4,7 +4,8 @@
 //!
 //! Invariant: it runs before anything else of the program, prints nothing, and lives for milliseconds.
 
-use crate::platform::wide::{done, terminated};
+use crate::platform::library::Library;
+use crate::platform::wide::done;
 use crate::process::StopRequest;
 use std::ffi::OsString;
 use std::io;
@@ -17,7 +18,6 @@ use windows_sys::Win32::System::Console::{
     AttachConsole, CTRL_BREAK_EVENT, CTRL_C_EVENT, FreeConsole, GenerateConsoleCtrlEvent, GetConsoleProcessList,
     SetConsoleCtrlHandler,
 };
-use windows_sys::Win32::System::LibraryLoader::{GetProcAddress, LOAD_LIBRARY_SEARCH_SYSTEM32, LoadLibraryExW};
 use windows_sys::core::BOOL;
 
 /// The first argument of a messenger.
@@ -154,28 +154,14 @@ struct Closing<'a> {
 /// The library of windows is loaded here and not with the program: of all processes of this program only
 /// this one needs it, and loading it would make every start slower.
 fn close_windows(pids: &[u32]) -> u8 {
-    let Ok(name) = terminated("user32.dll") else { return FAILED };
-    // SAFETY: the name ends in a zero; only the system's own folder is searched, and the library stays loaded.
-    let library = unsafe { LoadLibraryExW(name.as_ptr(), std::ptr::null_mut(), LOAD_LIBRARY_SEARCH_SYSTEM32) };
-    if library.is_null() {
-        return NO_WINDOW;
-    }
-    let find = |name: &core::ffi::CStr| {
-        // SAFETY: the library is loaded, and the name ends in a zero.
-        unsafe { GetProcAddress(library, name.as_ptr().cast()) }
-    };
-    let (Some(walk), Some(process_of), Some(post)) =
-        (find(c"EnumWindows"), find(c"GetWindowThreadProcessId"), find(c"PostMessageW"))
-    else {
-        return NO_WINDOW;
-    };
+    let Some(library) = Library::load("user32.dll") else { return NO_WINDOW };
     // SAFETY: the function of this name has this signature.
-    let walk = unsafe { std::mem::transmute::<unsafe extern "system" fn() -> isize, EnumWindows>(walk) };
+    let walk = unsafe { library.function::<EnumWindows>(c"EnumWindows") };
     // SAFETY: as above.
-    let process_of =
-        unsafe { std::mem::transmute::<unsafe extern "system" fn() -> isize, GetWindowThreadProcessId>(process_of) };
+    let process_of = unsafe { library.function::<GetWindowThreadProcessId>(c"GetWindowThreadProcessId") };
     // SAFETY: as above.
-    let post = unsafe { std::mem::transmute::<unsafe extern "system" fn() -> isize, PostMessageW>(post) };
+    let post = unsafe { library.function::<PostMessageW>(c"PostMessageW") };
+    let (Some(walk), Some(process_of), Some(post)) = (walk, process_of, post) else { return NO_WINDOW };
     let mut closing = Closing { pids, process_of, post, posted: 0, refused: 0 };
     let about = (&raw mut closing).expose_provenance().cast_signed();
     // SAFETY: the function gets back what is given here, which lives through the walk.

@@ -8,12 +8,13 @@
 
 use crate::Unsupported;
 use crate::platform::container::job::Job;
+use crate::platform::security::Token;
 use crate::platform::wide::{done, terminated};
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
 use std::os::windows::ffi::OsStringExt;
-use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle, RawHandle};
+use std::os::windows::io::{AsRawHandle, OwnedHandle, RawHandle};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use windows_sys::Win32::Foundation::HANDLE;
@@ -23,7 +24,6 @@ use windows_sys::Win32::Security::{
 };
 use windows_sys::Win32::System::Environment::{CreateEnvironmentBlock, DestroyEnvironmentBlock};
 use windows_sys::Win32::System::Registry::HKEY_CURRENT_USER;
-use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 use windows_sys::Win32::UI::Shell::{LoadUserProfileW, PROFILEINFOW, UnloadUserProfile};
 use windows_sys::core::PCWSTR;
 
@@ -162,13 +162,7 @@ struct Privilege {
 impl Privilege {
     /// `None`: it is not to be had, or it was on.
     fn switch_on(name: PCWSTR) -> Option<Privilege> {
-        let mut token: HANDLE = std::ptr::null_mut();
-        // SAFETY: takes nothing and answers with a constant that stands for this process.
-        let process = unsafe { GetCurrentProcess() };
-        // SAFETY: the process is ourselves; the call writes one handle that is ours.
-        done(unsafe { OpenProcessToken(process, TOKEN_ADJUST_PRIVILEGES | TOKEN_QUERY, &raw mut token) }).ok()?;
-        // SAFETY: the call has just opened it for us.
-        let token = unsafe { OwnedHandle::from_raw_handle(token) };
+        let token = Token::own_for(TOKEN_ADJUST_PRIVILEGES | TOKEN_QUERY).ok()?;
         let mut wanted = TOKEN_PRIVILEGES { PrivilegeCount: 1, ..TOKEN_PRIVILEGES::default() };
         wanted.Privileges[0].Attributes = SE_PRIVILEGE_ENABLED;
         // SAFETY: the name is a constant that ends in a zero (null: of this computer); the answer is ours.
@@ -267,14 +261,8 @@ pub(super) mod tests {
 
     /// The account of this process, as if it were another one.
     pub(in super::super) fn own_login() -> (Login, Option<Unsupported>) {
-        let mut token: HANDLE = std::ptr::null_mut();
-        // SAFETY: takes nothing and answers with a constant that stands for this process.
-        let process = unsafe { GetCurrentProcess() };
         let rights = TOKEN_QUERY | TOKEN_DUPLICATE | TOKEN_IMPERSONATE | TOKEN_ASSIGN_PRIMARY;
-        // SAFETY: the process is ourselves; the call writes one handle that is ours.
-        done(unsafe { OpenProcessToken(process, rights, &raw mut token) }).unwrap();
-        // SAFETY: the call has just opened it for us.
-        let token = unsafe { OwnedHandle::from_raw_handle(token) };
+        let token = Token::own_for(rights).unwrap();
         Login::begin(token, &std::env::var("USERNAME").unwrap())
     }
 

@@ -8,13 +8,13 @@
 //! object, and no guard and no messenger ever does.
 
 use super::text::{Wide, text_at};
-use core::ffi::{CStr, c_void};
+use crate::platform::library::Library;
+use core::ffi::c_void;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
-use windows_sys::Win32::Foundation::{HMODULE, RPC_E_CHANGED_MODE};
+use windows_sys::Win32::Foundation::RPC_E_CHANGED_MODE;
 use windows_sys::Win32::System::Com::{CLSCTX, CLSCTX_INPROC_SERVER, COINIT_MULTITHREADED};
-use windows_sys::Win32::System::LibraryLoader::{GetProcAddress, LOAD_LIBRARY_SEARCH_SYSTEM32, LoadLibraryExW};
 use windows_sys::core::{GUID, HRESULT};
 
 /// The method is there and does nothing.
@@ -62,40 +62,20 @@ fn functions() -> io::Result<&'static Functions> {
 
 impl Functions {
     fn load() -> Option<Functions> {
-        let (objects, texts) = (library("ole32.dll")?, library("oleaut32.dll")?);
+        let (objects, texts) = (Library::load("ole32.dll")?, Library::load("oleaut32.dll")?);
         Some(Functions {
             // SAFETY: `CoInitializeEx` is of this type.
-            initialize: unsafe { function(objects, c"CoInitializeEx") }?,
+            initialize: unsafe { objects.function(c"CoInitializeEx") }?,
             // SAFETY: `CoUninitialize` is of this type.
-            uninitialize: unsafe { function(objects, c"CoUninitialize") }?,
+            uninitialize: unsafe { objects.function(c"CoUninitialize") }?,
             // SAFETY: `CoCreateInstance` is of this type.
-            create: unsafe { function(objects, c"CoCreateInstance") }?,
+            create: unsafe { objects.function(c"CoCreateInstance") }?,
             // SAFETY: `SysAllocStringLen` is of this type.
-            allocate_text: unsafe { function(texts, c"SysAllocStringLen") }?,
+            allocate_text: unsafe { texts.function(c"SysAllocStringLen") }?,
             // SAFETY: `SysFreeString` is of this type.
-            free_text: unsafe { function(texts, c"SysFreeString") }?,
+            free_text: unsafe { texts.function(c"SysFreeString") }?,
         })
     }
-}
-
-/// Loads a library of the OS, for as long as the process lives.
-fn library(name: &str) -> Option<HMODULE> {
-    let name = Wide::new(name);
-    // SAFETY: the name ends with a NUL; only the system's own folder is searched.
-    let library = unsafe { LoadLibraryExW(name.as_ptr(), std::ptr::null_mut(), LOAD_LIBRARY_SEARCH_SYSTEM32) };
-    (!library.is_null()).then_some(library)
-}
-
-/// The function `name` of a library.
-///
-/// # Safety
-/// The library stays loaded, and `F` is the type of the function: `unsafe extern "system" fn`.
-unsafe fn function<F: Copy>(library: HMODULE, name: &CStr) -> Option<F> {
-    const { assert!(size_of::<F>() == size_of::<*const c_void>()) };
-    // SAFETY: the library is loaded, and the name ends with a NUL.
-    let found = unsafe { GetProcAddress(library, name.as_ptr().cast()) }?;
-    // SAFETY: a pointer to a function for another one, whose type it has, as the caller says.
-    Some(unsafe { std::mem::transmute_copy(&found) })
 }
 
 /// This thread may use objects as long as this lives.

@@ -11,6 +11,7 @@ use super::service::path_text;
 use super::text::Wide;
 use crate::Error;
 use crate::paths::Paths;
+use crate::platform::library::Library;
 use crate::platform::security::descriptor::Access;
 use crate::platform::security::sid::SYSTEM;
 use crate::platform::security::{Descriptor, Sid, Token, token};
@@ -21,7 +22,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tutela_core::names::Name;
 use windows_sys::Win32::Storage::FileSystem::GetVolumeInformationW;
-use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
 use windows_sys::Win32::System::SystemServices::FILE_PERSISTENT_ACLS;
 
 /// The access list of a folder for the account `sid`: it may do everything but change the rights.
@@ -33,11 +33,8 @@ fn access_list(sid: &str) -> String {
 /// Whether the place keeps access lists. FAT and its kin do not, and Wine answers with lists that it makes up from the
 /// permissions of the computer below it.
 fn keeps_lists(path: &Path) -> bool {
-    // SAFETY: the name ends with a NUL. The library is part of every process and stays loaded.
-    let library = unsafe { GetModuleHandleW(Wide::new("ntdll.dll").as_ptr()) };
-    // SAFETY: the name ends with a NUL; the address is not called.
-    let wine = unsafe { GetProcAddress(library, c"wine_get_version".as_ptr().cast()) };
-    let Some(root) = path.ancestors().last().filter(|_| wine.is_none()) else { return false };
+    let is_wine = Library::load("ntdll.dll").is_some_and(|library| library.has(c"wine_get_version"));
+    let Some(root) = path.ancestors().last().filter(|_| !is_wine) else { return false };
     let mut flags = 0;
     let root = Wide::new(&format!("{}\\", root.display().to_string().trim_end_matches('\\')));
     // SAFETY: the path ends with a NUL; the flags are written to a local; the rest is not wanted.

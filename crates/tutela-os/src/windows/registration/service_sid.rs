@@ -3,12 +3,12 @@
 //! The OS works it out where it can. Elsewhere (Wine) it is done here in the same way: the SHA-1 of the name in
 //! capitals, which are those of the OS's own table, unit by unit. Rust's would make two letters of some (ß).
 
+use crate::platform::library::Library;
 use crate::platform::security::Sid;
 use std::io;
 use windows_sys::Win32::Foundation::{NTSTATUS, RtlNtStatusToDosError, UNICODE_STRING};
 use windows_sys::Win32::Security::Cryptography::{BCRYPT_SHA1_ALG_HANDLE, BCryptHash};
 use windows_sys::Win32::Security::PSID;
-use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
 
 #[link(name = "ntdll")]
 unsafe extern "system" {
@@ -32,14 +32,11 @@ pub(super) fn service_sid(name: &str) -> io::Result<Sid> {
 
 /// As the OS says; `None`: it has no function for that.
 fn asked(name: &str) -> io::Result<Option<Sid>> {
-    // SAFETY: the name ends in a zero. The library is part of every process and stays loaded.
-    let library = unsafe { GetModuleHandleA(c"ntdll.dll".as_ptr().cast()) };
-    // SAFETY: as above.
-    let Some(function) = (unsafe { GetProcAddress(library, c"RtlCreateServiceSid".as_ptr().cast()) }) else {
+    let Some(library) = Library::load("ntdll.dll") else { return Ok(None) };
+    // SAFETY: the function of this name has this signature.
+    let Some(create) = (unsafe { library.function::<CreateServiceSid>(c"RtlCreateServiceSid") }) else {
         return Ok(None);
     };
-    // SAFETY: the function of this name has this signature.
-    let create = unsafe { std::mem::transmute::<unsafe extern "system" fn() -> isize, CreateServiceSid>(function) };
     let mut units: Vec<u16> = name.encode_utf16().collect();
     let bytes = u16::try_from(size_of_val(units.as_slice())).map_err(io::Error::other)?;
     let text = UNICODE_STRING { Length: bytes, MaximumLength: bytes, Buffer: units.as_mut_ptr() };

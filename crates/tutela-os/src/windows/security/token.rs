@@ -6,7 +6,8 @@ use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::Security::{
-    CheckTokenMembership, GetTokenInformation, RevertToSelf, SID_AND_ATTRIBUTES, TOKEN_QUERY, TokenUser,
+    CheckTokenMembership, GetTokenInformation, RevertToSelf, SID_AND_ATTRIBUTES, TOKEN_ACCESS_MASK, TOKEN_QUERY,
+    TokenUser,
 };
 use windows_sys::Win32::System::Pipes::ImpersonateNamedPipeClient;
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetCurrentThread, OpenProcessToken, OpenThreadToken};
@@ -16,15 +17,20 @@ use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetCurrentThread,
 pub(crate) struct Token(OwnedHandle);
 
 impl Token {
-    /// This process's own.
+    /// This process's own, to be asked who it is.
     pub(crate) fn own() -> io::Result<Token> {
+        Token::own_for(TOKEN_QUERY).map(Token)
+    }
+
+    /// This process's own, for what `rights` say.
+    pub(crate) fn own_for(rights: TOKEN_ACCESS_MASK) -> io::Result<OwnedHandle> {
         let mut handle: HANDLE = std::ptr::null_mut();
         // SAFETY: takes nothing and answers with a constant that stands for this process.
         let process = unsafe { GetCurrentProcess() };
         // SAFETY: the process is ourselves, and the answer's place is live and ours.
-        done(unsafe { OpenProcessToken(process, TOKEN_QUERY, &raw mut handle) })?;
+        done(unsafe { OpenProcessToken(process, rights, &raw mut handle) })?;
         // SAFETY: the call has just opened it for us.
-        Ok(Token(unsafe { OwnedHandle::from_raw_handle(handle.cast()) }))
+        Ok(unsafe { OwnedHandle::from_raw_handle(handle.cast()) })
     }
 
     /// That of the client at the other end of `pipe`, as the client let us see it: one that lets nobody see
