@@ -55,6 +55,11 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
+/// Whether two paths lead to one file or folder, which has to be there.
+pub fn is_same(a: &Path, b: &Path) -> bool {
+    a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
+}
+
 /// What lies under a name where a plain file is expected, in a folder that somebody else may write to.
 #[derive(Debug)]
 pub enum Plain {

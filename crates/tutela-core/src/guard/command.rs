@@ -1,7 +1,7 @@
 //! What an operator can ask of a guard, and whom it concerns.
 
 use super::{Event, Guard, Restarting};
-use crate::names::{InstanceId, InstanceKey, ServiceName};
+use crate::names::{InstanceId, InstanceKey, Name, ServiceName};
 use crate::order;
 use crate::reload;
 use crate::service::{Cause, StateName};
@@ -18,6 +18,16 @@ pub enum Target {
     Service(ServiceName),
     /// One instance.
     Instance(InstanceId),
+}
+
+impl Target {
+    /// Reads `api` or `api:0`.
+    pub fn parse(text: &str) -> Option<Target> {
+        match text.contains(':') {
+            true => InstanceId::parse(text).map(Target::Instance),
+            false => Name::new(text).map(Target::Service).ok(),
+        }
+    }
 }
 
 impl std::fmt::Display for Target {

@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tutela_core::guard::{Command, Target};
-use tutela_core::names::{InstanceId, Name};
 use tutela_core::spec::GuardSpec;
 use tutela_logs::PumpHandle;
 use tutela_os::endpoint::{Listener, Peer, Stream};
@@ -202,11 +201,7 @@ pub(super) fn target_of(text: Option<&str>) -> Result<Target, ErrorReply> {
         let help = "a service is written api, one instance of it api:0".to_owned();
         ErrorReply::new(ErrorCode::NoSuchService, format!("refused: there is no {text} here"), Some(help))
     };
-    let target = match text.contains(':') {
-        true => InstanceId::parse(text).map(Target::Instance),
-        false => Name::new(text).map(Target::Service).ok(),
-    };
-    target.ok_or_else(unknown)
+    Target::parse(text).ok_or_else(unknown)
 }
 
 pub(super) fn ended() -> ErrorReply {

@@ -10,7 +10,8 @@ use crate::client::{Client, ClientError, running};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
-use tutela_core::names::{InstanceId, Name};
+use tutela_core::guard;
+use tutela_core::names::Name;
 use tutela_os::endpoint::Found;
 use tutela_os::paths::Paths;
 use tutela_schema::api::{CommandReply, CommandRequest, Outcome, REASON_CHARS_MAX, ReloadReply, Route, RouteId, Verb};
@@ -46,11 +47,7 @@ impl Target {
             );
             return Err(WRONG);
         }
-        let names_one = |service: &str| match service.contains(':') {
-            true => InstanceId::parse(service).is_some(),
-            false => Name::new(service).is_ok(),
-        };
-        if service.is_some_and(|service| !names_one(service)) {
+        if service.is_some_and(|service| guard::Target::parse(service).is_none()) {
             report::error(
                 &format!("refused: {text:?} names no service"),
                 Some("write NAME/SERVICE, such as shop/api, or NAME/SERVICE:INDEX for one copy of it"),

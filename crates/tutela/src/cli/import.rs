@@ -6,6 +6,7 @@ use crate::import::{self, FILE_BYTES_MAX, ImportError, Imported, OnDisk, Options
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tutela_os::files::is_same;
 
 pub fn import(words: &ImportWords) -> Code {
     let target = words.output.as_deref();
@@ -41,11 +42,6 @@ pub fn import(words: &ImportWords) -> Code {
         Err(error) => return refused(&error),
     };
     write(words, &imported)
-}
-
-/// Whether two paths lead to one file.
-fn is_same(a: &Path, b: &Path) -> bool {
-    a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
 }
 
 fn refused(error: &ImportError) -> Code {

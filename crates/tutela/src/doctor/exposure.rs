@@ -9,7 +9,7 @@ use super::{Call, Chart, is_privileged};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use tutela_core::spec::ServiceSpec;
-use tutela_os::access;
+use tutela_os::access::{self, Writer};
 use tutela_schema::spec::Code;
 
 /// What was told already: a thousand services may run the same program.
@@ -39,11 +39,7 @@ impl Exposed {
         }
         // One that is not there yet is made in the nearest that is.
         let Some(there) = folder.ancestors().find(|folder| folder.is_dir()) else { return };
-        let Ok(writers) = access::who_may_write(there) else { return };
-        for writer in writers {
-            if !self.seen.insert((writer.path.clone(), writer.who.to_string())) {
-                continue;
-            }
+        for writer in self.new_writers(there) {
             let message = format!(
                 "{writer}: the guard writes log files in {} with an administrator's rights; they can remove them, put \
                  others in their place and so take what is written",
@@ -80,16 +76,19 @@ impl Exposed {
     }
 
     fn tell(&mut self, chart: &mut Chart<'_>, service: &str, keys: &[&str], path: &Path, what: &str) {
-        // What cannot be looked at is told by the preflight, when it matters.
-        let Ok(writers) = access::who_may_write(path) else { return };
-        for writer in writers {
-            if !self.seen.insert((writer.path.clone(), writer.who.to_string())) {
-                continue;
-            }
+        for writer in self.new_writers(path) {
             let whole = if writer.path == path { String::new() } else { format!(" on the way to {}", path.display()) };
             let message = format!("{writer}: {what}{whole}; with the next start they have an administrator's rights");
             let help = "take that right away, move it to a folder of administrators, or run the service as an account of its own";
             chart.note(Code::WritableByOthers, service, keys, message, help);
         }
+    }
+
+    /// Who may write there, without those that were told of already. What cannot be looked at is told by the preflight,
+    /// when it matters.
+    fn new_writers(&mut self, path: &Path) -> Vec<Writer> {
+        let mut writers = access::who_may_write(path).unwrap_or_default();
+        writers.retain(|writer| self.seen.insert((writer.path.clone(), writer.who.to_string())));
+        writers
     }
 }

@@ -33,6 +33,13 @@ pub(super) enum Variable {
     OfFile,
 }
 
+impl Variable {
+    /// Whether the native file has its value.
+    pub(super) fn is_written(&self) -> bool {
+        matches!(self, Variable::Open | Variable::Noted(_))
+    }
+}
+
 impl Environment {
     /// Of all services; where other keys were made with variables, the report says so.
     /// `elsewhere`: where a secret belongs instead, in words.

@@ -139,8 +139,7 @@ impl List<'_> {
                     self.lost(&key, why);
                 }
             }
-            let written = matches!(variable, Variable::Open | Variable::Noted(_));
-            if let Some(value) = launch.env.get(name.as_str()).filter(|_| written) {
+            if let Some(value) = launch.env.get(name.as_str()).filter(|_| variable.is_written()) {
                 let value = self.text("env", &value.render(self.index))?;
                 let name = escaped(name).unwrap_or_default();
                 pairs.push(format!("<key>{name}</key>\n\t\t{value}"));

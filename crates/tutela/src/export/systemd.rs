@@ -267,8 +267,7 @@ impl Unit<'_> {
                 Variable::Hidden(why) => self.lost(&key, why),
                 Variable::OfFile => self.kept(&key, "EnvironmentFile"),
             }
-            let written = matches!(variable, Variable::Open | Variable::Noted(_));
-            if let Some(value) = launch.env.get(name.as_str()).filter(|_| written) {
+            if let Some(value) = launch.env.get(name.as_str()).filter(|_| variable.is_written()) {
                 let value = value.render(self.index);
                 self.line("Environment", quote::assignment(name, &value));
             }

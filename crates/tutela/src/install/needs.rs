@@ -1,11 +1,11 @@
 //! What the programs of a spec need of the OS: rights, files, memory, the network.
 
+use crate::preflight::commands_of;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use tutela_core::spec::{
-    AlertWay, Capability, Command, GuardSpec, Hook, Priority, ProbeTarget, ServiceSpec, StartMode,
-};
+use tutela_core::spec::{AlertWay, Capability, Command, GuardSpec, Priority, ProbeTarget, ServiceSpec, StartMode};
+use tutela_os::files::is_same;
 use tutela_os::process::find_program;
 use tutela_schema::spec::{Loaded, Os};
 
@@ -54,20 +54,7 @@ pub(super) fn capabilities(spec: &GuardSpec, runs_as_os: bool) -> Vec<Capability
 
 /// Every command of a service.
 fn commands(service: &ServiceSpec) -> impl Iterator<Item = &Command> {
-    let hooks = &service.hooks;
-    let hooks = [&hooks.before_start, &hooks.after_ready, &hooks.before_stop, &hooks.after_exit];
-    let hooks = hooks.into_iter().flatten().map(|Hook { command, .. }| command);
-    let probes = [&service.startup, &service.ready, &service.live].into_iter().flatten();
-    let probes =
-        probes.chain(service.dependencies.iter().map(|it| &it.probe)).filter_map(|probe| match &probe.target {
-            ProbeTarget::Exec(command) => Some(command),
-            _ => None,
-        });
-    let ladder = service.stop.iter().filter_map(|step| match &step.step {
-        tutela_core::spec::StopStep::Command(command) => Some(command),
-        _ => None,
-    });
-    std::iter::once(&service.launch.command).chain(hooks).chain(probes).chain(ladder)
+    commands_of(service).into_iter().map(|it| it.command)
 }
 
 /// The file of the program of a command, if it says where that is.
@@ -128,11 +115,6 @@ pub(super) fn look_up(loaded: &Loaded, os: Os) -> Lookup {
         }
     }
     lookup
-}
-
-/// Whether two paths lead to one file.
-fn is_same(a: &Path, b: &Path) -> bool {
-    a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
 }
 
 /// Programs of the spec that are known to make code at run time.
