@@ -1,10 +1,10 @@
 //! What the programs of a spec need of the OS: rights, files, memory, the network.
 
-use crate::preflight::commands_of;
+use crate::preflight::{commands_of, enabled, variable};
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use tutela_core::spec::{AlertWay, Capability, Command, GuardSpec, Priority, ProbeTarget, ServiceSpec, StartMode};
+use tutela_core::spec::{AlertWay, Capability, Command, GuardSpec, Priority, ProbeTarget, ServiceSpec};
 use tutela_os::files::is_same;
 use tutela_os::process::find_program;
 use tutela_schema::spec::{Loaded, Os};
@@ -89,12 +89,12 @@ pub(super) struct Lookup {
 pub(super) fn look_up(loaded: &Loaded, os: Os) -> Lookup {
     let mut lookup = Lookup::default();
     let Some(path) = path_of_services(os) else { return lookup };
-    for service in loaded.spec.services.values().filter(|it| it.start != StartMode::Disabled) {
+    for service in enabled(&loaded.spec) {
         let name = service.name.as_str();
         if loaded.sets_variable(name, "PATH") || loaded.file_has_variable(name, "PATH") {
             continue;
         }
-        let own = service.launch.env.get("PATH").map(|path| OsString::from(path.render(0)));
+        let own = variable(&service.launch, "PATH");
         let words = commands(service).filter_map(|it| it.render(0).into_iter().next());
         let bare: BTreeSet<String> = words.filter(|word| !word.contains('/')).collect();
         for word in bare {

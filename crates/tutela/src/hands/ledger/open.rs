@@ -1,6 +1,7 @@
 //! Opens the store: as it is, anew where it is damaged, in memory where nothing can be written.
 
 use super::{ALERTS, CACHE_BYTES, CLEAN, EVENTS, EventFilter, FILE_NAME, INSTANCES, Kept, MARKS, read_events};
+use crate::hands::spawner::chain;
 use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, ReadableTable, StorageBackend};
 use std::cell::Cell;
@@ -158,11 +159,7 @@ const COPY_BYTES_MAX: u64 = 256 << 20;
 /// It cannot be read, or is too large to be copied.
 pub(super) fn read_copy(path: &Path, filter: &EventFilter) -> Result<Vec<EventRecord>, String> {
     let told = |why: &dyn std::fmt::Display| format!("failed to read the event ledger {}: {why}", path.display());
-    let length = std::fs::metadata(path).map_err(|error| told(&error))?.len();
-    if length > COPY_BYTES_MAX {
-        return Err(told(&format!("it has {length} bytes, of which no copy is made")));
-    }
-    let bytes = std::fs::read(path).map_err(|error| told(&error))?;
+    let bytes = tutela_os::files::read_bounded(path, COPY_BYTES_MAX).map_err(|error| chain(&error))?;
     let copy = InMemoryBackend::new();
     let copied = copy.set_len(bytes.len() as u64).and_then(|()| copy.write(0, &bytes));
     copied.map_err(|error| told(&error))?;
