@@ -10,6 +10,7 @@
 //! - [`writer`]: one label's file, its rotation, and what happens when the disk refuses;
 //! - [`pump`]: one thread that reads every pipe and feeds the writers;
 //! - [`tap`]: who else may see the lines: a console, a pattern;
+//! - [`record`]: lines as sinks send them;
 //! - [`read`]: files back to lines, across rotation, with filters, and followed as they grow.
 //!
 //! # The files
@@ -43,6 +44,7 @@
 pub mod lines;
 pub mod pump;
 pub mod read;
+pub mod record;
 pub mod tap;
 pub mod writer;
 

@@ -6,6 +6,7 @@
 mod install;
 mod launch;
 mod policy;
+mod sink;
 
 pub use install::{InstallAccount, InstallSpec, OpenPort};
 pub use launch::{Capability, Command, Launch, Limits, Priority, Security};
@@ -13,6 +14,7 @@ pub use policy::{
     DependencyCheck, Hook, Hooks, LadderStep, ProbeKind, ProbeSpec, ProbeTarget, RestartPolicy, RestartWhen, StartMode,
     StatusRange, StopStep,
 };
+pub use sink::{OtlpProtocol, Overflow, SinkSpec, SinkWay, SyslogTransport, TlsSpec};
 
 use crate::names::{Name, ServiceName};
 use std::collections::BTreeMap;
