@@ -14,7 +14,7 @@ use crate::preflight::{self, Ports};
 use std::collections::BTreeSet;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::runtime::{Builder, Runtime};
@@ -23,7 +23,7 @@ use tutela_core::guard::Guard;
 use tutela_core::names::{InstanceId, Name, RunId};
 use tutela_core::service::{Exit, History};
 use tutela_core::spec::{GuardSpec, StartMode};
-use tutela_logs::PumpHandle;
+use tutela_logs::Pumps;
 use tutela_logs::pump::{PumpEvent, WriterEvent};
 use tutela_os::endpoint::{self, BindError, Listener};
 use tutela_os::host::{self, Accepts, Scm};
@@ -140,7 +140,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let (inbox, inputs) = Inbox::new();
     // Ends of programs wake the conductor's thread and none of those that are started from here on.
     let calm = tutela_os::signals::calm();
-    let pump = start_pump(&inbox)?;
+    let pump = start_pumps(&inbox, &log_dir)?;
     limits::rise();
     let notify = match NotifyInbox::bind(&paths.notify_socket(&name)) {
         Ok(inbox) if inbox.address().len() <= NOTIFY_ADDRESS_BYTES_MAX => Some(inbox),
@@ -365,9 +365,9 @@ fn prepare_containers(nursery: &Nursery, spec: &GuardSpec) {
     }
 }
 
-fn start_pump(inbox: &Inbox) -> Result<PumpHandle, Failure> {
+fn start_pumps(inbox: &Inbox, log_dir: &Path) -> Result<Pumps, Failure> {
     let inbox = inbox.clone();
-    PumpHandle::start(DOORS, move |event| {
+    Pumps::start(DOORS, log_dir, move |event| {
         let text = match event {
             PumpEvent::Writer { label, event: WriterEvent::Failing { error } } => {
                 format!("output of {label} is being dropped: {error}")
@@ -461,7 +461,7 @@ fn serve(hands: Runtime, listener: Arc<Listener>, context: Arc<Context>) -> Resu
     Ok(stop)
 }
 
-fn wind_down(conductor: &Runtime, pump: &PumpHandle, ledger: Arc<Ledger>, console: Console) {
+fn wind_down(conductor: &Runtime, pump: &Pumps, ledger: Arc<Ledger>, console: Console) {
     if let Ok(ended) = pump.stop(PUMP_END) {
         conductor.block_on(async { tokio::time::timeout(PUMP_END * 2, ended).await.unwrap_or(()) });
     }

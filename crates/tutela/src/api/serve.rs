@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tutela_core::guard::{Command, Target};
 use tutela_core::spec::GuardSpec;
-use tutela_logs::PumpHandle;
+use tutela_logs::Pumps;
 use tutela_os::endpoint::{Listener, Peer, Stream};
 use tutela_schema::api::{
     CommandQuery, CommandRequest, ErrorCode, ErrorReply, GuardInfo, REASON_CHARS_MAX, RouteId, StatusQuery,
@@ -73,7 +73,7 @@ pub struct Context {
     /// Reads and checks the spec again; `None`: this guard has no spec file.
     pub reload: Option<Box<Reload>>,
     /// What writes the logs; asked whether it makes progress.
-    pub pump: PumpHandle,
+    pub pump: Pumps,
     /// Where logs go unless the spec says otherwise.
     pub log_dir: PathBuf,
     /// Where the guard keeps its state.

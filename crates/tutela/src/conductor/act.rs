@@ -370,8 +370,9 @@ impl Conductor {
             })
             .collect();
         for (label, policy) in policies {
+            // The others have theirs all the same: only one of several disks may be hanging.
             if let Err(refusal) = self.pump.set_policy(&label, policy) {
-                return self.trouble(refusal.to_string());
+                self.trouble(format!("how the output of {label} is kept stays as it was: {refusal}"));
             }
         }
     }

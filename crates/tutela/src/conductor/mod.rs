@@ -46,7 +46,7 @@ use tutela_core::guard::{self, Guard};
 use tutela_core::names::{InstanceKey, RunId};
 use tutela_core::service::Exit as CoreExit;
 use tutela_core::time::Moment;
-use tutela_logs::{CaptureHandle, PumpHandle};
+use tutela_logs::{CaptureHandle, Pumps};
 use tutela_os::clock::{self, Alarm};
 use tutela_os::host::{Control, Controls};
 use tutela_os::notify::{Host, Inbox as NotifyInbox};
@@ -98,7 +98,7 @@ pub struct Parts {
     /// Starts programs.
     pub spawner: Spawner,
     /// Keeps their output.
-    pub pump: PumpHandle,
+    pub pump: Pumps,
     /// Asks questions.
     pub questions: QuestionDesk,
     /// Keeps what outlives the guard.
@@ -156,7 +156,7 @@ pub struct Conductor {
     nursery: Arc<Nursery>,
     host: Option<Host>,
     spawner: Spawner,
-    pump: PumpHandle,
+    pump: Pumps,
     questions: QuestionDesk,
     ledger: Arc<Ledger>,
     console: Console,
