@@ -54,6 +54,22 @@ pub struct GuardSpec {
     pub alerts: BTreeMap<Name, AlertSpec>,
     /// How it becomes a service of the OS.
     pub install: InstallSpec,
+    /// How the record of who did what is kept. Can change while the guard runs.
+    pub audit: AuditPolicy,
+}
+
+/// How the record of who did what is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditPolicy {
+    /// An entry older than this is removed, with its whole file; never nothing.
+    pub keep_for: Duration,
+}
+
+impl Default for AuditPolicy {
+    /// Half a year.
+    fn default() -> Self {
+        AuditPolicy { keep_for: Duration::from_secs(180 * 24 * 60 * 60) }
+    }
 }
 
 /// One service.

@@ -361,6 +361,7 @@ impl Conductor {
     /// Tells the pump and the question desk what a reload changed.
     pub(super) fn spread_spec(&mut self) {
         self.questions.forget_all();
+        self.audit.keep_for(self.guard.spec().audit.keep_for);
         let policies: Vec<(String, Arc<tutela_logs::Policy>)> = self
             .guard
             .instances()
