@@ -21,7 +21,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tutela_core::guard::Guard;
 use tutela_core::names::{InstanceId, Name, RunId};
-use tutela_core::service::{Exit, History};
+use tutela_core::service::{Exit, History, RestartCause, RestartTally};
 use tutela_core::spec::{GuardSpec, StartMode};
 use tutela_logs::PumpHandle;
 use tutela_logs::pump::{PumpEvent, WriterEvent};
@@ -506,8 +506,13 @@ fn restored(spec: GuardSpec, kept: &Kept) -> (Guard, BTreeSet<InstanceId>) {
 
 fn history_of(saved: &SavedInstance) -> (History, Option<(Exit, tutela_core::time::Moment)>) {
     let moment = |at: tutela_schema::wall::WallTime| clock::moment_of(SystemTime::from(at.0));
+    let mut by_cause = RestartTally::default();
+    for cause in RestartCause::ALL {
+        by_cause.restore(cause, saved.restarts_by.get(cause.word()).copied().unwrap_or(0));
+    }
     let history = History {
         restarts: saved.restarts,
+        by_cause,
         in_a_row: saved.failures,
         recent: saved.window.iter().map(|at| moment(*at)).collect::<VecDeque<_>>(),
         cooldown_until: saved.cooldown_until.map(moment),
