@@ -2,6 +2,7 @@
 
 use crate::api::{self, Context, Reload};
 use crate::conductor::{self, AskReload, Feed, Identity, Inbox, InstanceRef, Matches, Outcome, Parts, wall_now};
+use crate::figures;
 use crate::hands::console::{Console, Look};
 use crate::hands::journal::Journal;
 use crate::hands::launch::Surroundings;
@@ -18,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tutela_core::guard::Guard;
 use tutela_core::names::{InstanceId, Name, RunId};
 use tutela_core::service::{Exit, History, RestartCause, RestartTally};
@@ -168,10 +169,12 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let console = start_console(&options, &spec)?;
     let journal = start_journal(&options, &name, &mut troubles);
     let identity = identity(&name, words, &nursery);
+    let figures = Arc::new(figures::Source::new(inbox.clone(), ledger.clone()));
     let context = Arc::new(Context {
         inbox: inbox.clone(),
         feed: Feed::new(),
         ledger: ledger.clone(),
+        figures: figures.clone(),
         identity: identity.clone(),
         reload: reloader(&options.what),
         pump: pump.clone(),
@@ -184,6 +187,9 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         description: spec.description.clone(),
     });
     let tls = Arc::new(TlsContexts::new());
+    let (metrics, metrics_spec) = watch::channel(spec.metrics.clone());
+    // Ends with the conductor, which has the other end of its spec.
+    hands.spawn(figures::push(figures, tls.clone(), metrics_spec, seed()));
     let (guard, kept_down) = restored(spec, &kept);
     let spawner = Spawner::start(nursery.clone(), pump.clone(), inbox.clone())
         .map_err(|error| Failure::Failed(format!("failed to start the spawner's thread: {error}")))?;
@@ -215,6 +221,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         kept_down,
         alerts: kept.alerts,
         troubles,
+        metrics,
         reload: context.reload.is_some().then(|| asked_reload(&hands, &context)),
         forward_signals: matches!(options.what, What::Program(_)) || std::process::id() == 1,
         // A service that has nothing to do is one all the same; its service manager would only start it again.

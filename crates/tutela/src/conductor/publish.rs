@@ -116,6 +116,7 @@ impl Conductor {
                 let tree = self.live.remove(&key).map(|live| live.child.tree().clone());
                 self.forget(key, &format!("{}-{}", id.service, id.index), tree);
                 self.touched.remove(&key);
+                self.outputs.remove(&key);
             }
         }
     }
@@ -200,6 +201,7 @@ impl Conductor {
         for (name, value) in telling.data {
             record.data.insert(name.to_owned(), value);
         }
+        *self.events.entry(record.kind.clone()).or_default() += 1;
         let record = Arc::new(record);
         if telling.shown {
             match (&self.journal, id) {
