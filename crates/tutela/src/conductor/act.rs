@@ -362,6 +362,13 @@ impl Conductor {
     pub(super) fn spread_spec(&mut self) {
         self.questions.forget_all();
         self.audit.keep_for(self.guard.spec().audit.keep_for);
+        self.metrics.send_if_modified(|known| {
+            let wanted = &self.guard.spec().metrics;
+            *known != *wanted && {
+                *known = wanted.clone();
+                true
+            }
+        });
         let policies: Vec<(String, Arc<tutela_logs::Policy>)> = self
             .guard
             .instances()

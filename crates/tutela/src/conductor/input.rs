@@ -118,6 +118,8 @@ pub enum Request {
         /// Who asks.
         by: Asker,
     },
+    /// Everything that figures are made of.
+    Figures(oneshot::Sender<Result<super::FiguresAnswer, ErrorReply>>),
     /// Something that only proves that the conductor turns.
     Ping(oneshot::Sender<()>),
 }
