@@ -12,6 +12,7 @@
 //! - [`order`]: the plan that turns needs into start and stop waves;
 //! - [`reload`]: the plan that turns two specs into the smallest set of changes;
 //! - [`health`]: how many answers become one word;
+//! - [`level`]: how much a line of output matters;
 //! - [`guard`]: the machine that owns all of the above for one spec file.
 //!
 //! Deliberately absent: IO, clocks, randomness, tasks, threads, serialisation, OS conditions. A clippy
@@ -22,6 +23,7 @@
 pub mod chance;
 pub mod guard;
 pub mod health;
+pub mod level;
 pub mod names;
 pub mod order;
 pub mod probe;

@@ -130,6 +130,7 @@ mod tests {
                 .collect(),
             alerts: BTreeMap::new(),
             install: crate::spec::InstallSpec::default(),
+            audit: crate::spec::AuditPolicy::default(),
         }
     }
 

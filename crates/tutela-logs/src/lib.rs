@@ -11,6 +11,7 @@
 //! - [`pump`]: one thread that reads every pipe and feeds the writers;
 //! - [`level`]: how bad a line says it is;
 //! - [`tap`]: who else may see the lines: a console, a pattern;
+//! - [`record`]: lines as sinks send them;
 //! - [`read`]: files back to lines, across rotation, with filters, and followed as they grow.
 //!
 //! # The files
@@ -45,6 +46,7 @@ pub mod level;
 pub mod lines;
 pub mod pump;
 pub mod read;
+pub mod record;
 pub mod tap;
 pub mod writer;
 
@@ -56,5 +58,5 @@ mod stamp;
 pub use doors::{Doors, Found};
 pub use files::is_label;
 pub use policy::{Policy, Stream};
-pub use pump::{CaptureEnd, CaptureHandle, CaptureStatus, PumpHandle, Stall};
+pub use pump::{CaptureEnd, CaptureHandle, CaptureStatus, PumpHandle, Pumps, Stall};
 pub use stamp::Wall;

@@ -50,6 +50,7 @@ impl Author {
             services: BTreeMap::new(),
             alerts: BTreeMap::new(),
             install: tutela_core::spec::InstallSpec::default(),
+            audit: tutela_core::spec::AuditPolicy::default(),
         };
         for _ in 0..self.dice.between(1, 6) {
             self.add(&mut spec);

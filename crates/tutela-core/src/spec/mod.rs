@@ -6,6 +6,7 @@
 mod install;
 mod launch;
 mod policy;
+mod sink;
 
 pub use install::{InstallAccount, InstallSpec, OpenPort};
 pub use launch::{Capability, Command, Launch, Limits, Priority, Security};
@@ -13,6 +14,7 @@ pub use policy::{
     DependencyCheck, Hook, Hooks, LadderStep, ProbeKind, ProbeSpec, ProbeTarget, RestartPolicy, RestartWhen, StartMode,
     StatusRange, StopStep,
 };
+pub use sink::{OtlpProtocol, Overflow, SinkSpec, SinkWay, SyslogTransport, TlsSpec};
 
 use crate::names::{Name, ServiceName};
 use std::collections::BTreeMap;
@@ -52,6 +54,22 @@ pub struct GuardSpec {
     pub alerts: BTreeMap<Name, AlertSpec>,
     /// How it becomes a service of the OS.
     pub install: InstallSpec,
+    /// How the record of who did what is kept. Can change while the guard runs.
+    pub audit: AuditPolicy,
+}
+
+/// How the record of who did what is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditPolicy {
+    /// An entry older than this is removed, with its whole file; never nothing.
+    pub keep_for: Duration,
+}
+
+impl Default for AuditPolicy {
+    /// Half a year.
+    fn default() -> Self {
+        AuditPolicy { keep_for: Duration::from_secs(180 * 24 * 60 * 60) }
+    }
 }
 
 /// One service.

@@ -50,7 +50,7 @@ pub(super) fn level(line: &[u8]) -> Option<Level> {
                     if let Some([letter, b'1'..=b'5'] | [letter]) = scalar(head, value)
                         && letter.is_ascii_uppercase()
                     {
-                        return super::of_letter(*letter);
+                        return Level::parse(&[*letter]);
                     }
                 }
                 if head.get(value) == Some(&b'"') {

@@ -4,7 +4,7 @@
 //! as `error` in a sentence is another word in small letters; so a word behind a plain word counts only if
 //! what is behind it makes it a heading (`:`, `|`, ` - `), and after a few plain words nothing counts any more.
 
-use super::{Level, is_weak, of_word};
+use super::{Level, is_weak};
 
 /// How much of a line is looked at: a moment, a host, a program, a thread and a logger fit in.
 pub(super) const HEAD_BYTES: usize = 200;
@@ -208,7 +208,7 @@ fn bracketed(content: &[u8]) -> Option<Level> {
             .position(|byte| is_border(*byte) || *byte == 0x1b)
             .map_or(content.len(), |end| at + end);
         let word = &content[at..end];
-        if let Some(level) = of_word(word) {
+        if let Some(level) = Level::of_word(word) {
             let alone = end + blank(&content[end..]) == content.len();
             let in_sentence = content.get(end) == Some(&b' ') && !alone;
             if is_upper(word) && !(in_sentence && is_weak(word)) || alone && (at == 0 || content[at - 1] != b' ') {
@@ -224,7 +224,7 @@ fn bracketed(content: &[u8]) -> Option<Level> {
 fn standing(word: &[u8], behind: &[u8], before: Before, tabbed: bool) -> Option<Level> {
     let letters = word.iter().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(word.len());
     let (name, rest) = word.split_at(letters);
-    let Some(level) = of_word(name) else { return inside(word) };
+    let Some(level) = Level::of_word(name) else { return inside(word) };
     let next = &behind[blank(behind)..];
     if is_upper(name) {
         return match rest {
@@ -263,12 +263,12 @@ fn inside(word: &[u8]) -> Option<Level> {
     {
         let name = &front[dot + 1..];
         if is_upper(name) && !is_weak(name) {
-            return of_word(name);
+            return Level::of_word(name);
         }
     }
     if memchr::memchr(b'|', word).is_some() {
         let mut parts = word.split(|byte| *byte == b'|').skip(1);
-        return parts.find_map(of_word);
+        return parts.find_map(Level::of_word);
     }
     None
 }

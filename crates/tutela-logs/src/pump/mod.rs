@@ -1,7 +1,7 @@
-//! One thread that reads every pipe and feeds the writers.
+//! One thread that reads pipes and feeds the writers; [`Pumps`] has one for each folder of logs.
 //!
 //! The guard attaches the readers of a started program under a label and gets a [`CaptureHandle`]. All
-//! captures share one thread, one buffer for reading and one for writing, so a silent program costs no
+//! captures of a pump share one thread, one buffer for reading and one for writing, so a silent program costs no
 //! wake-up and two to three KB, most of it the event loop's. Nobody waits for the pump: the guard's side
 //! only puts commands into a bounded queue and reads counters.
 //!
@@ -21,6 +21,7 @@
 
 mod calm;
 mod pulse;
+mod pumps;
 mod room;
 mod stream;
 #[cfg(test)]
@@ -28,6 +29,7 @@ mod tests;
 
 pub use crate::writer::{CaptureStatus, WriterEvent};
 pub use pulse::Stall;
+pub use pumps::Pumps;
 
 use crate::doors::Doors;
 use crate::policy::{Policy, Stream};
@@ -188,7 +190,8 @@ impl PumpHandle {
         let id = self.captures.fetch_add(1, Ordering::Relaxed);
         let status = StatusSlot::default();
         let attach = Attach { id, label: label.clone(), policy, sources, taps, status: status.clone() };
-        send(&self.commands, Command::Attach(Box::new(attach)))?;
+        self.pulse.attached(id, &label);
+        send(&self.commands, Command::Attach(Box::new(attach))).inspect_err(|_| self.pulse.closed(id))?;
         Ok(CaptureHandle { id, label, status, commands: self.commands.clone() })
     }
 

@@ -31,6 +31,17 @@ pub struct SpecKeys {
     pub alerts: Option<BTreeMap<String, AlertKeys>>,
     /// How the guard becomes a service of the OS; for `tutela install` alone.
     pub install: Option<InstallKeys>,
+    /// The record of who did what to the guard and its services.
+    pub audit: Option<AuditKeys>,
+}
+
+/// The record of who did what to the guard and its services; `tutela audit` shows it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditKeys {
+    /// How long an entry is kept. Files of a day are removed as a whole, and an entry says so.
+    #[schemars(extend("default" = "180d"))]
+    pub keep_for: Option<Span>,
 }
 
 /// Writes the keys of a service twice: once as they stand in a service, with the sections for one OS, and once as they

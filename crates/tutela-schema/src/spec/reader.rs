@@ -6,7 +6,7 @@ use super::diagnostic::{Code, Diagnostic, Severity, near};
 use super::env_file;
 use super::install::install;
 use super::interpolate::{Scope, interpolate};
-use super::keys::{AlertKeys, InstallKeys, InstallOsKeys, OsKeys, ServiceKeys, SpecKeys};
+use super::keys::{AlertKeys, AuditKeys, InstallKeys, InstallOsKeys, OsKeys, ServiceKeys, SpecKeys};
 use super::needs;
 use super::resolved::Origins;
 use super::section::{Section, resolve, steps};
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tutela_core::names::Name;
-use tutela_core::spec::{AlertSpec, GuardSpec, HOST_VARIABLES, InstallSpec, ServiceSpec};
+use tutela_core::spec::{AlertSpec, AuditPolicy, GuardSpec, HOST_VARIABLES, InstallSpec, ServiceSpec};
 use tutela_core::template::Template;
 
 /// The most instances of all services together: each may be a program, with pipes and files of its own.
@@ -146,6 +146,7 @@ impl Reader<'_> {
         interpolate(&mut root, &scope, &self.map, &mut self.out, &mut broken);
         let keys: SpecKeys = de::read(&mut root, "", &self.map, &mut self.out, &mut broken).unwrap_or_default();
         let name = self.guard_name(&root, keys.name, broken.is_empty());
+        let audit = self.audit(&root, &keys.audit.unwrap_or_default(), &broken);
         let mut alert_specs = BTreeMap::new();
         let mut services_read = BTreeMap::new();
         let mut origins = BTreeMap::new();
@@ -176,8 +177,18 @@ impl Reader<'_> {
             services: services_read,
             alerts: alert_specs,
             install,
+            audit,
         };
         Some((spec, profile, root, origins))
+    }
+
+    fn audit(&mut self, root: &Node, keys: &AuditKeys, broken: &[Vec<Step>]) -> AuditPolicy {
+        let mut section = self.section(root, broken);
+        let default = AuditPolicy::default().keep_for;
+        let keep_for = section.some_time(keys.keep_for.as_ref(), default, steps!["audit", "keep_for"]);
+        let found = section.out;
+        self.out.extend(found);
+        AuditPolicy { keep_for }
     }
 
     fn guard_name(&mut self, root: &Node, given: Option<String>, complete: bool) -> Option<Name> {

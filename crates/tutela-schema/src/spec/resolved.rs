@@ -54,6 +54,7 @@ pub(super) fn resolve(spec: &GuardSpec, origins: &Origins) -> Vec<ResolvedValue>
         list.alert(alert);
     }
     list.install(&spec.install);
+    list.days(steps!["audit", "keep_for"], spec.audit.keep_for);
     list.out
 }
 
@@ -153,6 +154,15 @@ impl List<'_> {
 
     fn span(&mut self, steps: &[Step], span: Duration) {
         self.put(steps, quoted(&humantime::format_duration(span).to_string()));
+    }
+
+    /// A duration that people count in days; months have no length.
+    fn days(&mut self, steps: &[Step], span: Duration) {
+        const DAY: u64 = 24 * 60 * 60;
+        match span.as_secs() {
+            seconds if seconds % DAY == 0 && span.subsec_nanos() == 0 => self.text(steps, &format!("{}d", seconds / DAY)),
+            _ => self.span(steps, span),
+        }
     }
 
     fn command(&mut self, steps: &[Step], command: &Command) {

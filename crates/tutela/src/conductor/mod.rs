@@ -17,6 +17,7 @@
 
 mod act;
 mod alerts;
+mod audit;
 mod errands;
 mod host;
 mod input;
@@ -30,6 +31,7 @@ pub use input::{AlertNews, Ended, Inbox, Input, InstanceRef, Matches, Request, S
 pub use publish::{FEED_EVENTS_MAX, Feed};
 pub use view::{Identity, wall_now};
 
+use crate::audit::{Asker, Auditor};
 use crate::hands::console::Console;
 use crate::hands::journal::Journal;
 use crate::hands::launch::{Order, Surroundings};
@@ -46,12 +48,13 @@ use tutela_core::guard::{self, Guard};
 use tutela_core::names::{InstanceKey, RunId};
 use tutela_core::service::Exit as CoreExit;
 use tutela_core::time::Moment;
-use tutela_logs::{CaptureHandle, PumpHandle};
+use tutela_logs::{CaptureHandle, Pumps};
 use tutela_os::clock::{self, Alarm};
 use tutela_os::host::{Control, Controls};
 use tutela_os::notify::{Host, Inbox as NotifyInbox};
 use tutela_os::process::{Child, ChildSignal, ChildToken, ContainerKind, Exit, Nursery, Signal};
-use tutela_os::signals::Signals;
+use tutela_os::signals::{Sender, Signals};
+use tutela_schema::audit::AuditResult;
 
 /// Inputs that one turn takes before it looks at the ends of programs again.
 const INPUTS_A_TURN: usize = 256;
@@ -77,7 +80,7 @@ const EARLY_MAX: usize = 20_000;
 const EARLY_NOTICES_MAX: usize = 256;
 
 /// Has the spec read again, off this thread. Called with who asks.
-pub type AskReload = Box<dyn Fn(&str) + Send>;
+pub type AskReload = Box<dyn Fn(Asker) + Send>;
 
 /// Everything that the conductor needs and somebody else has made.
 pub struct Parts {
@@ -98,11 +101,13 @@ pub struct Parts {
     /// Starts programs.
     pub spawner: Spawner,
     /// Keeps their output.
-    pub pump: PumpHandle,
+    pub pump: Pumps,
     /// Asks questions.
     pub questions: QuestionDesk,
     /// Keeps what outlives the guard.
     pub ledger: Arc<Ledger>,
+    /// Notes down who did what.
+    pub audit: Arc<Auditor>,
     /// Shows what happens.
     pub console: Console,
     /// Shows it instead, where operators look into the OS's own log.
@@ -156,9 +161,10 @@ pub struct Conductor {
     nursery: Arc<Nursery>,
     host: Option<Host>,
     spawner: Spawner,
-    pump: PumpHandle,
+    pump: Pumps,
     questions: QuestionDesk,
     ledger: Arc<Ledger>,
+    audit: Arc<Auditor>,
     console: Console,
     journal: Option<Journal>,
     show_output: bool,
@@ -216,7 +222,7 @@ enum Woken {
     Children,
     Input(Option<Input>),
     Alarm,
-    Signal(Signal),
+    Signal(Signal, Option<Sender>),
     Control(Control),
     Notice(tutela_os::notify::Message),
     Matches(Vec<(InstanceKey, guard::Input)>),
@@ -240,6 +246,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         pump: parts.pump,
         questions: parts.questions,
         ledger: parts.ledger,
+        audit: parts.audit,
         console: parts.console,
         journal: parts.journal,
         show_output: parts.show_output,
@@ -278,6 +285,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         conductor.after_turn();
         if let Some(outcome) = conductor.outcome() {
             conductor.say_ended();
+            conductor.note_ended(outcome);
             if let Some(journal) = conductor.journal {
                 journal.end();
             }
@@ -308,7 +316,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         let woken = tokio::select! {
             biased;
             _ = children => Woken::Children,
-            signal = signals.next() => signal.map_or(Woken::Nothing, Woken::Signal),
+            signal = signals.next() => signal.map_or(Woken::Nothing, |signal| Woken::Signal(signal, signals.sender(signal))),
             control = asked => Woken::Control(control),
             _ = alarm.fired() => Woken::Alarm,
             notice = notices => notice,
@@ -324,6 +332,7 @@ impl Conductor {
     fn begin(&mut self, kept_down: std::collections::BTreeSet<tutela_core::names::InstanceId>, troubles: Vec<String>) {
         let now = clock::now();
         self.say_started(now);
+        self.note_started();
         for trouble in troubles {
             self.trouble(trouble);
         }
@@ -342,7 +351,7 @@ impl Conductor {
                 self.handle_waiting(now, inputs);
             }
             Woken::Alarm => {}
-            Woken::Signal(signal) => self.handle_signal(now, signal),
+            Woken::Signal(signal, sender) => self.handle_signal(now, signal, sender),
             Woken::Control(control) => self.handle_control(now, control),
             Woken::Notice(message) => self.handle_notice(now, &message),
             Woken::Matches(matches) => {
@@ -447,21 +456,31 @@ impl Conductor {
         }
     }
 
-    fn handle_signal(&mut self, now: Moment, signal: Signal) {
+    fn handle_signal(&mut self, now: Moment, signal: Signal, sender: Option<Sender>) {
         let by = format!("signal {signal}");
+        let asker = Asker::of_signal(by.clone(), sender);
         match signal {
             Signal::TERM | Signal::INT | Signal::QUIT => {
                 self.interrupts += 1;
-                self.end(now, &by, self.interrupts > 1 || signal == Signal::QUIT);
+                let hurry = self.interrupts > 1 || signal == Signal::QUIT;
+                let how = if hurry { format!("{by}: the shortest way") } else { by.clone() };
+                self.note_other(&asker, "shutdown", AuditResult::Accepted, &how);
+                self.end(now, &by, hurry);
             }
-            Signal::HUP if self.reload.is_some() => self.reload.iter().for_each(|reload| reload(&by)),
+            Signal::HUP if self.reload.is_some() => self.reload.iter().for_each(|reload| reload(asker.clone())),
+            Signal::WINCH if self.forward_signals => self.pass_on(signal),
             other if self.forward_signals => {
-                for live in self.live.values() {
-                    // One that has just ended is no error, one that may not be signalled is not ours to mend.
-                    let _ = live.child.signal(other);
-                }
+                self.note_other(&asker, "pass_on", AuditResult::Accepted, &format!("{by}, to every program"));
+                self.pass_on(other);
             }
             _ => {}
+        }
+    }
+
+    fn pass_on(&self, signal: Signal) {
+        for live in self.live.values() {
+            // One that has just ended is no error, one that may not be signalled is not ours to mend.
+            let _ = live.child.signal(signal);
         }
     }
 

@@ -6,6 +6,7 @@
 //! - [`spawner`]: starts programs; [`launch`] is what it starts them with;
 //! - [`probes`]: questions over the network; [`questions`]: which of them are asked, and where;
 //! - [`alerts`]: what an operator is told, at least once;
+//! - [`sinks`]: output on its way to others;
 //! - [`ledger`]: what outlives the guard;
 //! - [`console`]: what somebody at the terminal sees;
 //! - [`journal`]: what somebody sees who looks into the OS's own log.
@@ -18,4 +19,5 @@ pub mod ledger;
 pub mod probes;
 pub mod questions;
 pub mod queue;
+pub mod sinks;
 pub mod spawner;

@@ -48,6 +48,7 @@ fn spec(text: &str) -> GuardSpec {
         services: services.collect(),
         alerts: BTreeMap::new(),
         install: crate::spec::InstallSpec::default(),
+        audit: crate::spec::AuditPolicy::default(),
     }
 }
 

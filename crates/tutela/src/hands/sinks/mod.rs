@@ -1,0 +1,6 @@
+//! Brings output to where it is read: the journal, the Event Log, syslog, OpenTelemetry, Fluentd, any HTTP receiver.
+//!
+//! A [`way::Way`] makes one delivery of some records and says what became of them; it knows nothing of files, cursors
+//! and retries. What comes when, and again, is the forwarder's.
+
+pub mod way;
