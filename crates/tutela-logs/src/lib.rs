@@ -9,6 +9,7 @@
 //! - [`lines`]: bytes to lines, in bounded memory;
 //! - [`writer`]: one label's file, its rotation, and what happens when the disk refuses;
 //! - [`pump`]: one thread that reads every pipe and feeds the writers;
+//! - [`level`]: how bad a line says it is;
 //! - [`tap`]: who else may see the lines: a console, a pattern;
 //! - [`record`]: lines as sinks send them;
 //! - [`read`]: files back to lines, across rotation, with filters, and followed as they grow.
@@ -41,6 +42,7 @@
 //! (a power cut may cost the last seconds; a guard that is killed costs what its programs wrote and it had not read).
 #![forbid(unsafe_code)]
 
+pub mod level;
 pub mod lines;
 pub mod pump;
 pub mod read;
