@@ -292,8 +292,6 @@ async fn carry_out(
     outcome.map_err(|refused| refused.reply)
 }
 
-/// The status, with what each tree uses when it is wanted. Reading usage is a dozen small files for each
-/// tree, so it is done off the loop.
 /// The status, with what each tree uses when it is wanted. Reading that takes a while, so it is done off the loop.
 pub(super) async fn status_of(context: &Context, target: Target, usage: bool) -> Result<StatusAnswer, ErrorReply> {
     let mut answer = ask(context, |reply| Ask::Status { target, reply }).await?;
@@ -410,11 +408,7 @@ pub async fn reload_now(context: &Arc<Context>, by: Asker) {
 }
 
 /// Reads the spec and hands it to the conductor.
-async fn read_again(
-    context: &Arc<Context>,
-    wait: bool,
-    by: Asker,
-) -> Result<tutela_schema::api::ReloadReply, Refused> {
+async fn read_again(context: &Arc<Context>, wait: bool, by: Asker) -> Result<tutela_schema::api::ReloadReply, Refused> {
     if context.reload.is_none() {
         let message = "refused: this guard keeps a single program and has no spec to read again";
         let help = Some("restart it with another command".into());
