@@ -55,6 +55,6 @@ mod stamp;
 
 pub use doors::{Doors, Found};
 pub use files::is_label;
-pub use policy::{Policy, Stream};
+pub use policy::{Form, Policy, Stream};
 pub use pump::{CaptureEnd, CaptureHandle, CaptureStatus, PumpHandle, Stall};
 pub use stamp::Wall;

@@ -3,7 +3,7 @@
 use super::room::{Capture, Room};
 use super::{CaptureEnd, PumpEvent, Reader};
 use crate::lines::Splitter;
-use crate::policy::Stream;
+use crate::policy::{Form, Stream};
 use crate::writer::Now;
 use std::future::Future;
 use std::pin::Pin;
@@ -53,7 +53,7 @@ impl StreamTask {
         let chunk = &chunk[..length];
         let mut writer = self.capture.desk.writer.borrow_mut();
         let mut taps = self.capture.taps.borrow_mut();
-        let stamped = writer.is_stamped();
+        let stamped = writer.form() != Form::Raw;
         if self.held_is_unwritten && !stamped {
             // The form changed in the middle of a line: its beginning goes as it is, like its end.
             writer.raw(&mut batch, self.splitter.held(), now);
@@ -87,7 +87,7 @@ impl StreamTask {
         let mut writer = self.capture.desk.writer.borrow_mut();
         let mut batch = self.room.batch.borrow_mut();
         let mut taps = self.capture.taps.borrow_mut();
-        if self.held_is_unwritten && !writer.is_stamped() {
+        if self.held_is_unwritten && writer.form() == Form::Raw {
             writer.raw(&mut batch, self.splitter.held(), now);
             self.held_is_unwritten = false;
         }

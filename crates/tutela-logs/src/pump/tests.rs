@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 use super::*;
 use crate::doors::tests::DOORS;
+use crate::policy::Form;
 use crate::tap;
 use std::sync::mpsc as std_mpsc;
 use std::task::{Context, Poll};
@@ -30,7 +31,8 @@ impl Bench {
 
     fn policy(&self, timestamps: bool) -> Arc<Policy> {
         let dir = self.dir.path().to_owned();
-        Arc::new(Policy { dir, timestamps, rotate_size: None, rotate_every: None, keep: 3 })
+        let form = if timestamps { Form::Stamped } else { Form::Raw };
+        Arc::new(Policy { keep: 3, ..Policy::new(dir, form) })
     }
 
     fn attach(&self, label: &str, timestamps: bool, taps: Taps) -> (CaptureHandle, DuplexStream, DuplexStream) {
@@ -222,8 +224,7 @@ fn a_pump_that_is_stuck_is_told_with_the_file_it_had_in_hand_and_one_that_goes_o
     );
     let (mut out, reader) = tokio::io::duplex(1024);
     let taps = Taps { console: None, patterns: vec![pattern] };
-    let policy =
-        Policy { dir: dir.path().to_owned(), timestamps: false, rotate_size: None, rotate_every: None, keep: 1 };
+    let policy = Policy { keep: 1, ..Policy::new(dir.path().to_owned(), Form::Raw) };
     let capture = pump.attach("api-0", Arc::new(policy), vec![(Stream::Out, source(reader))], taps).unwrap();
     let mut write = |bytes: &[u8]| runtime.block_on(out.write_all(bytes)).unwrap();
     write(b"first\n");

@@ -1,7 +1,7 @@
 //! One line from a file, and whether a query wants it.
 
 use super::Query;
-use crate::policy::Stream;
+use crate::policy::{Form, Stream};
 use crate::stamp::{StampReader, Wall};
 use crate::writer::parse;
 use std::io::{self, Write};
@@ -56,8 +56,8 @@ pub(super) struct Head {
 }
 
 /// Reads the beginning of a line of a file.
-pub(super) fn head(line: &[u8], stamped: bool, stamps: &mut StampReader) -> Head {
-    let parsed = if stamped { parse(line, stamps) } else { None };
+pub(super) fn head(line: &[u8], form: Form, stamps: &mut StampReader) -> Head {
+    let parsed = if form == Form::Stamped { parse(line, stamps) } else { None };
     match parsed {
         Some(parsed) => Head {
             at: Some(parsed.at),

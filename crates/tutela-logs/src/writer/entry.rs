@@ -2,7 +2,7 @@
 
 use super::status::Count;
 use crate::lines::{LINE_BYTES_MAX, Piece};
-use crate::policy::Stream;
+use crate::policy::{Form, Stream};
 use crate::stamp::{STAMP_BYTES, StampReader, Stamper, Wall};
 
 /// Entries go to the disk when this many bytes of them are waiting, and at the end of every chunk. A
@@ -16,7 +16,24 @@ pub(crate) const GAP: &str = "gap";
 pub(crate) const PREFIX_BYTES: usize = STAMP_BYTES + 5;
 
 /// The longest entry: a prefix with a `+`, a full piece, the newline.
-pub(crate) const ENTRY_BYTES_MAX: usize = PREFIX_BYTES + 1 + LINE_BYTES_MAX + 1;
+const ENTRY_BYTES_MAX: usize = PREFIX_BYTES + 1 + LINE_BYTES_MAX + 1;
+
+/// The longest line in a file of this form, as far as nobody else wrote it.
+pub(crate) const fn entry_bytes_max(form: Form) -> usize {
+    match form {
+        Form::Raw => LINE_BYTES_MAX,
+        Form::Stamped | Form::Json => ENTRY_BYTES_MAX,
+    }
+}
+
+/// How much of a file's beginning tells its form, and how much of a line tells its moment and stream, in every form.
+pub(crate) const HEAD_BYTES: usize = 64;
+
+/// The form of a file that begins like this; [`HEAD_BYTES`] of it are enough.
+pub(crate) fn form_of(head: &[u8]) -> Form {
+    let line = memchr::memchr(b'\n', head).map_or(head, |end| &head[..end]);
+    if parse(line, &mut StampReader::default()).is_some() { Form::Stamped } else { Form::Raw }
+}
 
 /// Entries on their way to a file. One for all writers of a thread: it is empty between two chunks.
 pub struct Batch {

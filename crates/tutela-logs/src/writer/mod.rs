@@ -28,15 +28,15 @@ mod status;
 mod tests;
 
 pub use entry::Batch;
-pub(crate) use entry::{ENTRY_BYTES_MAX, parse};
-pub(crate) use file::{is_stamped, read_up_to};
+pub(crate) use entry::{HEAD_BYTES, entry_bytes_max, form_of, parse};
+pub(crate) use file::read_up_to;
 pub use status::CaptureStatus;
 pub(crate) use status::StatusCell;
 
 use crate::doors::Doors;
 use crate::files;
 use crate::lines::{LINE_BYTES_MAX, Piece};
-use crate::policy::{Policy, Stream};
+use crate::policy::{Form, Policy, Stream};
 use crate::stamp::Wall;
 use file::{Blemish, OpenFile, Opened};
 use status::Count;
@@ -138,9 +138,9 @@ impl Writer {
         &self.label
     }
 
-    /// Whether entries are wanted, else bytes.
-    pub fn is_stamped(&self) -> bool {
-        self.policy.timestamps
+    /// What is wanted: bytes or entries.
+    pub fn form(&self) -> Form {
+        self.policy.form
     }
 
     /// What became of the output so far.
@@ -157,7 +157,7 @@ impl Writer {
         if *policy == *self.policy {
             return;
         }
-        if policy.dir != self.policy.dir || policy.timestamps != self.policy.timestamps {
+        if policy.dir != self.policy.dir || policy.form != self.policy.form {
             self.open = None;
         }
         let fewer = policy.keep < self.policy.keep;
@@ -183,7 +183,7 @@ impl Writer {
     }
 
     /// Adds a line, or a piece of one, to the batch; where the batch is full, or the file is, it is
-    /// flushed first. To be used when [`Writer::is_stamped`].
+    /// flushed first. To be used when the form is [`Form::Stamped`].
     pub fn entry(&mut self, batch: &mut Batch, stream: Stream, piece: Piece<'_>, now: Now) {
         let file_is_full = || match (&self.open, self.policy.rotate_size) {
             (Some(open), Some(limit)) => open.size + batch.bytes.len() as u64 >= limit,
@@ -227,7 +227,7 @@ impl Writer {
         batch.clear();
     }
 
-    /// Writes bytes as they are. To be used when not [`Writer::is_stamped`].
+    /// Writes bytes as they are. To be used when the form is [`Form::Raw`].
     pub fn raw(&mut self, batch: &mut Batch, mut chunk: &[u8], now: Now) {
         while !chunk.is_empty() {
             if !self.prepare(batch, now) {
@@ -294,7 +294,7 @@ impl Writer {
     /// After trouble: says in the file what is missing. A file without timestamps has no place for it.
     fn tell_gap(&mut self, batch: &mut Batch, now: Now) -> io::Result<()> {
         let (Some(trouble), Some(open)) = (&mut self.trouble, &mut self.open) else { return Ok(()) };
-        if !self.policy.timestamps || trouble.untold == Count::default() {
+        if self.policy.form == Form::Raw || trouble.untold == Count::default() {
             return Ok(());
         }
         let note = batch.gap(now.wall, trouble.untold, &trouble.error);
