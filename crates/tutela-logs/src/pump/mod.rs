@@ -20,7 +20,10 @@
 //! two streams beyond the order of reading.
 
 mod calm;
+mod lines;
 mod pulse;
+#[cfg(test)]
+mod record_tests;
 mod room;
 mod stream;
 #[cfg(test)]

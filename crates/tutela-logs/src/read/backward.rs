@@ -23,8 +23,8 @@ pub(super) fn start_of_last(
 ) -> io::Result<Result<u64, usize>> {
     let (mut stamps, mut found) = (StampReader::default(), 0);
     let mut counts = |line: &[u8]| {
-        let head = head(line, form, &mut stamps);
-        is_wanted(query, head.origin, head.at.unwrap_or(written))
+        let (at, origin) = head(line, form, &mut stamps);
+        is_wanted(query, origin, at.unwrap_or(written))
     };
     // The block, and behind it the first bytes of the block after it: a line's head may lie across.
     let mut block = vec![0; BLOCK_BYTES as usize + HEAD_BYTES];

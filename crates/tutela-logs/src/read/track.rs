@@ -1,7 +1,7 @@
 //! The way through the files of one label: from a rotated file to the next, and along the growing one.
 
 use super::backward::start_of_last;
-use super::entry::{Entry, head, is_wanted};
+use super::entry::{Entry, entry, is_wanted};
 use super::{Place, Query};
 use crate::doors::{Doors, Found};
 use crate::files;
@@ -244,14 +244,10 @@ impl Track {
     /// Takes a line of this length from the buffer.
     fn cut(&mut self, length: usize, ended: bool) -> (Wall, Entry) {
         let line = &self.buffer[self.from..self.from + length];
-        let head = head(line, self.form, &mut self.stamps);
-        if let Some(at) = head.at {
-            self.written = at;
-        }
-        let text = line[head.text_from..].to_vec();
+        let mut entry = entry(self.label.clone(), line, self.form, &mut self.stamps);
+        entry.ended &= ended;
+        self.written = entry.at.unwrap_or(self.written);
         self.from += length + usize::from(ended);
-        let entry =
-            Entry { label: self.label.clone(), at: head.at, origin: head.origin, text, ended: ended && head.ended };
         (self.written, entry)
     }
 
