@@ -20,8 +20,11 @@
 //! two streams beyond the order of reading.
 
 mod calm;
+mod lines;
 mod pulse;
 mod pumps;
+#[cfg(test)]
+mod record_tests;
 mod room;
 mod stream;
 #[cfg(test)]

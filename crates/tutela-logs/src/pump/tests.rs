@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 use super::*;
 use crate::doors::tests::DOORS;
+use crate::policy::Form;
 use crate::tap;
 use std::sync::mpsc as std_mpsc;
 use std::task::{Context, Poll};
@@ -10,17 +11,17 @@ use std::time::Instant;
 use tokio::io::{AsyncWriteExt, DuplexStream, ReadBuf};
 
 /// Long for a test, so that a busy computer does not fail it.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-struct Bench {
-    dir: tempfile::TempDir,
-    pump: PumpHandle,
+pub(super) struct Bench {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) pump: PumpHandle,
     events: std_mpsc::Receiver<PumpEvent>,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (tell, events) = std_mpsc::sync_channel(64);
         // The test may be over before the pump is.
         let pump = PumpHandle::start(DOORS, move |event| drop(tell.send(event))).unwrap();
@@ -28,28 +29,43 @@ impl Bench {
         Bench { dir: tempfile::tempdir().unwrap(), pump, events, runtime }
     }
 
-    fn policy(&self, timestamps: bool) -> Arc<Policy> {
+    pub(super) fn policy(&self, timestamps: bool) -> Arc<Policy> {
         let dir = self.dir.path().to_owned();
-        Arc::new(Policy { dir, timestamps, rotate_size: None, rotate_every: None, keep: 3 })
+        let form = if timestamps { Form::Stamped } else { Form::Raw };
+        Arc::new(Policy { keep: 3, ..Policy::new(dir, form) })
     }
 
-    fn attach(&self, label: &str, timestamps: bool, taps: Taps) -> (CaptureHandle, DuplexStream, DuplexStream) {
+    pub(super) fn attach(
+        &self,
+        label: &str,
+        timestamps: bool,
+        taps: Taps,
+    ) -> (CaptureHandle, DuplexStream, DuplexStream) {
+        self.attach_as(label, self.policy(timestamps), taps)
+    }
+
+    pub(super) fn attach_as(
+        &self,
+        label: &str,
+        policy: Arc<Policy>,
+        taps: Taps,
+    ) -> (CaptureHandle, DuplexStream, DuplexStream) {
         let (out, out_reader) = tokio::io::duplex(64 * 1024);
         let (err, err_reader) = tokio::io::duplex(64 * 1024);
         let sources = vec![(Stream::Out, source(out_reader)), (Stream::Err, source(err_reader))];
-        (self.pump.attach(label, self.policy(timestamps), sources, taps).unwrap(), out, err)
+        (self.pump.attach(label, policy, sources, taps).unwrap(), out, err)
     }
 
-    fn finish(&self, capture: &CaptureHandle, deadline: Duration) -> CaptureEnd {
+    pub(super) fn finish(&self, capture: &CaptureHandle, deadline: Duration) -> CaptureEnd {
         let end = capture.finish(deadline).unwrap();
         self.runtime.block_on(async { tokio::time::timeout(PATIENCE, end).await.unwrap() })
     }
 
-    fn write(&self, pipe: &mut DuplexStream, bytes: &[u8]) {
+    pub(super) fn write(&self, pipe: &mut DuplexStream, bytes: &[u8]) {
         self.runtime.block_on(async { tokio::time::timeout(PATIENCE, pipe.write_all(bytes)).await.unwrap() }).unwrap();
     }
 
-    fn text(&self, label: &str) -> String {
+    pub(super) fn text(&self, label: &str) -> String {
         std::fs::read_to_string(self.dir.path().join(format!("{label}.log"))).unwrap()
     }
 }
@@ -222,8 +238,7 @@ fn a_pump_that_is_stuck_is_told_with_the_file_it_had_in_hand_and_one_that_goes_o
     );
     let (mut out, reader) = tokio::io::duplex(1024);
     let taps = Taps { console: None, patterns: vec![pattern] };
-    let policy =
-        Policy { dir: dir.path().to_owned(), timestamps: false, rotate_size: None, rotate_every: None, keep: 1 };
+    let policy = Policy { keep: 1, ..Policy::new(dir.path().to_owned(), Form::Raw) };
     let capture = pump.attach("api-0", Arc::new(policy), vec![(Stream::Out, source(reader))], taps).unwrap();
     let mut write = |bytes: &[u8]| runtime.block_on(out.write_all(bytes)).unwrap();
     write(b"first\n");

@@ -4,7 +4,7 @@
 use super::*;
 use crate::doors::tests::DOORS;
 use crate::lines::Splitter;
-use crate::policy::Policy;
+use crate::policy::{Form, Policy};
 use crate::writer::{Batch, Now, Writer};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -22,7 +22,8 @@ struct Pen {
 
 impl Pen {
     fn new(dir: &Path, label: &str, timestamps: bool, rotate_size: Option<u64>) -> Self {
-        let policy = Policy { dir: dir.to_owned(), timestamps, rotate_size, rotate_every: None, keep: 10_000 };
+        let form = if timestamps { Form::Stamped } else { Form::Raw };
+        let policy = Policy { rotate_size, keep: 10_000, ..Policy::new(dir.to_owned(), form) };
         let now = Now { wall: Wall::from_micros(START), tick: std::time::Instant::now() };
         let writer = Writer::new(Arc::from(label), Arc::new(policy), DOORS);
         Pen { writer, batch: Batch::default(), splitters: Default::default(), now }
@@ -30,7 +31,7 @@ impl Pen {
 
     fn put(&mut self, stream: Stream, chunk: &[u8]) {
         let Pen { writer, batch, splitters, now } = self;
-        if writer.is_stamped() {
+        if writer.form() == Form::Stamped {
             splitters[stream as usize].feed(chunk, |piece| writer.entry(batch, stream, piece, *now));
             writer.flush(batch, *now);
         } else {

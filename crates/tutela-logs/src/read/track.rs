@@ -1,13 +1,13 @@
 //! The way through the files of one label: from a rotated file to the next, and along the growing one.
 
 use super::backward::start_of_last;
-use super::entry::{Entry, head, is_wanted};
+use super::entry::{Entry, entry, is_wanted};
 use super::{Place, Query};
 use crate::doors::{Doors, Found};
 use crate::files;
-use crate::lines::LINE_BYTES_MAX;
+use crate::policy::Form;
 use crate::stamp::{StampReader, Wall};
-use crate::writer::{ENTRY_BYTES_MAX, is_stamped, read_up_to};
+use crate::writer::{HEAD_BYTES, entry_bytes_max, form_of, read_up_to};
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(super) struct Track {
     /// The stamp of the rotated file that is read, or, for the current file, of the last one before it.
     stamp: Option<String>,
     is_current: bool,
-    stamped: bool,
+    form: Form,
     /// The time of lines that have none of their own.
     written: Wall,
     read: u64,
@@ -67,7 +67,7 @@ enum Next {
 struct Look {
     file: File,
     is_current: bool,
-    stamped: bool,
+    form: Form,
     written: Wall,
 }
 
@@ -85,14 +85,12 @@ impl Look {
             Err(error) => return Err(error),
         };
         let metadata = file.metadata()?;
-        let mut beginning = [0; 64];
+        let mut beginning = [0; HEAD_BYTES];
         let filled = read_up_to(&mut file, &mut beginning)?;
-        let stamped = is_stamped(
-            memchr::memchr(b'\n', &beginning[..filled]).map_or(&beginning[..filled], |end| &beginning[..end]),
-        );
+        let form = form_of(&beginning[..filled]);
         file.seek(SeekFrom::Start(0))?;
         let written = metadata.modified().map_or(Wall::default(), Wall::from);
-        Ok(Some(Look { file, is_current: stamp.is_none(), stamped, written }))
+        Ok(Some(Look { file, is_current: stamp.is_none(), form, written }))
     }
 }
 
@@ -124,13 +122,13 @@ impl Track {
         loop {
             if let Some(file) = &mut track.file {
                 let length = file.metadata()?.len();
-                coarse |= timed && !track.stamped && length > 0;
+                coarse |= timed && track.form == Form::Raw && length > 0;
                 left += length;
                 if let Some(rest) = want {
                     // `want` is above zero here but for a query of the last 0 lines.
                     let start = match rest {
                         0 => Ok(length),
-                        rest => start_of_last(file, length, track.stamped, track.written, query, rest)?,
+                        rest => start_of_last(file, length, track.form, track.written, query, rest)?,
                     };
                     match start {
                         Ok(offset) => {
@@ -161,7 +159,7 @@ impl Track {
     }
 
     fn at(doors: Doors, place: &Place, look: Option<Look>, stamp: Option<String>, is_current: bool) -> Self {
-        let (stamped, written) = look.as_ref().map_or((false, Wall::default()), |look| (look.stamped, look.written));
+        let (form, written) = look.as_ref().map_or((Form::Raw, Wall::default()), |look| (look.form, look.written));
         Track {
             doors,
             place: place.clone(),
@@ -169,7 +167,7 @@ impl Track {
             file: look.map(|look| look.file),
             stamp,
             is_current,
-            stamped,
+            form,
             written,
             read: 0,
             left: None,
@@ -215,7 +213,7 @@ impl Track {
     fn advance(&mut self) -> io::Result<Option<(Wall, Entry)>> {
         loop {
             let waiting = &self.buffer[self.from..];
-            let limit = if self.stamped { ENTRY_BYTES_MAX } else { LINE_BYTES_MAX };
+            let limit = entry_bytes_max(self.form);
             match memchr::memchr(b'\n', waiting) {
                 Some(length) if length <= limit => return Ok(Some(self.cut(length, true))),
                 _ if waiting.len() > limit => return Ok(Some(self.cut(limit, false))),
@@ -230,7 +228,7 @@ impl Track {
             let next = if is_over { Next::None } else { self.next_file()? };
             // What has no newline is given when its file has ended, and while following once it was seen
             // to stay. An entry with a timestamp always gets its newline; half of one is only early.
-            let has_ended = is_over || matches!(next, Next::File(..)) || (self.stale && !self.stamped);
+            let has_ended = is_over || matches!(next, Next::File(..)) || (self.stale && self.form == Form::Raw);
             let last = (unended > 0 && has_ended).then(|| self.cut(unended, false));
             match next {
                 Next::File(look, stamp) => self.go_on(*look, stamp),
@@ -246,14 +244,10 @@ impl Track {
     /// Takes a line of this length from the buffer.
     fn cut(&mut self, length: usize, ended: bool) -> (Wall, Entry) {
         let line = &self.buffer[self.from..self.from + length];
-        let head = head(line, self.stamped, &mut self.stamps);
-        if let Some(at) = head.at {
-            self.written = at;
-        }
-        let text = line[head.text_from..].to_vec();
+        let mut entry = entry(self.label.clone(), line, self.form, &mut self.stamps);
+        entry.ended &= ended;
+        self.written = entry.at.unwrap_or(self.written);
         self.from += length + usize::from(ended);
-        let entry =
-            Entry { label: self.label.clone(), at: head.at, origin: head.origin, text, ended: ended && head.ended };
         (self.written, entry)
     }
 
@@ -269,14 +263,13 @@ impl Track {
         self.buffer.truncate(kept + *result.as_ref().unwrap_or(&0));
         let count = result?;
         if count > 0 && self.read == 0 && kept == 0 {
-            let line = memchr::memchr(b'\n', &self.buffer).unwrap_or(self.buffer.len());
-            self.stamped = is_stamped(&self.buffer[..line]);
+            self.form = form_of(&self.buffer[..self.buffer.len().min(HEAD_BYTES)]);
         }
         self.read += count as u64;
         if let Some(left) = &mut self.left {
             *left -= count as u64;
         }
-        if count > 0 && !self.stamped {
+        if count > 0 && self.form == Form::Raw {
             self.written = if self.is_current && self.left.is_none() {
                 Wall::from(SystemTime::now())
             } else {
@@ -320,7 +313,7 @@ impl Track {
         self.is_current = look.is_current;
         self.stamp = stamp;
         self.stale = false;
-        (self.file, self.stamped, self.written, self.read) = (Some(look.file), look.stamped, look.written, 0);
+        (self.file, self.form, self.written, self.read) = (Some(look.file), look.form, look.written, 0);
     }
 
     /// Whether the file under the current name is another one than the open one, or an emptied one.

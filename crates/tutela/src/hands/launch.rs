@@ -14,7 +14,7 @@ use tutela_core::reload::watchdog_interval;
 use tutela_core::spec::{Command, Launch, ServiceSpec};
 use tutela_logs::pump::Source;
 use tutela_logs::tap::Taps;
-use tutela_logs::{Policy, Stream};
+use tutela_logs::{Form, Policy, Stream};
 use tutela_os::process::{Identity, SpawnRequest, Stdio, find_program, variable};
 use tutela_os::{accounts, pipe};
 
@@ -194,7 +194,7 @@ impl Job {
 pub fn log_policy(spec: &ServiceSpec, log_dir: &Path) -> Policy {
     Policy {
         dir: spec.logs.dir.clone().unwrap_or_else(|| log_dir.to_owned()),
-        timestamps: spec.logs.timestamps,
+        form: if spec.logs.timestamps { Form::Stamped } else { Form::Raw },
         rotate_size: spec.logs.rotate_size,
         rotate_every: spec.logs.rotate_every,
         keep: spec.logs.keep,
