@@ -54,6 +54,7 @@ pub mod writer;
 
 mod doors;
 mod files;
+mod index;
 mod policy;
 mod stamp;
 

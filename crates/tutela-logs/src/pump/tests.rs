@@ -279,7 +279,7 @@ fn a_disk_that_does_not_answer_holds_up_the_programs_whose_logs_lie_on_it_and_no
     let pumps = Pumps::start(DOORS_WITH_A_HUNG_DISK, dir.path(), |_| ()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let attach = |label: &str, dir: &std::path::Path, text: &[u8]| {
-        let policy = Policy { dir: dir.to_owned(), timestamps: false, rotate_size: None, rotate_every: None, keep: 3 };
+        let policy = Policy { keep: 3, ..Policy::new(dir.to_owned(), Form::Raw) };
         let (mut out, reader) = tokio::io::duplex(64 * 1024);
         runtime.block_on(out.write_all(text)).unwrap();
         pumps.attach(label, Arc::new(policy), vec![(Stream::Out, source(reader))], Taps::default()).unwrap()
@@ -312,9 +312,7 @@ fn a_label_whose_folder_changes_stays_with_its_pump_until_its_capture_is_over() 
     let (before, after) = (dir.path().join("before"), dir.path().join("after"));
     let pumps = Pumps::start(DOORS, dir.path(), |_| ()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let policy = |dir: &std::path::Path| {
-        Arc::new(Policy { dir: dir.to_owned(), timestamps: false, rotate_size: None, rotate_every: None, keep: 3 })
-    };
+    let policy = |dir: &std::path::Path| Arc::new(Policy { keep: 3, ..Policy::new(dir.to_owned(), Form::Raw) });
     let (mut out, reader) = tokio::io::duplex(64 * 1024);
     let first = pumps.attach("a-0", policy(&before), vec![(Stream::Out, source(reader))], Taps::default()).unwrap();
     pumps.set_policy("a-0", policy(&after)).unwrap();

@@ -52,6 +52,8 @@ pub struct Batch {
     pub(super) count: Count,
     /// Of records: where each ends, and what the program wrote for it, which they do not tell.
     records: Vec<(usize, Count)>,
+    /// How many newlines are in `bytes`.
+    pub(super) entries: u64,
     stamper: Stamper,
     /// For the times that programs say themselves.
     times: Stamper,
@@ -63,6 +65,7 @@ impl Default for Batch {
         Batch {
             bytes,
             count: Count::default(),
+            entries: 0,
             records: Vec::new(),
             stamper: Stamper::default(),
             times: Stamper::default(),
@@ -87,6 +90,7 @@ impl Batch {
         });
         self.bytes.extend_from_slice(piece.text);
         self.bytes.push(b'\n');
+        self.entries += 1;
         self.count.add(count_of(piece.text.len(), piece.ended));
     }
 
@@ -97,6 +101,7 @@ impl Batch {
         json::put_record(stamp, Some(stream), owner, &normal, !joined.ended, &mut self.times, &mut self.bytes);
         let count = count_of_record(joined);
         self.records.push((self.bytes.len(), count));
+        self.entries += 1;
         self.count.add(count);
     }
 
@@ -130,6 +135,7 @@ impl Batch {
         self.bytes.shrink_to(BATCH_BYTES + ENTRY_BYTES_MAX);
         self.records.clear();
         self.count = Count::default();
+        self.entries = 0;
     }
 }
 

@@ -21,15 +21,17 @@
 //!
 //! Files are in the order in which the pump read; one stream's bytes are always in their own order.
 
+mod beginning;
 mod entry;
 mod file;
 mod status;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use beginning::{begun_without_index, newlines};
 pub use entry::Batch;
 pub(crate) use entry::{HEAD_BYTES, entry_bytes_max, form_of, parse};
-pub(crate) use file::read_up_to;
+pub(crate) use file::{moment_of, read_up_to};
 pub use status::CaptureStatus;
 pub(crate) use status::StatusCell;
 
@@ -41,7 +43,7 @@ use crate::record::join::{Joined, Multiline};
 use crate::record::json;
 use crate::record::redact::Redactor;
 use crate::stamp::Wall;
-use file::{Blemish, OpenFile, Opened};
+use file::{Blemish, OpenFile, Opened, Rest};
 use status::Count;
 use std::io;
 use std::sync::Arc;
@@ -102,6 +104,8 @@ pub struct Writer {
     doors: Doors,
     status: Arc<StatusCell>,
     open: Option<OpenFile>,
+    /// What is known of the file while it is closed.
+    rest: Option<Rest>,
     trouble: Option<Box<Trouble>>,
     /// What every record says of its owner, of this generation of the host; empty until there is a record.
     owner: (u64, Vec<u8>),
@@ -133,6 +137,7 @@ impl Writer {
             doors,
             status: Arc::default(),
             open: None,
+            rest: None,
             trouble: None,
             owner: (0, Vec::new()),
             latest: Wall::default(),
@@ -177,7 +182,10 @@ impl Writer {
             return;
         }
         if policy.dir != self.policy.dir || policy.form != self.policy.form {
-            self.open = None;
+            self.close();
+        }
+        if policy.dir != self.policy.dir {
+            self.rest = None;
         }
         let fewer = policy.keep < self.policy.keep;
         self.owner.0 = 0;
@@ -194,7 +202,9 @@ impl Writer {
 
     /// Closes the file until the next byte.
     pub fn close(&mut self) {
-        self.open = None;
+        if let Some(open) = self.open.take() {
+            self.rest = open.put_away();
+        }
     }
 
     /// Takes what happened since it was asked last.
@@ -259,14 +269,18 @@ impl Writer {
             batch.clear();
             return;
         };
+        debug_assert_eq!(batch.entries, memchr::memchr_iter(b'\n', &batch.bytes).count() as u64);
+        let marked = open.mark(now);
         match open.write(&batch.bytes) {
             (_, Ok(())) => {
+                open.wrote(batch.entries);
                 self.status.stored(batch.count);
                 self.recover();
             }
             (written, Err(error)) => {
                 let whole = memchr::memrchr(b'\n', &batch.bytes[..written]).map_or(0, |newline| newline + 1);
                 open.take_back(written - whole);
+                open.wrote(Count::of_raw(&batch.bytes[..whole]).lines);
                 let stored = batch.count_of(whole, self.policy.form);
                 self.status.stored(stored);
                 self.fail(&error, now);
@@ -274,6 +288,7 @@ impl Writer {
             }
         }
         batch.clear();
+        self.told_of_index(marked, now);
     }
 
     /// Writes bytes as they are. To be used when the form is [`Form::Raw`].
@@ -288,8 +303,12 @@ impl Writer {
                 None => chunk,
                 Some(limit) => &chunk[..room(chunk, open.size, limit)],
             };
+            let marked = open.mark(now);
             let (written, result) = open.write(part);
-            self.status.stored(Count::of_raw(&part[..written]));
+            let stored = Count::of_raw(&part[..written]);
+            open.wrote(stored.lines);
+            self.status.stored(stored);
+            self.told_of_index(marked, now);
             chunk = &chunk[written..];
             match result {
                 Ok(()) => self.recover(),
@@ -314,12 +333,12 @@ impl Writer {
     /// Opens or rotates the file where that is due.
     fn make_ready(&mut self, now: Now) -> io::Result<()> {
         if self.open.as_mut().is_some_and(|open| open.is_lost(&self.policy, &self.label, now)) {
-            self.open = None;
+            self.close();
         }
         if self.open.is_none() {
             // Before, so that a disk that does not answer has a name.
             self.status.set_file(files::current(&self.policy.dir, &self.label));
-            let opened = OpenFile::open(&self.policy, &self.label, self.doors, now)?;
+            let opened = OpenFile::open(&self.policy, &self.label, self.doors, now, self.rest.take())?;
             self.adopt(opened, now);
         }
         let asked = self.rotation_asked;
@@ -351,7 +370,10 @@ impl Writer {
         let note = batch.gap(now.wall, trouble.untold, &trouble.error, owner);
         let (written, result) = open.write(&note);
         match result {
-            Ok(()) => trouble.untold = Count::default(),
+            Ok(()) => {
+                open.wrote(1);
+                trouble.untold = Count::default();
+            }
             Err(_) => open.take_back(written),
         }
         result
@@ -368,7 +390,7 @@ impl Writer {
 
     /// The disk refused.
     fn fail(&mut self, error: &io::Error, now: Now) {
-        self.open = None;
+        self.close();
         let path = files::current(&self.policy.dir, &self.label);
         let text = format!("failed to write {}: {error}", path.display());
         self.status.set_error(Some(&text));
@@ -380,6 +402,17 @@ impl Writer {
                 let (untold, missing) = (Count::default(), Count::default());
                 self.trouble = Some(Box::new(Trouble { retry_at, error: error.to_string(), untold, missing }));
             }
+        }
+    }
+
+    /// The index could not be written. Where the disk is full the file is about to tell the same.
+    fn told_of_index(&mut self, marked: io::Result<()>, now: Now) {
+        if let Err(error) = marked
+            && !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        {
+            let path = files::index_of(&files::current(&self.policy.dir, &self.label));
+            let text = format!("failed to write {}, which makes finding lines in it slower: {error}", path.display());
+            self.blemish(Blemish { cause: "index", text }, now.tick);
         }
     }
 
