@@ -128,6 +128,13 @@ pub struct Sealed {
     pub broken: Option<String>,
 }
 
+impl Sealed {
+    /// Whether it is the one behind `last`.
+    pub fn follows(&self, last: Link) -> bool {
+        self.link.seq == last.seq + 1 && self.prev == last.hash
+    }
+}
+
 /// The command of the entry with which a guard goes on after it found something else than it had left.
 pub const RECOVER: &str = "recover";
 
@@ -172,8 +179,10 @@ pub fn open(line: &[u8]) -> Result<Sealed, Blemish> {
     if line.len() > LINE_BYTES_MAX {
         return Err(Blemish::TooLong);
     }
-    let (rest, hash) =
-        line.strip_suffix(END).and_then(|line| line.split_at_checked(line.len() - DIGITS.min(line.len()))).ok_or(Blemish::NoHash)?;
+    let (rest, hash) = line
+        .strip_suffix(END)
+        .and_then(|line| line.split_at_checked(line.len() - DIGITS.min(line.len())))
+        .ok_or(Blemish::NoHash)?;
     let hash = Hash::parse(hash).ok_or(Blemish::NoHash)?;
     let text = rest.strip_suffix(SEAL).ok_or(Blemish::NoHash)?;
     if Hash::of(text) != hash {
