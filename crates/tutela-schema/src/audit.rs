@@ -85,8 +85,9 @@ impl AuditEntry {
         }
     }
 
-    /// The same with words about what came of it.
+    /// The same with words about what came of it. That it was refused the result says already.
     pub fn saying(mut self, message: &str) -> Self {
+        let message = message.strip_prefix("refused: ").unwrap_or(message);
         self.message = Some(plain(message, AUDIT_MESSAGE_CHARS_MAX));
         self
     }

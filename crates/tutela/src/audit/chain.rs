@@ -128,6 +128,13 @@ pub struct Sealed {
     pub broken: Option<String>,
 }
 
+impl Sealed {
+    /// Whether it is the one behind `last`.
+    pub fn follows(&self, last: Link) -> bool {
+        self.link.seq == last.seq + 1 && self.prev == last.hash
+    }
+}
+
 /// The command of the entry with which a guard goes on after it found something else than it had left.
 pub const RECOVER: &str = "recover";
 

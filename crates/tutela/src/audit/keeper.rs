@@ -428,7 +428,8 @@ impl Keeper {
         let broken = |message: &str| Some(Draft::of(recover(AuditResult::Failed, message)));
         match head {
             Head::At(head) if head.seq > last.seq => {
-                let message = format!("entries {} to {} are missing or changed", last.seq + 1, head.seq);
+                let message =
+                    format!("not all of the entries {} to {} are as they were written", last.seq + 1, head.seq);
                 (self.tell)(format!("the audit record was changed: {message}; `tutela audit verify` says more"));
                 (*head, broken(&message))
             }

@@ -182,9 +182,10 @@ impl Lines {
 /// The end of a file of entries.
 #[derive(Debug, Default)]
 pub struct Tail {
-    /// The last line that is a whole entry.
+    /// The last entry that follows the one before it. Behind zeros, which a power cut may leave, there may be whole
+    /// lines that follow nothing.
     pub last: Option<Sealed>,
-    /// Where that line ends.
+    /// Where its line ends.
     pub whole: u64,
     /// How long the file is.
     pub bytes: u64,
@@ -201,8 +202,9 @@ pub fn tail_of(path: &Path) -> io::Result<Tail> {
     each_line(path, |line| {
         tail.bytes = line.offset + line.bytes;
         tail.ended = line.ended;
-        if line.ended
-            && let Ok(sealed) = open(line.text)
+        // One that only lacks its end is whole; who goes on behind it gives it one.
+        if let Ok(sealed) = open(line.text)
+            && tail.last.as_ref().is_none_or(|last| sealed.follows(last.link) || sealed.broken.is_some())
         {
             (tail.last, tail.whole) = (Some(sealed), tail.bytes);
         }

@@ -7,8 +7,9 @@
 //! Everything else is a fault. Who can write to the files can also hang new hashes to all of them; against that there
 //! is only a link of the chain that is kept elsewhere, which is compared here too.
 
-use super::chain::{Blemish, Link, Sealed, open};
+use super::chain::{Blemish, Hash, Link, Sealed, open};
 use std::fmt;
+use tutela_schema::audit::Unfinished;
 
 /// Faults that are listed; more are counted. One that has changed everything has made one.
 const FAULTS_MAX: usize = 1000;
@@ -121,13 +122,28 @@ pub struct Line<'a> {
 /// Lines that are no entries, one after the other.
 #[derive(Debug)]
 struct Rough {
-    /// Line and offset of the first.
+    /// The first of them.
     line: u64,
-    offset: u64,
     lines: Vec<(u64, Blemish)>,
     /// How many they are; more than are remembered where somebody put a million of them there.
     count: u64,
     ended: bool,
+}
+
+/// How everything stood before lines that are no entries, for when an entry behind them says that a crash left them:
+/// among them there may be whole lines.
+#[derive(Debug, Clone)]
+struct Before {
+    offset: u64,
+    anchors: Vec<(Link, bool)>,
+    entries: u64,
+    faults: usize,
+    more_faults: u64,
+    notes: usize,
+    first: Option<u64>,
+    before: Option<Link>,
+    last: Option<Link>,
+    removed: usize,
 }
 
 /// Looks at a chain. Feed it [`file`](Verifier::file) and [`line`](Verifier::line) in their order, then
@@ -146,7 +162,8 @@ pub struct Verifier {
     /// What retention says it removed, by the last to say so.
     removed: Vec<Link>,
     rough: Option<Rough>,
-    head_seen: bool,
+    /// Before the first such lines of this file.
+    clean: Option<Before>,
 }
 
 impl Verifier {
@@ -162,7 +179,7 @@ impl Verifier {
             last: None,
             removed: Vec::new(),
             rough: None,
-            head_seen: false,
+            clean: None,
         }
     }
 
@@ -170,6 +187,7 @@ impl Verifier {
     pub fn file(&mut self, name: &str) {
         // Within the chain an end is never torn: what a crash left is passed over where it lies.
         self.close_rough(None);
+        self.clean = None;
         name.clone_into(&mut self.file);
         self.line = 0;
         self.report.files += 1;
@@ -187,19 +205,19 @@ impl Verifier {
         let opened = match line.ended {
             true if line.text.len() as u64 + 1 < line.bytes => Err(Blemish::TooLong),
             true => open(line.text),
-            false => Err(Blemish::NoHash),
+            // A crash may have cut off no more than its end; that of a confirmed one somebody took.
+            false => open(line.text)
+                .and_then(|it| if self.confirmed() >= it.link.seq { Err(Blemish::NoHash) } else { Ok(it) }),
         };
         match opened {
             Ok(sealed) => self.entry(&sealed, line.offset),
             Err(blemish) => {
                 let number = self.line;
-                let rough = self.rough.get_or_insert_with(|| Rough {
-                    line: number,
-                    offset: line.offset,
-                    lines: Vec::new(),
-                    count: 0,
-                    ended: true,
-                });
+                if self.clean.is_none() {
+                    self.clean = Some(self.stand(line.offset));
+                }
+                let rough =
+                    self.rough.get_or_insert_with(|| Rough { line: number, lines: Vec::new(), count: 0, ended: true });
                 if rough.lines.len() < FAULTS_MAX {
                     rough.lines.push((number, blemish));
                 }
@@ -210,22 +228,18 @@ impl Verifier {
     }
 
     fn entry(&mut self, sealed: &Sealed, offset: u64) {
-        let after = self.last.or(self.before).map(|link| link.seq);
-        // Passed over by the entry behind it, which says how much and behind which.
-        let passed = match (&self.rough, sealed.unfinished) {
-            (Some(rough), Some(unfinished)) => {
-                offset - rough.offset == unfinished.bytes
-                    && after.is_none_or(|seq| seq == unfinished.after)
-                    && sealed.link.seq == unfinished.after + 1
-            }
-            _ => false,
+        let passes = |unfinished: &Unfinished, clean: &Before| {
+            offset - clean.offset == unfinished.bytes
+                && sealed.link.seq == unfinished.after + 1
+                && clean.last.is_none_or(|last| sealed.follows(last))
         };
-        if passed {
-            self.rough = None;
-            let bytes = sealed.unfinished.map_or(0, |it| it.bytes);
+        if let (Some(unfinished), Some(clean)) = (sealed.unfinished, self.clean.as_ref())
+            && passes(&unfinished, clean)
+        {
+            self.back_to_clean();
             self.report.notes.push(format!(
-                "{}: a crash left {bytes} bytes of entries that had not been confirmed; entry {} passes them over",
-                self.file, sealed.link.seq
+                "{}: a crash left {} bytes of entries that had not been confirmed; entry {} passes them over",
+                self.file, unfinished.bytes, sealed.link.seq
             ));
         }
         let changed = self.close_rough(Some(sealed.link.seq));
@@ -238,6 +252,43 @@ impl Verifier {
             self.last = Some(sealed.link);
             self.take(sealed);
         }
+    }
+
+    /// The number of the last entry that was confirmed.
+    fn confirmed(&self) -> u64 {
+        match self.head {
+            Head::At(head) => head.seq,
+            Head::None | Head::Damaged(_) => u64::MAX,
+        }
+    }
+
+    fn stand(&self, offset: u64) -> Before {
+        Before {
+            offset,
+            anchors: self.anchors.clone(),
+            entries: self.report.entries,
+            faults: self.report.faults.len(),
+            more_faults: self.report.more_faults,
+            notes: self.report.notes.len(),
+            first: self.report.first,
+            before: self.before,
+            last: self.last,
+            removed: self.removed.len(),
+        }
+    }
+
+    /// Forgets lines that are no entries and everything behind them.
+    fn back_to_clean(&mut self) {
+        let Some(clean) = self.clean.take() else { return };
+        self.rough = None;
+        self.anchors = clean.anchors;
+        self.report.entries = clean.entries;
+        self.report.faults.truncate(clean.faults);
+        self.report.more_faults = clean.more_faults;
+        self.report.notes.truncate(clean.notes);
+        self.report.first = clean.first;
+        (self.before, self.last) = (clean.before, clean.last);
+        self.removed.truncate(clean.removed);
     }
 
     /// Whether the entry is a later one than those before it; what is between is told.
@@ -283,12 +334,10 @@ impl Verifier {
         }
         if let Head::At(head) = self.head
             && head.seq == sealed.link.seq
+            && head.hash != sealed.link.hash
         {
-            self.head_seen = true;
-            if head.hash != sealed.link.hash {
-                let message = format!("entry {} is another one than the head names", head.seq);
-                self.report.fault(Wrong::Changed, Some(place), Some(head.seq), message);
-            }
+            let message = format!("entry {} is another one than the head names", head.seq);
+            self.report.fault(Wrong::Changed, Some(place), Some(head.seq), message);
         }
         for (anchor, seen) in &mut self.anchors {
             if anchor.seq != sealed.link.seq {
@@ -326,13 +375,9 @@ impl Verifier {
 
     /// The last file is over.
     pub fn finish(mut self) -> Report {
-        self.report.last = self.last;
+        self.finish_end();
         let last = self.last.map_or(0, |last| last.seq);
-        let confirmed = match self.head {
-            Head::At(head) => head.seq,
-            Head::None | Head::Damaged(_) => 0,
-        };
-        self.finish_end(last, confirmed);
+        self.report.last = self.last;
         self.finish_beginning();
         match &self.head {
             Head::At(head) if head.seq < last => {
@@ -368,43 +413,47 @@ impl Verifier {
     }
 
     /// What lies behind the last entry, and what is missing there.
-    fn finish_end(&mut self, last: u64, confirmed: u64) {
-        let rough = self.rough.as_ref().map(|rough| (rough.count, rough.line, rough.ended));
-        let missing = confirmed.saturating_sub(last);
-        match rough {
-            Some(_) if missing == 0 && !matches!(self.head, Head::None | Head::Damaged(_)) => {
-                self.rough = None;
-                self.report.notes.push(format!(
-                    "{}: it ends with what is no whole entry and was not confirmed: it is just being written, or a crash left it",
-                    self.file
-                ));
-            }
-            Some((1, line, false)) => {
-                self.rough = None;
-                let message = format!("the file ends within entry {}", last + 1);
-                self.report.fault(Wrong::Torn, Some((&self.file, line)), Some(last + 1), message);
-            }
-            Some(_) | None => {}
+    fn finish_end(&mut self) {
+        let confirmed = self.confirmed();
+        if self.clean.as_ref().is_some_and(|clean| confirmed <= clean.last.map_or(0, |last| last.seq)) {
+            self.back_to_clean();
+            self.report.notes.push(format!(
+                "{}: it ends with what is no whole entry and was not confirmed: it is just being written, or a crash left it",
+                self.file
+            ));
         }
-        let changed = rough.map_or(0, |(count, _, _)| count);
-        self.close_rough(None);
-        if missing > changed {
-            let (first, place) = (last + 1 + changed, (self.file.as_str(), self.line));
-            let place = (self.report.files > 0).then_some(place);
-            let which = if first == confirmed {
-                format!("entry {first} is missing at the end")
-            } else {
-                format!("entries {first} to {confirmed} are missing at the end")
-            };
-            self.report.fault(Wrong::Missing, place, Some(first), which);
+        let last = self.last.map_or(0, |last| last.seq);
+        if let Some(Rough { count: 1, line, ended: false, .. }) = self.rough {
+            self.rough = None;
+            let message = format!("the file ends within entry {}", last + 1);
+            self.report.fault(Wrong::Torn, Some((&self.file, line)), Some(last + 1), message);
+            return self.finish_missing(last + 1);
         }
+        let changed = self.close_rough(None);
+        self.finish_missing(last + changed);
+    }
+
+    /// Up to `last` everything is there, or was told.
+    fn finish_missing(&mut self, last: u64) {
+        let Head::At(Link { seq: confirmed, .. }) = self.head else { return };
+        if confirmed <= last {
+            return;
+        }
+        let first = last + 1;
+        let which = if first == confirmed {
+            format!("entry {first} is missing at the end")
+        } else {
+            format!("entries {first} to {confirmed} are missing at the end")
+        };
+        let place = (self.report.files > 0).then_some((self.file.as_str(), self.line));
+        self.report.fault(Wrong::Missing, place, Some(first), which);
     }
 
     /// What is missing before the first entry.
     fn finish_beginning(&mut self) {
         let Some(before) = self.before else { return };
         if before.seq == 0 {
-            if before.hash != super::chain::Hash::NONE {
+            if before.hash != Hash::NONE {
                 let message = "the first entry follows another one, which has no number".to_owned();
                 self.report.fault(Wrong::Changed, None, Some(1), message);
             }

@@ -51,6 +51,7 @@ impl Conductor {
             .collect();
         let result = if bad.is_empty() { AuditResult::Done } else { AuditResult::Failed };
         let mut message = match bad.len() {
+            0 if reply.instances.len() == 1 => format!("1 instance after {} ms", reply.took_ms),
             0 => format!("{} instances after {} ms", reply.instances.len(), reply.took_ms),
             _ => bad.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join("; "),
         };
