@@ -6,7 +6,7 @@
 //! - [`spawner`]: starts programs; [`launch`] is what it starts them with;
 //! - [`probes`]: questions over the network; [`questions`]: which of them are asked, and where;
 //! - [`alerts`]: what an operator is told, at least once;
-//! - [`otlp`]: figures, spans and records on their way to a collector;
+//! - [`otlp`]: figures and records on their way to a collector;
 //! - [`ledger`]: what outlives the guard;
 //! - [`console`]: what somebody at the terminal sees;
 //! - [`journal`]: what somebody sees who looks into the OS's own log.
