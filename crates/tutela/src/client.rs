@@ -109,6 +109,26 @@ impl Client {
         }
     }
 
+    /// Asks for a text that is answered at once.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn text(&self, path: &str) -> Result<String, ClientError> {
+        let asked = async {
+            let response = self.send(Method::GET, path, Bytes::new()).await?;
+            if response.status() != StatusCode::OK {
+                return Err(self.refusal(response).await);
+            }
+            let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+            let bytes = body.map_err(|error| self.failed(error.to_string()))?.to_bytes();
+            String::from_utf8(bytes.into()).map_err(|error| self.failed(error.to_string()))
+        };
+        match tokio::time::timeout(ANSWER_LIMIT, asked).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.failed(format!("it did not answer within {ANSWER_LIMIT:?}"))),
+        }
+    }
+
     /// Asks for something to be done, and waits until it is.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ mod generate;
 mod import;
 mod install;
 mod logs;
+mod metrics;
 mod report;
 mod run;
 mod status;
@@ -83,6 +84,7 @@ fn dispatch(command: Command, paths: &Paths, scm: Option<Scm>) -> Code {
         Command::Logs(words) => logs::logs(&words, paths),
         Command::Events(words) => logs::events(&words, paths),
         Command::Audit(words) => audit::audit(&words, paths),
+        Command::Metrics(words) => metrics::metrics(&words, paths),
         Command::Doctor(words) => doctor::doctor(&words, paths),
         Command::Import(words) => import::import(&words),
         Command::Export(words) => export::export(&words),

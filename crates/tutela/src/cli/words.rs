@@ -43,6 +43,8 @@ pub enum Command {
     Events(EventWords),
     /// Show who did what, or check that the record of it is whole
     Audit(AuditWords),
+    /// Print the figures of /metrics, for people and for Prometheus' textfile collector
+    Metrics(MetricsWords),
     /// Say what this computer can and cannot do, and what a spec would meet here
     Doctor(DoctorWords),
     /// Make a spec of what NSSM, WinSW, supervisord, systemd, pm2 or a Procfile is configured with
@@ -237,6 +239,17 @@ pub struct StatusWords {
     /// Show it again every second
     #[arg(long, short)]
     pub watch: bool,
+}
+
+/// `tutela metrics`.
+#[derive(Debug, Args)]
+pub struct MetricsWords {
+    /// The guard; left out: every guard of this computer that you may control
+    #[arg(value_name = "NAME")]
+    pub guard: Option<String>,
+    /// Write them into this file, at once for whoever reads it
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// `tutela logs`.

@@ -21,7 +21,7 @@ const REPLY_BYTES_MAX: usize = 64 * 1024;
 /// What was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Accepted {
-    /// How many data points, spans or records were not, and never will be.
+    /// How many data points or records were not, and never will be.
     pub rejected: u64,
     /// What the receiver says of it, for people.
     pub warning: Option<String>,

@@ -110,7 +110,7 @@ fn a_receiver_that_closes_after_each_request_gets_each_once() {
         let mut got = http1_receiver(listener, 1);
         let mut sender = sender(&format!("http://127.0.0.1:{port}"), true);
         for _ in 0..3 {
-            sender.send(Signal::Traces, &message()).await.unwrap();
+            sender.send(Signal::Logs, &message()).await.unwrap();
         }
         for connection in 0..3 {
             let request = got.recv().await.unwrap();

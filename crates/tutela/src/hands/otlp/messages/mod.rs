@@ -4,9 +4,8 @@
 //! what it counts, so one [`ExportResponse`] reads them all.
 
 pub mod metrics;
-pub mod traces;
 
-/// What the figures, spans or records of a request are of.
+/// What the figures or records of a request are of.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Resource {
     /// What it is: `service.name`, `host.name`, …
@@ -14,7 +13,7 @@ pub struct Resource {
     pub attributes: Vec<KeyValue>,
 }
 
-/// What made the figures, spans or records.
+/// What made the figures or records.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct InstrumentationScope {
     /// Its name.
@@ -126,7 +125,7 @@ pub struct ExportResponse {
 /// What a receiver did not take.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct PartialSuccess {
-    /// How many data points, spans or records; 0 with a message is a warning.
+    /// How many data points or records; 0 with a message is a warning.
     #[prost(int64, tag = "1")]
     pub rejected: i64,
     /// Why, for people.
