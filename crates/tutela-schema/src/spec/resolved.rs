@@ -160,7 +160,9 @@ impl List<'_> {
     fn days(&mut self, steps: &[Step], span: Duration) {
         const DAY: u64 = 24 * 60 * 60;
         match span.as_secs() {
-            seconds if seconds % DAY == 0 && span.subsec_nanos() == 0 => self.text(steps, &format!("{}d", seconds / DAY)),
+            seconds if seconds % DAY == 0 && span.subsec_nanos() == 0 => {
+                self.text(steps, &format!("{}d", seconds / DAY))
+            }
             _ => self.span(steps, span),
         }
     }
