@@ -1,7 +1,8 @@
 //! The way through the files of one label: from a rotated file to the next, and along the growing one.
 
 use super::backward::start_of_last;
-use super::entry::{Entry, entry, is_wanted};
+use super::entry::{Entry, entry, head, is_wanted};
+use super::filter::LineFilter;
 use super::{Place, Query};
 use crate::doors::{Doors, Found};
 use crate::files;
@@ -45,6 +46,10 @@ pub(super) struct Track {
     stale: bool,
     stamps: StampReader,
     next: Option<(Wall, Entry)>,
+    /// Lines that it does not want are passed over.
+    pub(super) filter: Option<LineFilter>,
+    /// Lines that it was asked about, and that the query wants.
+    pub(super) looked: usize,
 }
 
 impl std::fmt::Debug for StampReader {
@@ -177,6 +182,8 @@ impl Track {
             stale: false,
             stamps: StampReader::default(),
             next: None,
+            filter: None,
+            looked: 0,
         }
     }
 
@@ -195,7 +202,7 @@ impl Track {
     /// The time of the next wanted line.
     pub(super) fn peek(&mut self, query: &Query) -> io::Result<Option<Wall>> {
         while self.next.is_none() && !self.idle {
-            match self.advance()? {
+            match self.advance(query)? {
                 Some((at, entry)) if is_wanted(query, entry.origin, at) => self.next = Some((at, entry)),
                 Some(_) => {}
                 None => self.idle = true,
@@ -210,13 +217,20 @@ impl Track {
     }
 
     /// The next line of any kind. `None`: nothing at the moment.
-    fn advance(&mut self) -> io::Result<Option<(Wall, Entry)>> {
+    fn advance(&mut self, query: &Query) -> io::Result<Option<(Wall, Entry)>> {
         loop {
             let waiting = &self.buffer[self.from..];
             let limit = entry_bytes_max(self.form);
             match memchr::memchr(b'\n', waiting) {
+            let limit = if self.stamped { ENTRY_BYTES_MAX } else { LINE_BYTES_MAX };
+            let (end, waiting) = (memchr::memchr(b'\n', waiting), waiting.len());
+            match end {
+                Some(length) if length <= limit && self.is_refused(length, query) => {
+                    self.from += length + 1;
+                    continue;
+                }
                 Some(length) if length <= limit => return Ok(Some(self.cut(length, true))),
-                _ if waiting.len() > limit => return Ok(Some(self.cut(limit, false))),
+                _ if waiting > limit => return Ok(Some(self.cut(limit, false))),
                 _ => {}
             }
             if self.fill()? {
@@ -239,6 +253,16 @@ impl Track {
                 return Ok(last);
             }
         }
+    }
+
+    /// Whether the filter does not want the line of this length.
+    fn is_refused(&mut self, length: usize, query: &Query) -> bool {
+        let Some(filter) = &self.filter else { return false };
+        let line = &self.buffer[self.from..self.from + length];
+        let head = head(line, self.stamped, &mut self.stamps);
+        self.written = head.at.unwrap_or(self.written);
+        self.looked += usize::from(is_wanted(query, head.origin, self.written));
+        !filter.wants(&line[head.text_from..])
     }
 
     /// Takes a line of this length from the buffer.

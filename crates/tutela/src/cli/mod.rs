@@ -10,6 +10,7 @@ mod audit;
 mod check;
 mod command;
 mod doctor;
+mod events;
 mod export;
 mod generate;
 mod import;
@@ -19,6 +20,7 @@ mod metrics;
 mod report;
 mod run;
 mod status;
+mod top;
 mod words;
 
 use clap::Parser;
@@ -81,8 +83,9 @@ fn dispatch(command: Command, paths: &Paths, scm: Option<Scm>) -> Code {
         Command::Resume(words) => command::command(tutela_schema::api::Verb::Resume, &words, paths),
         Command::Reload(words) => command::reload(&words, paths),
         Command::Status(words) => status::status(&words, paths),
+        Command::Top(words) => top::top(&words, paths),
         Command::Logs(words) => logs::logs(&words, paths),
-        Command::Events(words) => logs::events(&words, paths),
+        Command::Events(words) => events::events(&words, paths),
         Command::Audit(words) => audit::audit(&words, paths),
         Command::Metrics(words) => metrics::metrics(&words, paths),
         Command::Doctor(words) => doctor::doctor(&words, paths),
