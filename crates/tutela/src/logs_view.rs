@@ -31,6 +31,8 @@ pub fn places_of(dir: &Path, instances: &[String]) -> Vec<Place> {
 /// One line as the API tells it.
 pub fn record_of(entry: &Entry) -> LogLine {
     let (service, instance) = entry.label.rsplit_once('-').unwrap_or((&entry.label, ""));
+    let level = entry.parts.as_ref().and_then(|parts| parts.level);
+    let message = entry.parts.as_ref().map_or(&*entry.text, |parts| &*parts.message);
     LogLine {
         timestamp: entry
             .at
@@ -38,15 +40,23 @@ pub fn record_of(entry: &Entry) -> LogLine {
         guard: None,
         service_name: service.to_owned(),
         instance: instance.to_owned(),
-        level: level::detect(&entry.text).map(|level| level.word().to_owned()),
+        level: level.or_else(|| level::detect(&entry.text)).map(|level| level.word().to_owned()),
         stream: match entry.origin {
             Origin::Stream(Stream::Out) => Some(LogStream::Stdout),
             Origin::Stream(Stream::Err) => Some(LogStream::Stderr),
             Origin::Unknown | Origin::Gap => None,
         },
-        message: String::from_utf8_lossy(&entry.text).into_owned(),
+        message: String::from_utf8_lossy(message).into_owned(),
+        fields: fields_of(entry),
         partial: !entry.ended,
     }
+}
+
+/// A value that is not what it was written as stays a text.
+fn fields_of(entry: &Entry) -> serde_json::Map<String, serde_json::Value> {
+    let fields = entry.parts.iter().flat_map(|parts| &parts.fields);
+    let value = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| text.into());
+    fields.map(|(name, text)| (name.clone(), value(text))).collect()
 }
 
 /// Opens the files of these places, with the filter of the query if it has one.
@@ -83,13 +93,13 @@ pub fn filter_of(query: &LogQuery) -> Result<Option<LineFilter>, String> {
     let word = query.grep.as_deref().filter(|word| !query.ignore_case && regex::escape(word) == *word);
     let finder = word.map(|word| memchr::memmem::Finder::new(word).into_owned());
     let invert = query.invert;
-    Ok(Some(LineFilter::new(move |text| {
+    Ok(Some(LineFilter::new(move |text, level| {
         let matches = match (&finder, &pattern) {
             (Some(finder), _) => finder.find(text).is_some() != invert,
             (None, Some(pattern)) => pattern.is_match(text) != invert,
             (None, None) => true,
         };
-        matches && least.is_none_or(|least| level::detect(text).is_some_and(|level| level >= least))
+        matches && least.is_none_or(|least| level.or_else(|| level::detect(text)).is_some_and(|level| level >= least))
     })))
 }
 

@@ -113,7 +113,10 @@ fn lines_are_shown_by_number_by_stream_and_by_time() {
     assert_eq!(shown(&["--since", "1h", "--until", &moment, "-n", "1"]), ["two"]);
     assert_eq!(shown(&["--since", "2099-01-01T00:00:00Z"]), [""; 0]);
     let record = &records(&guard, &["-n", "1"])[0];
-    assert_eq!((&record["service_name"], &record["instance"], &record["stream"]), (&"a".into(), &"0".into(), &"err".into()));
+    assert_eq!(
+        (&record["service_name"], &record["instance"], &record["stream"]),
+        (&"a".into(), &"0".into(), &"err".into())
+    );
     let table = guard.cli_ok(&["logs", &target(&guard), "-n", "1"]);
     assert!(table.contains("a:0") && table.ends_with("! four\n"), "{table}");
 }

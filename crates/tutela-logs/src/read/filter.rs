@@ -6,19 +6,21 @@
 
 use std::fmt;
 use std::sync::Arc;
+use tutela_core::level::Level;
 
-/// Answers whether a line with this text is wanted.
+/// Answers whether a line with this text is wanted. The level is the one that the line's record says; in files that are
+/// not of records, and where it says none, there is none.
 #[derive(Clone)]
-pub struct LineFilter(Arc<dyn Fn(&[u8]) -> bool + Send + Sync>);
+pub struct LineFilter(Arc<dyn Fn(&[u8], Option<Level>) -> bool + Send + Sync>);
 
 impl LineFilter {
     /// Of a function that is cheap: it is asked about each line.
-    pub fn new(wants: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Self {
+    pub fn new(wants: impl Fn(&[u8], Option<Level>) -> bool + Send + Sync + 'static) -> Self {
         LineFilter(Arc::new(wants))
     }
 
-    pub(super) fn wants(&self, text: &[u8]) -> bool {
-        (self.0)(text)
+    pub(super) fn wants(&self, text: &[u8], level: Option<Level>) -> bool {
+        (self.0)(text, level)
     }
 }
 

@@ -20,8 +20,8 @@
 
 mod backward;
 mod entry;
-mod source;
 mod filter;
+mod source;
 #[cfg(test)]
 mod tests;
 mod track;

@@ -259,7 +259,7 @@ fn a_filter_sees_the_text_and_the_last_lines_are_counted_after_it() {
         pen.now.wall = at(number as u64);
         pen.put(Stream::Out, format!("{number}\n").as_bytes());
     }
-    let wants = || LineFilter::new(|text| text.ends_with(b"00") || text.ends_with(b"01"));
+    let wants = || LineFilter::new(|text, _| text.ends_with(b"00") || text.ends_with(b"01"));
     let places = ["a", "b"].map(|label| place(dir.path(), label));
     let all: Vec<String> = (0..3000).filter(|n| n % 100 < 2 && *n > 1).map(|n| n.to_string()).collect();
     let open = |query| LogReader::open_filtered(DOORS, &places, query, wants()).unwrap();

@@ -8,7 +8,7 @@ use crate::doors::{Doors, Found};
 use crate::files;
 use crate::policy::Form;
 use crate::stamp::{StampReader, Wall};
-use crate::writer::{HEAD_BYTES, entry_bytes_max, form_of, read_up_to};
+use crate::writer::{HEAD_BYTES, entry_bytes_max, form_of, parse, read_up_to};
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::sync::Arc;
@@ -221,8 +221,6 @@ impl Track {
         loop {
             let waiting = &self.buffer[self.from..];
             let limit = entry_bytes_max(self.form);
-            match memchr::memchr(b'\n', waiting) {
-            let limit = if self.stamped { ENTRY_BYTES_MAX } else { LINE_BYTES_MAX };
             let (end, waiting) = (memchr::memchr(b'\n', waiting), waiting.len());
             match end {
                 Some(length) if length <= limit && self.is_refused(length, query) => {
@@ -259,10 +257,17 @@ impl Track {
     fn is_refused(&mut self, length: usize, query: &Query) -> bool {
         let Some(filter) = &self.filter else { return false };
         let line = &self.buffer[self.from..self.from + length];
-        let head = head(line, self.stamped, &mut self.stamps);
-        self.written = head.at.unwrap_or(self.written);
-        self.looked += usize::from(is_wanted(query, head.origin, self.written));
-        !filter.wants(&line[head.text_from..])
+        let (at, origin) = head(line, self.form, &mut self.stamps);
+        self.written = at.unwrap_or(self.written);
+        self.looked += usize::from(is_wanted(query, origin, self.written));
+        match self.form {
+            Form::Raw => !filter.wants(line, None),
+            Form::Stamped => !filter.wants(parse(line, &mut self.stamps).map_or(line, |it| it.piece.text), None),
+            Form::Json => {
+                let entry = entry(self.label.clone(), line, self.form, &mut self.stamps);
+                !filter.wants(&entry.text, entry.parts.and_then(|parts| parts.level))
+            }
+        }
     }
 
     /// Takes a line of this length from the buffer.

@@ -117,6 +117,9 @@ pub struct LogLine {
     pub stream: Option<LogStream>,
     /// The line, without its end. Bytes that are no UTF-8 are shown as U+FFFD.
     pub message: String,
+    /// The fields that the program gave it beside its message; of files with `format = "json"`. Left out when there are none.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub fields: serde_json::Map<String, serde_json::Value>,
     /// Whether the line goes on in the next record, because it is very long.
     #[serde(default)]
     pub partial: bool,

@@ -252,7 +252,10 @@ pub struct MetricsWords {
     /// Write them into this file, at once for whoever reads it
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
 /// `tutela top`.
+#[derive(Debug, Args)]
 pub struct TopWords {
     /// The guard, or one of its services; left out: every guard of this computer
     #[arg(value_name = "NAME[/SERVICE]")]

@@ -8,7 +8,6 @@
 //! - [`alerts`]: what an operator is told, at least once;
 //! - [`sinks`]: output on its way to others;
 //! - [`otlp`]: figures, spans and records on their way to a collector;
-//! - [`otlp`]: figures and records on their way to a collector;
 //! - [`ledger`]: what outlives the guard;
 //! - [`console`]: what somebody at the terminal sees;
 //! - [`journal`]: what somebody sees who looks into the OS's own log.
