@@ -129,7 +129,9 @@ mod tests {
                 .map(|service| (service.name.clone(), std::sync::Arc::new(service.clone())))
                 .collect(),
             alerts: BTreeMap::new(),
+            metrics: crate::spec::MetricsSpec::default(),
             install: crate::spec::InstallSpec::default(),
+            audit: crate::spec::AuditPolicy::default(),
         }
     }
 

@@ -49,7 +49,9 @@ impl Author {
             description: String::new(),
             services: BTreeMap::new(),
             alerts: BTreeMap::new(),
+            metrics: tutela_core::spec::MetricsSpec::default(),
             install: tutela_core::spec::InstallSpec::default(),
+            audit: tutela_core::spec::AuditPolicy::default(),
         };
         for _ in 0..self.dice.between(1, 6) {
             self.add(&mut spec);

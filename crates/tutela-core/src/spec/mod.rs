@@ -5,11 +5,13 @@
 
 mod install;
 mod launch;
+mod metrics;
 mod policy;
 mod sink;
 
 pub use install::{InstallAccount, InstallSpec, OpenPort};
 pub use launch::{Capability, Command, Launch, Limits, Priority, Security};
+pub use metrics::{MetricsPush, MetricsSpec, PUSH_EVERY, PUSH_TIMEOUT};
 pub use policy::{
     DependencyCheck, Hook, Hooks, LadderStep, ProbeKind, ProbeSpec, ProbeTarget, RestartPolicy, RestartWhen, StartMode,
     StatusRange, StopStep,
@@ -52,8 +54,26 @@ pub struct GuardSpec {
     pub services: BTreeMap<ServiceName, Arc<ServiceSpec>>,
     /// Where alerts go, by name.
     pub alerts: BTreeMap<Name, AlertSpec>,
+    /// Where its figures go.
+    pub metrics: MetricsSpec,
     /// How it becomes a service of the OS.
     pub install: InstallSpec,
+    /// How the record of who did what is kept. Can change while the guard runs.
+    pub audit: AuditPolicy,
+}
+
+/// How the record of who did what is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditPolicy {
+    /// An entry older than this is removed, with its whole file; never nothing.
+    pub keep_for: Duration,
+}
+
+impl Default for AuditPolicy {
+    /// Half a year.
+    fn default() -> Self {
+        AuditPolicy { keep_for: Duration::from_secs(180 * 24 * 60 * 60) }
+    }
 }
 
 /// One service.

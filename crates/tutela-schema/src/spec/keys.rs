@@ -5,8 +5,10 @@
 //! know the layers. The `default` in each schema is compared with the real one by a test.
 
 mod install;
+mod metrics;
 
 pub use install::{InstallKeys, InstallOsKeys, InstallStartKey, PortKeys, ProtocolKey};
+pub use metrics::{MetricsKeys, OtlpCompressKey, OtlpProtocolKey};
 
 use super::scalar::{CommandText, EnvValue, Percent, Size, Span, Templated};
 use super::union::{EnvFile, HookList, StatusText};
@@ -29,8 +31,21 @@ pub struct SpecKeys {
     pub services: Option<BTreeMap<String, ServiceKeys>>,
     /// Where alerts go, by name.
     pub alerts: Option<BTreeMap<String, AlertKeys>>,
+    /// Where the guard's figures go by themselves.
+    pub metrics: Option<MetricsKeys>,
     /// How the guard becomes a service of the OS; for `tutela install` alone.
     pub install: Option<InstallKeys>,
+    /// The record of who did what to the guard and its services.
+    pub audit: Option<AuditKeys>,
+}
+
+/// The record of who did what to the guard and its services; `tutela audit` shows it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditKeys {
+    /// How long an entry is kept. Files of a day are removed as a whole, and an entry says so.
+    #[schemars(extend("default" = "180d"))]
+    pub keep_for: Option<Span>,
 }
 
 /// Writes the keys of a service twice: once as they stand in a service, with the sections for one OS, and once as they

@@ -11,8 +11,8 @@ use super::tree::{Node, Step, UsedFrom};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tutela_core::spec::{
-    AlertSpec, AlertWay, Command, GuardSpec, Hook, InstallSpec, LadderStep, Limits, LogPolicy, OpenPort, Priority,
-    ProbeSpec, ProbeTarget, RestartPolicy, RestartWhen, Security, ServiceSpec, StartMode, StopStep,
+    AlertSpec, AlertWay, Command, GuardSpec, Hook, InstallSpec, LadderStep, Limits, LogPolicy, MetricsSpec, OpenPort,
+    Priority, ProbeSpec, ProbeTarget, RestartPolicy, RestartWhen, Security, ServiceSpec, StartMode, StopStep,
 };
 
 /// What is shown in the place of a secret.
@@ -53,7 +53,9 @@ pub(super) fn resolve(spec: &GuardSpec, origins: &Origins) -> Vec<ResolvedValue>
     for alert in spec.alerts.values() {
         list.alert(alert);
     }
+    list.metrics(&spec.metrics);
     list.install(&spec.install);
+    list.days(steps!["audit", "keep_for"], spec.audit.keep_for);
     list.out
 }
 
@@ -153,6 +155,15 @@ impl List<'_> {
 
     fn span(&mut self, steps: &[Step], span: Duration) {
         self.put(steps, quoted(&humantime::format_duration(span).to_string()));
+    }
+
+    /// A duration that people count in days; months have no length.
+    fn days(&mut self, steps: &[Step], span: Duration) {
+        const DAY: u64 = 24 * 60 * 60;
+        match span.as_secs() {
+            seconds if seconds % DAY == 0 && span.subsec_nanos() == 0 => self.text(steps, &format!("{}d", seconds / DAY)),
+            _ => self.span(steps, span),
+        }
     }
 
     fn command(&mut self, steps: &[Step], command: &Command) {
@@ -377,17 +388,31 @@ impl List<'_> {
         self.put(&at("open_ports"), format!("[{}]", openings.join(", ")));
     }
 
+    fn metrics(&mut self, metrics: &MetricsSpec) {
+        let Some(push) = &metrics.push else { return };
+        let at = |key: &str| [Step::from("metrics"), Step::from(key)];
+        self.text(&at("otlp"), &push.otlp);
+        self.text(&at("protocol"), if push.grpc { "grpc" } else { "http" });
+        self.span(&at("every"), push.every);
+        self.span(&at("timeout"), push.timeout);
+        self.headers(steps!["metrics"], &push.headers);
+        self.text(&at("compress"), if push.gzip { "gzip" } else { "none" });
+    }
+
+    fn headers(&mut self, way: &[Step], headers: &BTreeMap<String, String>) {
+        for (name, value) in headers {
+            let shown = if is_secret(name) { MASK.to_owned() } else { mask_addresses(value) };
+            self.put(&[way, steps!["headers", name.as_str()]].concat(), quoted(&shown));
+        }
+    }
+
     fn alert(&mut self, alert: &AlertSpec) {
         let way = steps!["alerts", alert.name.as_str()];
         let at = |key: &str| [way, &[Step::from(key)]].concat();
         match &alert.way {
             AlertWay::Webhook { url, headers } => {
                 self.text(&at("webhook"), url);
-                for (name, value) in headers {
-                    let steps = [way, steps!["headers", name.as_str()]].concat();
-                    let shown = if is_secret(name) { MASK.to_owned() } else { mask_addresses(value) };
-                    self.put(&steps, quoted(&shown));
-                }
+                self.headers(way, headers);
             }
             AlertWay::Command(command) => self.command(&at("command"), command),
             AlertWay::Email { smtp, from, to } => {

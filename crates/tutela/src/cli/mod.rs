@@ -6,6 +6,7 @@
 //! Exit codes: 0 done; 1 failed; 2 the words or the spec were wrong; 3 `status` of something not running;
 //! 4 no such guard or service; 5 not allowed.
 
+mod audit;
 mod check;
 mod command;
 mod doctor;
@@ -81,6 +82,7 @@ fn dispatch(command: Command, paths: &Paths, scm: Option<Scm>) -> Code {
         Command::Status(words) => status::status(&words, paths),
         Command::Logs(words) => logs::logs(&words, paths),
         Command::Events(words) => logs::events(&words, paths),
+        Command::Audit(words) => audit::audit(&words, paths),
         Command::Doctor(words) => doctor::doctor(&words, paths),
         Command::Import(words) => import::import(&words),
         Command::Export(words) => export::export(&words),

@@ -41,6 +41,8 @@ pub enum Command {
     Logs(LogWords),
     /// Show what happened
     Events(EventWords),
+    /// Show who did what, or check that the record of it is whole
+    Audit(AuditWords),
     /// Say what this computer can and cannot do, and what a spec would meet here
     Doctor(DoctorWords),
     /// Make a spec of what NSSM, WinSW, supervisord, systemd, pm2 or a Procfile is configured with
@@ -288,6 +290,51 @@ pub struct EventWords {
     #[arg(long, value_name = "WHEN")]
     pub since: Option<String>,
     /// Print one JSON record a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tutela audit`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct AuditWords {
+    /// What else than to show it.
+    #[command(subcommand)]
+    pub command: Option<AuditCommand>,
+    /// The guard, or one of its services: shop, shop/api, shop/api:0
+    #[arg(value_name = "NAME[/SERVICE]", required = true)]
+    pub target: Option<String>,
+    /// Only the last so many; 100 unless --since is given
+    #[arg(long, short = 'n', value_name = "N")]
+    pub lines: Option<u64>,
+    /// Only entries from then on: 1h, or 2026-11-20T21:38:54Z
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// Only entries until then
+    #[arg(long, value_name = "WHEN")]
+    pub until: Option<String>,
+    /// Print the entries as they are kept, one JSON record a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What can be done with a record but to show it.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Find changed and missing entries; ends with 1 where there are any
+    Verify(VerifyWords),
+}
+
+/// `tutela audit verify`.
+#[derive(Debug, Args)]
+pub struct VerifyWords {
+    /// The guard
+    pub name: String,
+    /// Compare with an entry's number and hash that an earlier verify printed and that you kept elsewhere; may be given
+    /// several times
+    #[arg(long, value_name = "SEQ:HASH")]
+    pub expect: Vec<String>,
+    /// Print what was found as JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -361,6 +361,14 @@ impl Conductor {
     /// Tells the pump and the question desk what a reload changed.
     pub(super) fn spread_spec(&mut self) {
         self.questions.forget_all();
+        self.audit.keep_for(self.guard.spec().audit.keep_for);
+        self.metrics.send_if_modified(|known| {
+            let wanted = &self.guard.spec().metrics;
+            *known != *wanted && {
+                *known = wanted.clone();
+                true
+            }
+        });
         let policies: Vec<(String, Arc<tutela_logs::Policy>)> = self
             .guard
             .instances()
@@ -370,8 +378,9 @@ impl Conductor {
             })
             .collect();
         for (label, policy) in policies {
+            // The others have theirs all the same: only one of several disks may be hanging.
             if let Err(refusal) = self.pump.set_policy(&label, policy) {
-                return self.trouble(refusal.to_string());
+                self.trouble(format!("how the output of {label} is kept stays as it was: {refusal}"));
             }
         }
     }

@@ -7,6 +7,7 @@
 //! - [`probes`]: questions over the network; [`questions`]: which of them are asked, and where;
 //! - [`alerts`]: what an operator is told, at least once;
 //! - [`sinks`]: output on its way to others;
+//! - [`otlp`]: figures, spans and records on their way to a collector;
 //! - [`ledger`]: what outlives the guard;
 //! - [`console`]: what somebody at the terminal sees;
 //! - [`journal`]: what somebody sees who looks into the OS's own log.
@@ -16,6 +17,7 @@ pub mod console;
 pub mod journal;
 pub mod launch;
 pub mod ledger;
+pub mod otlp;
 pub mod probes;
 pub mod questions;
 pub mod queue;

@@ -47,7 +47,9 @@ fn spec(text: &str) -> GuardSpec {
         description: String::new(),
         services: services.collect(),
         alerts: BTreeMap::new(),
+        metrics: crate::spec::MetricsSpec::default(),
         install: crate::spec::InstallSpec::default(),
+        audit: crate::spec::AuditPolicy::default(),
     }
 }
 
