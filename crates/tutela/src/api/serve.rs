@@ -410,11 +410,7 @@ pub async fn reload_now(context: &Arc<Context>, by: Asker) {
 }
 
 /// Reads the spec and hands it to the conductor.
-async fn read_again(
-    context: &Arc<Context>,
-    wait: bool,
-    by: Asker,
-) -> Result<tutela_schema::api::ReloadReply, Refused> {
+async fn read_again(context: &Arc<Context>, wait: bool, by: Asker) -> Result<tutela_schema::api::ReloadReply, Refused> {
     if context.reload.is_none() {
         let message = "refused: this guard keeps a single program and has no spec to read again";
         let help = Some("restart it with another command".into());

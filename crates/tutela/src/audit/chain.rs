@@ -172,8 +172,10 @@ pub fn open(line: &[u8]) -> Result<Sealed, Blemish> {
     if line.len() > LINE_BYTES_MAX {
         return Err(Blemish::TooLong);
     }
-    let (rest, hash) =
-        line.strip_suffix(END).and_then(|line| line.split_at_checked(line.len() - DIGITS.min(line.len()))).ok_or(Blemish::NoHash)?;
+    let (rest, hash) = line
+        .strip_suffix(END)
+        .and_then(|line| line.split_at_checked(line.len() - DIGITS.min(line.len())))
+        .ok_or(Blemish::NoHash)?;
     let hash = Hash::parse(hash).ok_or(Blemish::NoHash)?;
     let text = rest.strip_suffix(SEAL).ok_or(Blemish::NoHash)?;
     if Hash::of(text) != hash {

@@ -380,7 +380,8 @@ impl Keeper {
         let folder = self.state_dir.join(shelf::FOLDER);
         files::make_private_dir(&folder).map_err(|error| words(&error))?;
         let volumes = shelf::volumes(&self.state_dir).map_err(|error| failed(&folder, error))?;
-        let head = shelf::read_head(&self.state_dir).map_err(|error| failed(&self.state_dir.join(shelf::HEAD), error))?;
+        let head =
+            shelf::read_head(&self.state_dir).map_err(|error| failed(&self.state_dir.join(shelf::HEAD), error))?;
         let mut last = Link::NONE;
         let mut end = shelf::Tail { ended: true, ..shelf::Tail::default() };
         // A file without a whole entry is what a crash right after its making left.

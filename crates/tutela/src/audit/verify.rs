@@ -411,9 +411,10 @@ impl Verifier {
             return;
         }
         // A guard that ended while it removed files has said that it removes more than is gone.
-        let said = self.removed.iter().find(|removed| {
-            removed.seq > before.seq || removed.seq == before.seq && removed.hash == before.hash
-        });
+        let said = self
+            .removed
+            .iter()
+            .find(|removed| removed.seq > before.seq || removed.seq == before.seq && removed.hash == before.hash);
         if said.is_some() {
             let upto = before.seq;
             self.report.notes.push(format!("entries 1 to {upto} were removed by retention, and the chain says so"));

@@ -116,8 +116,10 @@ fn read(state_dir: &Path, filter: &Filter, most: usize, json: bool) -> io::Resul
 fn told(entry: &AuditEntry) -> String {
     let by = entry.peer.as_ref().map(|peer| format!(" by {peer}")).unwrap_or_default();
     let of = entry.of.map(|of| format!(" of {of}")).unwrap_or_default();
-    let mut line =
-        format!("{} {} {} {}{by} through {}: {}{of}", entry.at, entry.seq, entry.command, entry.target, entry.surface, entry.result);
+    let mut line = format!(
+        "{} {} {} {}{by} through {}: {}{of}",
+        entry.at, entry.seq, entry.command, entry.target, entry.surface, entry.result
+    );
     for text in entry.message.iter().map(|text| format!(", {text}")) {
         line.push_str(&text);
     }
@@ -252,7 +254,8 @@ mod tests {
     #[test]
     fn the_entries_of_a_service_are_those_of_its_instances_too() {
         let filter = Filter { since: None, until: None, target: Some("shop/api".into()) };
-        let of = |target| AuditEntry::new(WallTime::from_unix_millis(0), Surface::Socket, "stop", target, AuditResult::Done);
+        let of =
+            |target| AuditEntry::new(WallTime::from_unix_millis(0), Surface::Socket, "stop", target, AuditResult::Done);
         let admitted = ["shop/api", "shop/api:1", "shop/apis", "shop"].map(|target| filter.admits(&of(target)));
         assert_eq!(admitted, [true, true, false, false]);
     }
