@@ -292,8 +292,6 @@ async fn carry_out(
     outcome.map_err(|refused| refused.reply)
 }
 
-/// The status, with what each tree uses when it is wanted. Reading usage is a dozen small files for each
-/// tree, so it is done off the loop.
 /// The status, with what each tree uses when it is wanted. Reading that takes a while, so it is done off the loop.
 pub(super) async fn status_of(context: &Context, target: Target, usage: bool) -> Result<StatusAnswer, ErrorReply> {
     let mut answer = ask(context, |reply| Ask::Status { target, reply }).await?;

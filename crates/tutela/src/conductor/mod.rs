@@ -51,7 +51,7 @@ use tutela_core::names::{InstanceKey, RunId};
 use tutela_core::service::Exit as CoreExit;
 use tutela_core::spec::MetricsSpec;
 use tutela_core::time::Moment;
-use tutela_logs::{CaptureCounters, CaptureHandle, PumpHandle, Pumps};
+use tutela_logs::{CaptureCounters, CaptureHandle, Pumps};
 use tutela_os::clock::{self, Alarm};
 use tutela_os::host::{Control, Controls};
 use tutela_os::notify::{Host, Inbox as NotifyInbox};

@@ -104,7 +104,6 @@ impl Conductor {
                 self.note_reload(&by, &Err(*refusal));
                 self.say_reload_refused(now, &diagnostics);
             }
-            Request::ReloadRefused { diagnostics } => self.say_reload_refused(now, &diagnostics),
             Request::Figures(reply) => drop(reply.send(Ok(self.figures()))),
             Request::Ping(reply) => drop(reply.send(())),
         }
