@@ -130,6 +130,7 @@ mod tests {
                 .collect(),
             alerts: BTreeMap::new(),
             metrics: crate::spec::MetricsSpec::default(),
+            redaction: crate::spec::Redaction::default(),
             install: crate::spec::InstallSpec::default(),
             audit: crate::spec::AuditPolicy::default(),
         }

@@ -6,6 +6,7 @@ use crate::conductor::{self, AskReload, Feed, Identity, Inbox, InstanceRef, Matc
 use crate::figures;
 use crate::hands::console::{Console, Look};
 use crate::hands::journal::Journal;
+use crate::hands::keeping::{Keeping, follow_host};
 use crate::hands::launch::Surroundings;
 use crate::hands::ledger::{Kept, Ledger};
 use crate::hands::probes::TlsContexts;
@@ -161,10 +162,12 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
             None
         }
     };
+    let keeping = Arc::new(Keeping::new(&name, &log_dir, &spec.redaction));
+    hands.spawn(follow_host(Arc::downgrade(&keeping)));
     let surroundings = Arc::new(Surroundings {
         guard: name.clone(),
         notify_address: notify.as_ref().map(NotifyInbox::address),
-        log_dir: log_dir.clone(),
+        keeping: keeping.clone(),
         state_dir: state_dir.clone(),
         folder,
     });

@@ -5,12 +5,14 @@
 
 mod install;
 mod launch;
+mod logs;
 mod metrics;
 mod policy;
 mod sink;
 
 pub use install::{InstallAccount, InstallSpec, OpenPort};
 pub use launch::{Capability, Command, Launch, Limits, Priority, Security};
+pub use logs::{LogForm, MultilineRule, MultilineSpec, Redaction};
 pub use metrics::{MetricsPush, MetricsSpec, PUSH_EVERY, PUSH_TIMEOUT};
 pub use policy::{
     DependencyCheck, Hook, Hooks, LadderStep, ProbeKind, ProbeSpec, ProbeTarget, RestartPolicy, RestartWhen, StartMode,
@@ -60,6 +62,8 @@ pub struct GuardSpec {
     pub install: InstallSpec,
     /// How the record of who did what is kept. Can change while the guard runs.
     pub audit: AuditPolicy,
+    /// What is masked in the output of every service. Can change while the guard runs.
+    pub redaction: Redaction,
 }
 
 /// How the record of who did what is kept.
@@ -118,8 +122,12 @@ pub struct ServiceSpec {
 pub struct LogPolicy {
     /// The folder of the files; `None`: the guard's own log folder.
     pub dir: Option<PathBuf>,
-    /// Whether each line gets a timestamp and the name of its stream.
-    pub timestamps: bool,
+    /// What the files consist of.
+    pub form: LogForm,
+    /// Which lines belong together, where records are made of them; `None`: each is a record.
+    pub multiline: Option<MultilineSpec>,
+    /// Regular expressions: what they match is masked, beside what the guard masks everywhere.
+    pub redact: Vec<String>,
     /// A file larger than this many bytes is rotated; `None`: never by size.
     pub rotate_size: Option<u64>,
     /// A file older than this is rotated; `None`: never by age.

@@ -5,9 +5,11 @@
 //! know the layers. The `default` in each schema is compared with the real one by a test.
 
 mod install;
+mod logs;
 mod metrics;
 
 pub use install::{InstallKeys, InstallOsKeys, InstallStartKey, PortKeys, ProtocolKey};
+pub use logs::{GuardLogKeys, MultilineKeys};
 pub use metrics::{MetricsKeys, OtlpCompressKey, OtlpProtocolKey};
 
 use super::scalar::{CommandText, EnvValue, Percent, Size, Span, Templated};
@@ -29,6 +31,8 @@ pub struct SpecKeys {
     pub description: Option<String>,
     /// The services by name; at least one.
     pub services: Option<BTreeMap<String, ServiceKeys>>,
+    /// What holds for the output of every service.
+    pub logs: Option<GuardLogKeys>,
     /// Where alerts go, by name.
     pub alerts: Option<BTreeMap<String, AlertKeys>>,
     /// Where the guard's figures go by themselves.
@@ -364,10 +368,10 @@ pub struct SecurityKeys {
 pub struct LogKeys {
     /// The folder of the files, relative to the spec's folder; left out: the guard's own log folder.
     pub dir: Option<String>,
-    /// The form of the files: lines as the program wrote them.
+    /// The form of the files: lines as the program wrote them, or records in JSON.
     #[schemars(extend("default" = "raw"))]
     pub format: Option<FormatKey>,
-    /// Whether each line gets a timestamp and the name of its stream.
+    /// Whether each line gets a timestamp and the name of its stream. Records in JSON always have both.
     #[schemars(extend("default" = true))]
     pub timestamps: Option<bool>,
     /// A larger file is rotated; `"0"`: never by size.
@@ -382,6 +386,11 @@ pub struct LogKeys {
     /// How rotated files are compressed. `zstd` is not done by this version, which says so and compresses nothing.
     #[schemars(extend("default" = "none"))]
     pub compress: Option<CompressKey>,
+    /// Which lines belong together as one record, in JSON files and in sinks; left out: each line is one.
+    pub multiline: Option<MultilineKeys>,
+    /// Regular expressions, beside those of `[logs]`: what they match in the output becomes `***` before it is written or shown; of one with groups, what its groups match.
+    #[schemars(extend("default" = [], "examples" = [["(?i)bearer ([a-z0-9._~+/-]+)"]]))]
+    pub redact: Option<Vec<String>>,
 }
 
 /// The form of log files.
@@ -390,6 +399,8 @@ pub struct LogKeys {
 pub enum FormatKey {
     /// Lines as the program wrote them.
     Raw,
+    /// A record in JSON per line: `timestamp`, `stream`, `level`, `service_name`, `instance`, `host`, `host_ip`, `message`, and what the program's own JSON says.
+    Json,
 }
 
 /// How rotated files are compressed.

@@ -6,10 +6,14 @@ use super::diagnostic::{Code, Diagnostic, Severity, near};
 use super::env_file;
 use super::install::install;
 use super::interpolate::{Scope, interpolate};
-use super::keys::{AlertKeys, AuditKeys, InstallKeys, InstallOsKeys, MetricsKeys, OsKeys, ServiceKeys, SpecKeys};
+use super::keys::{
+    AlertKeys, AuditKeys, GuardLogKeys, InstallKeys, InstallOsKeys, MetricsKeys, OsKeys, ServiceKeys, SpecKeys,
+};
+use super::logs::guard_logs;
 use super::metrics::metrics;
 use super::needs;
 use super::resolved::Origins;
+use super::secrets::Secrets;
 use super::section::{Section, resolve, steps};
 use super::service::{service, set_variable};
 use super::source::{Place, SourceMap};
@@ -17,11 +21,13 @@ use super::tree::{self, Entry, Node, Step, Table, Value};
 use super::union::EnvFile;
 use super::{Loaded, Os, PROFILE_VARIABLE, Refused, Sources};
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tutela_core::names::Name;
-use tutela_core::spec::{AlertSpec, AuditPolicy, GuardSpec, HOST_VARIABLES, InstallSpec, MetricsSpec, ServiceSpec};
+use tutela_core::spec::{
+    AlertSpec, AuditPolicy, GuardSpec, HOST_VARIABLES, InstallSpec, MetricsSpec, Redaction, ServiceSpec,
+};
 use tutela_core::template::Template;
 
 /// The most instances of all services together: each may be a program, with pipes and files of its own.
@@ -149,6 +155,7 @@ impl Reader<'_> {
         let keys: SpecKeys = de::read(&mut root, "", &self.map, &mut self.out, &mut broken).unwrap_or_default();
         let name = self.guard_name(&root, keys.name, broken.is_empty());
         let audit = self.audit(&root, &keys.audit.unwrap_or_default(), &broken);
+        let (redact_secrets, patterns) = self.logs(&root, keys.logs.unwrap_or_default(), &broken);
         let mut alert_specs = BTreeMap::new();
         let mut services_read = BTreeMap::new();
         let mut origins = BTreeMap::new();
@@ -174,6 +181,10 @@ impl Reader<'_> {
             self.error(Code::Empty, Some(place), "the spec has no services: there is nothing to keep", help);
         }
         self.together(&services_read, &origins, services.as_ref());
+        let mut secrets = Secrets { process: &sources.env, found: BTreeSet::new() };
+        if redact_secrets {
+            secrets.collect(&root, &services_read, &origins);
+        }
         let spec = GuardSpec {
             name: name?,
             description: keys.description.unwrap_or_default(),
@@ -182,6 +193,7 @@ impl Reader<'_> {
             metrics,
             install,
             audit,
+            redaction: Redaction { secrets: redact_secrets.then_some(secrets.found), patterns },
         };
         Some((spec, profile, root, origins))
     }
@@ -193,6 +205,15 @@ impl Reader<'_> {
         let found = section.out;
         self.out.extend(found);
         AuditPolicy { keep_for }
+    }
+
+    /// Whether secrets are masked, and the patterns.
+    fn logs(&mut self, root: &Node, keys: GuardLogKeys, broken: &[Vec<Step>]) -> (bool, Vec<String>) {
+        let mut section = self.section(root, broken);
+        let read = guard_logs(&mut section, keys);
+        let found = section.out;
+        self.out.extend(found);
+        read
     }
 
     fn guard_name(&mut self, root: &Node, given: Option<String>, complete: bool) -> Option<Name> {

@@ -11,8 +11,9 @@ use super::tree::{Node, Step, UsedFrom};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tutela_core::spec::{
-    AlertSpec, AlertWay, Command, GuardSpec, Hook, InstallSpec, LadderStep, Limits, LogPolicy, MetricsSpec, OpenPort,
-    Priority, ProbeSpec, ProbeTarget, RestartPolicy, RestartWhen, Security, ServiceSpec, StartMode, StopStep,
+    AlertSpec, AlertWay, Command, GuardSpec, Hook, InstallSpec, LadderStep, Limits, LogForm, LogPolicy, MetricsSpec,
+    MultilineRule, OpenPort, Priority, ProbeSpec, ProbeTarget, RestartPolicy, RestartWhen, Security, ServiceSpec,
+    StartMode, StopStep,
 };
 
 /// What is shown in the place of a secret.
@@ -55,6 +56,8 @@ pub(super) fn resolve(spec: &GuardSpec, origins: &Origins) -> Vec<ResolvedValue>
     }
     list.metrics(&spec.metrics);
     list.install(&spec.install);
+    list.put(steps!["logs", "redact"], array(&spec.redaction.patterns));
+    list.put(steps!["logs", "redact_secrets"], spec.redaction.secrets.is_some().to_string());
     list.days(steps!["audit", "keep_for"], spec.audit.keep_for);
     list.out
 }
@@ -354,14 +357,23 @@ impl List<'_> {
         if let Some(dir) = &logs.dir {
             self.text(steps!["logs", "dir"], &dir.to_string_lossy());
         }
-        self.text(steps!["logs", "format"], "raw");
-        self.put(steps!["logs", "timestamps"], logs.timestamps.to_string());
+        self.text(steps!["logs", "format"], if logs.form == LogForm::Json { "json" } else { "raw" });
+        self.put(steps!["logs", "timestamps"], (logs.form != LogForm::Raw).to_string());
         self.text(steps!["logs", "rotate_size"], &bytes(logs.rotate_size.unwrap_or(0)));
         if let Some(span) = logs.rotate_every {
             self.span(steps!["logs", "rotate_every"], span);
         }
         self.put(steps!["logs", "keep"], logs.keep.to_string());
         self.text(steps!["logs", "compress"], "none");
+        if let Some(multiline) = &logs.multiline {
+            match &multiline.rule {
+                MultilineRule::Start(pattern) => self.text(steps!["logs", "multiline", "start"], pattern),
+                MultilineRule::Continue(pattern) => self.text(steps!["logs", "multiline", "continue"], pattern),
+            }
+            self.span(steps!["logs", "multiline", "wait"], multiline.wait);
+            self.put(steps!["logs", "multiline", "lines"], multiline.lines.to_string());
+        }
+        self.put(steps!["logs", "redact"], array(&logs.redact));
     }
 
     fn install(&mut self, install: &InstallSpec) {

@@ -46,6 +46,7 @@ pub fn run_spec(
         services: BTreeMap::from([(name, Arc::new(service))]),
         alerts: BTreeMap::new(),
         metrics: tutela_core::spec::MetricsSpec::default(),
+        redaction: tutela_core::spec::Redaction::default(),
         install: tutela_core::spec::InstallSpec::default(),
         audit: tutela_core::spec::AuditPolicy::default(),
     })

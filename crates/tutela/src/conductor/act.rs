@@ -2,7 +2,7 @@
 
 use super::errands::Errand;
 use super::{Conductor, Live, chain, os_words};
-use crate::hands::launch::{Job, Order, Output, log_policy};
+use crate::hands::launch::{Job, Order, Output};
 use std::sync::Arc;
 use std::time::Duration;
 use tutela_core::guard;
@@ -361,6 +361,7 @@ impl Conductor {
     /// Tells the pump and the question desk what a reload changed.
     pub(super) fn spread_spec(&mut self) {
         self.questions.forget_all();
+        self.surroundings.keeping.adopt(&self.guard.spec().redaction);
         self.audit.keep_for(self.guard.spec().audit.keep_for);
         self.metrics.send_if_modified(|known| {
             let wanted = &self.guard.spec().metrics;
@@ -373,7 +374,7 @@ impl Conductor {
             .guard
             .instances()
             .map(|(_, id, service)| {
-                let policy = log_policy(service.spec(), &self.surroundings.log_dir);
+                let policy = self.surroundings.keeping.policy(service.spec(), id.index);
                 (format!("{}-{}", id.service, id.index), Arc::new(policy))
             })
             .collect();

@@ -4,7 +4,6 @@ use super::audit::{self, Noted};
 use super::view::{self, state};
 use super::{Conductor, Request};
 use crate::audit::Asker;
-use crate::hands::launch::log_policy;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tutela_core::guard::{Command, Refusal, Target};
@@ -81,7 +80,7 @@ impl Conductor {
                     Target::Instance(id) => Some(&id.service),
                 };
                 let spec = service.and_then(|name| self.guard.spec().services.get(name));
-                let dir = spec.map(|spec| log_policy(spec, &self.surroundings.log_dir).dir);
+                let dir = spec.map(|spec| self.surroundings.keeping.dir(spec));
                 let _ = reply.send(dir.ok_or_else(|| refused(&Refusal::Unknown(target))));
             }
             Request::Command { verb, command, by, wait, reply } => {

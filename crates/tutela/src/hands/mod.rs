@@ -4,6 +4,7 @@
 //! must not wait for: a disk, a program, a peer. Between them and the conductor stand bounded queues.
 //!
 //! - [`spawner`]: starts programs; [`launch`] is what it starts them with;
+//! - [`keeping`]: how output is kept;
 //! - [`probes`]: questions over the network; [`questions`]: which of them are asked, and where;
 //! - [`alerts`]: what an operator is told, at least once;
 //! - [`sinks`]: output on its way to others;
@@ -15,6 +16,7 @@
 pub mod alerts;
 pub mod console;
 pub mod journal;
+pub mod keeping;
 pub mod launch;
 pub mod ledger;
 pub mod otlp;

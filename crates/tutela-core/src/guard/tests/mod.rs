@@ -48,6 +48,7 @@ fn spec(text: &str) -> GuardSpec {
         services: services.collect(),
         alerts: BTreeMap::new(),
         metrics: crate::spec::MetricsSpec::default(),
+        redaction: crate::spec::Redaction::default(),
         install: crate::spec::InstallSpec::default(),
         audit: crate::spec::AuditPolicy::default(),
     }
