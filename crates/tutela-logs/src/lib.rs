@@ -56,5 +56,5 @@ mod stamp;
 pub use doors::{Doors, Found};
 pub use files::is_label;
 pub use policy::{Policy, Stream};
-pub use pump::{CaptureEnd, CaptureHandle, CaptureStatus, PumpHandle, Stall};
+pub use pump::{CaptureCounters, CaptureEnd, CaptureHandle, CaptureStatus, PumpHandle, Stall};
 pub use stamp::Wall;

@@ -3,6 +3,7 @@
 //! - [`run`]: brings a guard up and down again;
 //! - [`conductor`]: the one task that owns the machine;
 //! - [`hands`]: what carries its decisions out;
+//! - [`figures`]: what is counted, for `/metrics` and for collectors;
 //! - [`api`]: how others speak to it; [`client`]: how we do;
 //! - [`preflight`]: what can be known to fail before anything is started; [`doctor`]: what else can go wrong;
 //! - [`import`]: what other supervisors are configured with, as a spec; [`export`]: a spec, as native files;
@@ -19,6 +20,7 @@ pub mod client;
 pub mod conductor;
 pub mod doctor;
 pub mod export;
+pub mod figures;
 pub mod hands;
 pub mod import;
 pub mod install;

@@ -2,6 +2,7 @@
 
 use crate::api::{self, Context, Reload};
 use crate::conductor::{self, AskReload, Feed, Identity, Inbox, InstanceRef, Matches, Outcome, Parts, wall_now};
+use crate::figures;
 use crate::hands::console::{Console, Look};
 use crate::hands::journal::Journal;
 use crate::hands::launch::Surroundings;
@@ -18,10 +19,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tutela_core::guard::Guard;
 use tutela_core::names::{InstanceId, Name, RunId};
-use tutela_core::service::{Exit, History};
+use tutela_core::service::{Exit, History, RestartCause, RestartTally};
 use tutela_core::spec::{GuardSpec, StartMode};
 use tutela_logs::PumpHandle;
 use tutela_logs::pump::{PumpEvent, WriterEvent};
@@ -168,10 +169,12 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let console = start_console(&options, &spec)?;
     let journal = start_journal(&options, &name, &mut troubles);
     let identity = identity(&name, words, &nursery);
+    let figures = Arc::new(figures::Source::new(inbox.clone(), ledger.clone()));
     let context = Arc::new(Context {
         inbox: inbox.clone(),
         feed: Feed::new(),
         ledger: ledger.clone(),
+        figures: figures.clone(),
         identity: identity.clone(),
         reload: reloader(&options.what),
         pump: pump.clone(),
@@ -184,6 +187,9 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         description: spec.description.clone(),
     });
     let tls = Arc::new(TlsContexts::new());
+    let (metrics, metrics_spec) = watch::channel(spec.metrics.clone());
+    // Ends with the conductor, which has the other end of its spec.
+    hands.spawn(figures::push(figures, tls.clone(), metrics_spec, seed()));
     let (guard, kept_down) = restored(spec, &kept);
     let spawner = Spawner::start(nursery.clone(), pump.clone(), inbox.clone())
         .map_err(|error| Failure::Failed(format!("failed to start the spawner's thread: {error}")))?;
@@ -215,6 +221,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         kept_down,
         alerts: kept.alerts,
         troubles,
+        metrics,
         reload: context.reload.is_some().then(|| asked_reload(&hands, &context)),
         forward_signals: matches!(options.what, What::Program(_)) || std::process::id() == 1,
         // A service that has nothing to do is one all the same; its service manager would only start it again.
@@ -506,8 +513,13 @@ fn restored(spec: GuardSpec, kept: &Kept) -> (Guard, BTreeSet<InstanceId>) {
 
 fn history_of(saved: &SavedInstance) -> (History, Option<(Exit, tutela_core::time::Moment)>) {
     let moment = |at: tutela_schema::wall::WallTime| clock::moment_of(SystemTime::from(at.0));
+    let mut by_cause = RestartTally::default();
+    for cause in RestartCause::ALL {
+        by_cause.restore(cause, saved.restarts_by.get(cause.word()).copied().unwrap_or(0));
+    }
     let history = History {
         restarts: saved.restarts,
+        by_cause,
         in_a_row: saved.failures,
         recent: saved.window.iter().map(|at| moment(*at)).collect::<VecDeque<_>>(),
         cooldown_until: saved.cooldown_until.map(moment),

@@ -49,6 +49,7 @@ impl Author {
             description: String::new(),
             services: BTreeMap::new(),
             alerts: BTreeMap::new(),
+            metrics: tutela_core::spec::MetricsSpec::default(),
             install: tutela_core::spec::InstallSpec::default(),
         };
         for _ in 0..self.dice.between(1, 6) {

@@ -5,11 +5,13 @@
 
 mod install;
 mod launch;
+mod metrics;
 mod policy;
 mod sink;
 
 pub use install::{InstallAccount, InstallSpec, OpenPort};
 pub use launch::{Capability, Command, Launch, Limits, Priority, Security};
+pub use metrics::{MetricsPush, MetricsSpec, PUSH_EVERY, PUSH_TIMEOUT};
 pub use policy::{
     DependencyCheck, Hook, Hooks, LadderStep, ProbeKind, ProbeSpec, ProbeTarget, RestartPolicy, RestartWhen, StartMode,
     StatusRange, StopStep,
@@ -52,6 +54,8 @@ pub struct GuardSpec {
     pub services: BTreeMap<ServiceName, Arc<ServiceSpec>>,
     /// Where alerts go, by name.
     pub alerts: BTreeMap<Name, AlertSpec>,
+    /// Where its figures go.
+    pub metrics: MetricsSpec,
     /// How it becomes a service of the OS.
     pub install: InstallSpec,
 }

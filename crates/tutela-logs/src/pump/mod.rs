@@ -256,6 +256,11 @@ impl CaptureHandle {
         self.status.get().map(|cell| cell.read()).unwrap_or_default()
     }
 
+    /// The same, for who wants to know after the run is over.
+    pub fn counters(&self) -> CaptureCounters {
+        CaptureCounters(self.status.clone())
+    }
+
     /// Waits for a line of this run, from those that the pump has not seen yet.
     ///
     /// # Errors
@@ -275,6 +280,17 @@ impl CaptureHandle {
         let (done, ended) = oneshot::channel();
         send(&self.commands, Command::Finish { capture: self.id, deadline, done })?;
         Ok(async move { ended.await.unwrap_or(CaptureEnd::PumpEnded) })
+    }
+}
+
+/// What became of the output of a label, of all its runs. Cheap to clone; keeps nothing alive but the counters.
+#[derive(Debug, Clone)]
+pub struct CaptureCounters(StatusSlot);
+
+impl CaptureCounters {
+    /// The counters. Never waits for the pump.
+    pub fn read(&self) -> CaptureStatus {
+        self.0.get().map(|cell| cell.read()).unwrap_or_default()
     }
 }
 

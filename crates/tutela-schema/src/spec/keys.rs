@@ -5,8 +5,10 @@
 //! know the layers. The `default` in each schema is compared with the real one by a test.
 
 mod install;
+mod metrics;
 
 pub use install::{InstallKeys, InstallOsKeys, InstallStartKey, PortKeys, ProtocolKey};
+pub use metrics::{MetricsKeys, OtlpCompressKey, OtlpProtocolKey};
 
 use super::scalar::{CommandText, EnvValue, Percent, Size, Span, Templated};
 use super::union::{EnvFile, HookList, StatusText};
@@ -29,6 +31,8 @@ pub struct SpecKeys {
     pub services: Option<BTreeMap<String, ServiceKeys>>,
     /// Where alerts go, by name.
     pub alerts: Option<BTreeMap<String, AlertKeys>>,
+    /// Where the guard's figures go by themselves.
+    pub metrics: Option<MetricsKeys>,
     /// How the guard becomes a service of the OS; for `tutela install` alone.
     pub install: Option<InstallKeys>,
 }

@@ -29,6 +29,7 @@ mod env_file;
 mod install;
 mod interpolate;
 mod keys;
+mod metrics;
 mod needs;
 mod probe;
 mod reader;

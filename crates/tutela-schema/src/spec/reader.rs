@@ -6,7 +6,8 @@ use super::diagnostic::{Code, Diagnostic, Severity, near};
 use super::env_file;
 use super::install::install;
 use super::interpolate::{Scope, interpolate};
-use super::keys::{AlertKeys, InstallKeys, InstallOsKeys, OsKeys, ServiceKeys, SpecKeys};
+use super::keys::{AlertKeys, InstallKeys, InstallOsKeys, MetricsKeys, OsKeys, ServiceKeys, SpecKeys};
+use super::metrics::metrics;
 use super::needs;
 use super::resolved::Origins;
 use super::section::{Section, resolve, steps};
@@ -20,7 +21,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tutela_core::names::Name;
-use tutela_core::spec::{AlertSpec, GuardSpec, HOST_VARIABLES, InstallSpec, ServiceSpec};
+use tutela_core::spec::{AlertSpec, GuardSpec, HOST_VARIABLES, InstallSpec, MetricsSpec, ServiceSpec};
 use tutela_core::template::Template;
 
 /// The most instances of all services together: each may be a program, with pipes and files of its own.
@@ -138,6 +139,7 @@ impl Reader<'_> {
         let services = table.take("services");
         let alerts = table.take("alerts");
         let installs = table.take("install");
+        let figures = table.take("metrics");
 
         let none = Variables::new();
         let case_matters = sources.os != Os::Windows;
@@ -155,6 +157,7 @@ impl Reader<'_> {
             }
         }
         let install = installs.map(|entry| self.install(entry, &scope, &mut root)).unwrap_or_default();
+        let metrics = figures.map(|entry| self.metrics(entry, &scope, &mut root)).unwrap_or_default();
         let shared = self.shared_env();
         for (name, entry) in self.tables(services.as_ref(), "services") {
             let (service, tree) = self.service(name.clone(), entry, &shared);
@@ -175,6 +178,7 @@ impl Reader<'_> {
             description: keys.description.unwrap_or_default(),
             services: services_read,
             alerts: alert_specs,
+            metrics,
             install,
         };
         Some((spec, profile, root, origins))
@@ -275,6 +279,27 @@ impl Reader<'_> {
         // Kept for the origins of its values.
         if let Some(root) = root.as_table_mut() {
             root.entries.insert("install".into(), Entry { key_place: entry.key_place, node: tree });
+        }
+        spec
+    }
+
+    fn metrics(&mut self, entry: Entry, scope: &Scope<'_>, root: &mut Node) -> MetricsSpec {
+        let mut tree = Node { place: entry.key_place, ..entry.node };
+        if tree.as_table().is_none() {
+            let message = format!("'metrics' must be a table, not {}", tree.kind());
+            self.error(Code::WrongType, Some(tree.place), message, Some("write [metrics]".to_owned()));
+            return MetricsSpec::default();
+        }
+        let mut broken = Vec::new();
+        interpolate(&mut tree, scope, &self.map, &mut self.out, &mut broken);
+        let keys: Option<MetricsKeys> = de::read(&mut tree, "metrics", &self.map, &mut self.out, &mut broken);
+        let mut section = self.section(&tree, &broken);
+        let spec = keys.map(|keys| metrics(&mut section, keys)).unwrap_or_default();
+        let found = section.out;
+        self.out.extend(found);
+        // Kept for the origins of its values.
+        if let Some(root) = root.as_table_mut() {
+            root.entries.insert("metrics".into(), Entry { key_place: entry.key_place, node: tree });
         }
         spec
     }

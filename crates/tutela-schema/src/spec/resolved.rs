@@ -11,8 +11,8 @@ use super::tree::{Node, Step, UsedFrom};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tutela_core::spec::{
-    AlertSpec, AlertWay, Command, GuardSpec, Hook, InstallSpec, LadderStep, Limits, LogPolicy, OpenPort, Priority,
-    ProbeSpec, ProbeTarget, RestartPolicy, RestartWhen, Security, ServiceSpec, StartMode, StopStep,
+    AlertSpec, AlertWay, Command, GuardSpec, Hook, InstallSpec, LadderStep, Limits, LogPolicy, MetricsSpec, OpenPort,
+    Priority, ProbeSpec, ProbeTarget, RestartPolicy, RestartWhen, Security, ServiceSpec, StartMode, StopStep,
 };
 
 /// What is shown in the place of a secret.
@@ -53,6 +53,7 @@ pub(super) fn resolve(spec: &GuardSpec, origins: &Origins) -> Vec<ResolvedValue>
     for alert in spec.alerts.values() {
         list.alert(alert);
     }
+    list.metrics(&spec.metrics);
     list.install(&spec.install);
     list.out
 }
@@ -377,17 +378,31 @@ impl List<'_> {
         self.put(&at("open_ports"), format!("[{}]", openings.join(", ")));
     }
 
+    fn metrics(&mut self, metrics: &MetricsSpec) {
+        let Some(push) = &metrics.push else { return };
+        let at = |key: &str| [Step::from("metrics"), Step::from(key)];
+        self.text(&at("otlp"), &push.otlp);
+        self.text(&at("protocol"), if push.grpc { "grpc" } else { "http" });
+        self.span(&at("every"), push.every);
+        self.span(&at("timeout"), push.timeout);
+        self.headers(steps!["metrics"], &push.headers);
+        self.text(&at("compress"), if push.gzip { "gzip" } else { "none" });
+    }
+
+    fn headers(&mut self, way: &[Step], headers: &BTreeMap<String, String>) {
+        for (name, value) in headers {
+            let shown = if is_secret(name) { MASK.to_owned() } else { mask_addresses(value) };
+            self.put(&[way, steps!["headers", name.as_str()]].concat(), quoted(&shown));
+        }
+    }
+
     fn alert(&mut self, alert: &AlertSpec) {
         let way = steps!["alerts", alert.name.as_str()];
         let at = |key: &str| [way, &[Step::from(key)]].concat();
         match &alert.way {
             AlertWay::Webhook { url, headers } => {
                 self.text(&at("webhook"), url);
-                for (name, value) in headers {
-                    let steps = [way, steps!["headers", name.as_str()]].concat();
-                    let shown = if is_secret(name) { MASK.to_owned() } else { mask_addresses(value) };
-                    self.put(&steps, quoted(&shown));
-                }
+                self.headers(way, headers);
             }
             AlertWay::Command(command) => self.command(&at("command"), command),
             AlertWay::Email { smtp, from, to } => {

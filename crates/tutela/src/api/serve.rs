@@ -3,6 +3,7 @@
 use super::answer::{Answer, json, refusal, whole};
 use super::{events, health, logs, metrics};
 use crate::conductor::{Feed, Identity, Inbox, Input, Request as Ask, StatusAnswer};
+use crate::figures::Source;
 use crate::hands::ledger::Ledger;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -68,6 +69,8 @@ pub struct Context {
     pub feed: Feed,
     /// The events that happened.
     pub ledger: Arc<Ledger>,
+    /// What `/metrics` is made of.
+    pub figures: Arc<Source>,
     /// Who the guard is.
     pub identity: Identity,
     /// Reads and checks the spec again; `None`: this guard has no spec file.
@@ -204,7 +207,7 @@ pub(super) fn target_of(text: Option<&str>) -> Result<Target, ErrorReply> {
     Target::parse(text).ok_or_else(unknown)
 }
 
-pub(super) fn ended() -> ErrorReply {
+pub(crate) fn ended() -> ErrorReply {
     ErrorReply::new(ErrorCode::Failed, "refused: this guard is ending", None)
 }
 
@@ -218,28 +221,33 @@ pub(super) async fn ask<T>(
     answer.await.map_err(|_| ended())?
 }
 
-/// The status, with what each tree uses when it is wanted. Reading usage is a dozen small files for each
-/// tree, so it is done off the loop.
+/// The status, with what each tree uses when it is wanted. Reading that takes a while, so it is done off the loop.
 pub(super) async fn status_of(context: &Context, target: Target, usage: bool) -> Result<StatusAnswer, ErrorReply> {
     let mut answer = ask(context, |reply| Ask::Status { target, reply }).await?;
     if !usage {
         return Ok(answer);
     }
     let measured = tokio::task::spawn_blocking(move || {
-        for (service, instance, tree) in &answer.trees {
-            let place = answer.status.services.get_mut(*service).and_then(|it| it.instances.get_mut(*instance));
-            if let (Some(place), Ok(usage)) = (place, tree.usage()) {
-                place.usage = Some(tutela_schema::api::Usage {
-                    cpu_seconds: Some(usage.cpu.as_secs_f64()),
-                    memory_bytes: Some(usage.memory_bytes),
-                    processes: Some(u64::from(usage.processes)),
-                    open_files: usage.open_files,
-                });
-            }
-        }
+        measure(&mut answer);
         answer
     });
     measured.await.map_err(|_| ended())
+}
+
+/// Reads what each tree uses. Blocks: a dozen small files for each tree, or a walk over the process table.
+pub(crate) fn measure(answer: &mut StatusAnswer) {
+    for (service, instance, tree) in &answer.trees {
+        let place = answer.status.services.get_mut(*service).and_then(|it| it.instances.get_mut(*instance));
+        if let (Some(place), Ok(usage)) = (place, tree.usage()) {
+            place.usage = Some(tutela_schema::api::Usage {
+                cpu_seconds: Some(usage.cpu.as_secs_f64()),
+                memory_bytes: Some(usage.memory_bytes),
+                processes: Some(u64::from(usage.processes)),
+                threads: Some(u64::from(usage.threads)),
+                open_files: usage.open_files,
+            });
+        }
+    }
 }
 
 async fn status(context: &Context, query: &str) -> Result<Answer, ErrorReply> {

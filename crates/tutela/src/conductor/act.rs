@@ -361,6 +361,13 @@ impl Conductor {
     /// Tells the pump and the question desk what a reload changed.
     pub(super) fn spread_spec(&mut self) {
         self.questions.forget_all();
+        self.metrics.send_if_modified(|known| {
+            let wanted = &self.guard.spec().metrics;
+            *known != *wanted && {
+                *known = wanted.clone();
+                true
+            }
+        });
         let policies: Vec<(String, Arc<tutela_logs::Policy>)> = self
             .guard
             .instances()

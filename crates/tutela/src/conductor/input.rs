@@ -113,6 +113,8 @@ pub enum Request {
         /// What is wrong.
         diagnostics: Vec<Diagnostic>,
     },
+    /// Everything that figures are made of.
+    Figures(oneshot::Sender<Result<super::FiguresAnswer, ErrorReply>>),
     /// Something that only proves that the conductor turns.
     Ping(oneshot::Sender<()>),
 }

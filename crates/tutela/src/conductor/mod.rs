@@ -18,6 +18,7 @@
 mod act;
 mod alerts;
 mod errands;
+mod figures;
 mod host;
 mod input;
 mod publish;
@@ -26,6 +27,7 @@ mod told;
 mod view;
 
 pub use errands::ErrandEnd;
+pub use figures::{FiguresAnswer, InstanceFigures, ProbeFigures, TURN_BOUNDS, Turns};
 pub use input::{AlertNews, Ended, Inbox, Input, InstanceRef, Matches, Request, StatusAnswer};
 pub use publish::{FEED_EVENTS_MAX, Feed};
 pub use view::{Identity, wall_now};
@@ -38,20 +40,22 @@ use crate::hands::questions::QuestionDesk;
 use crate::hands::spawner::{Spawner, Started, chain};
 use publish::Shadow;
 use requests::Ticket;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tutela_core::guard::{self, Guard};
 use tutela_core::names::{InstanceKey, RunId};
 use tutela_core::service::Exit as CoreExit;
+use tutela_core::spec::MetricsSpec;
 use tutela_core::time::Moment;
-use tutela_logs::{CaptureHandle, PumpHandle};
+use tutela_logs::{CaptureCounters, CaptureHandle, PumpHandle};
 use tutela_os::clock::{self, Alarm};
 use tutela_os::host::{Control, Controls};
 use tutela_os::notify::{Host, Inbox as NotifyInbox};
 use tutela_os::process::{Child, ChildSignal, ChildToken, ContainerKind, Exit, Nursery, Signal};
 use tutela_os::signals::Signals;
+use tutela_schema::events::EventKind;
 
 /// Inputs that one turn takes before it looks at the ends of programs again.
 const INPUTS_A_TURN: usize = 256;
@@ -129,6 +133,8 @@ pub struct Parts {
     pub alerts: Vec<(String, Vec<u8>)>,
     /// What came up while the parts were made.
     pub troubles: Vec<String>,
+    /// Where figures are to be sent, for who sends them; it changes with the spec.
+    pub metrics: watch::Sender<MetricsSpec>,
     /// Reads the spec again, for a reload by signal or control; it is told who asks. `None`: there is no file, and a
     /// signal is passed on.
     pub reload: Option<AskReload>,
@@ -183,6 +189,13 @@ pub struct Conductor {
     alerts: alerts::Desk,
     shadows: HashMap<InstanceKey, Shadow>,
     touched: HashSet<InstanceKey>,
+    /// What became of each instance's output, also while it does not run.
+    outputs: HashMap<InstanceKey, CaptureCounters>,
+    /// Events so far, by kind.
+    events: BTreeMap<EventKind, u64>,
+    turns: figures::Turns,
+    /// Where figures are to be sent; the hands listen.
+    metrics: watch::Sender<MetricsSpec>,
     /// What this computer cannot do for an instance, told once and not at every start.
     unsupported: HashSet<(InstanceKey, &'static str)>,
     suspended: Duration,
@@ -263,6 +276,10 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         alerts: alerts::Desk::restore(parts.alerts, &mut troubles),
         shadows: HashMap::new(),
         touched: HashSet::new(),
+        outputs: HashMap::new(),
+        events: BTreeMap::new(),
+        turns: figures::Turns::default(),
+        metrics: parts.metrics,
         unsupported: HashSet::new(),
         suspended: clock::suspended_total(),
         told: told::Told::default(),
@@ -274,8 +291,10 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
     };
     conductor.begin(kept_down, troubles);
     let mut host_alive = host::Alive::default();
+    let mut turn_began = std::time::Instant::now();
     loop {
         conductor.after_turn();
+        conductor.turns.took(turn_began.elapsed());
         if let Some(outcome) = conductor.outcome() {
             conductor.say_ended();
             if let Some(journal) = conductor.journal {
@@ -316,6 +335,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
             matches = conductor.matches.take() => Woken::Matches(matches),
             input = inputs.recv() => Woken::Input(input),
         };
+        turn_began = std::time::Instant::now();
         conductor.turn(woken, &mut inputs);
     }
 }
@@ -427,6 +447,9 @@ impl Conductor {
             Err(reason) => self.guard.handle(now, key, guard::Input::SpawnFailed { run, reason }),
             Ok(Started { child, capture }) => {
                 let (pid, token) = (child.pid(), child.token());
+                if let Some(capture) = &capture {
+                    self.outputs.insert(key, capture.counters());
+                }
                 for missing in child.unenforced() {
                     self.say_unsupported(key, missing);
                 }

@@ -95,6 +95,7 @@ impl Conductor {
                 }
             }
             Request::ReloadRefused { diagnostics } => self.say_reload_refused(now, &diagnostics),
+            Request::Figures(reply) => drop(reply.send(Ok(self.figures()))),
             Request::Ping(reply) => drop(reply.send(())),
         }
     }

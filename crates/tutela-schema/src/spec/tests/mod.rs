@@ -4,6 +4,7 @@
 mod hostile;
 mod install;
 mod layers;
+mod metrics;
 mod refusals;
 mod whole;
 
