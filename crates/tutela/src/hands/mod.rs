@@ -7,3 +7,19 @@
 //! - [`probes`]: questions over the network; [`questions`]: which of them are asked, and where;
 //! - [`alerts`]: what an operator is told, at least once;
 //! - [`otlp`]: figures, spans and records on their way to a collector;
+//! - [`sinks`]: output on its way to others;
+//! - [`ledger`]: what outlives the guard;
+//! - [`console`]: what somebody at the terminal sees;
+//! - [`journal`]: what somebody sees who looks into the OS's own log.
+
+pub mod alerts;
+pub mod console;
+pub mod journal;
+pub mod launch;
+pub mod ledger;
+pub mod otlp;
+pub mod probes;
+pub mod questions;
+pub mod queue;
+pub mod sinks;
+pub mod spawner;

@@ -9,6 +9,7 @@ mod fields;
 mod fluent;
 mod journald;
 mod on_thread;
+mod otlp;
 mod progress;
 #[cfg(test)]
 mod samples;
