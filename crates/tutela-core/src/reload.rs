@@ -129,6 +129,7 @@ mod tests {
                 .map(|service| (service.name.clone(), std::sync::Arc::new(service.clone())))
                 .collect(),
             alerts: BTreeMap::new(),
+            sinks: BTreeMap::new(),
             install: crate::spec::InstallSpec::default(),
         }
     }

@@ -49,6 +49,7 @@ impl Author {
             description: String::new(),
             services: BTreeMap::new(),
             alerts: BTreeMap::new(),
+            sinks: BTreeMap::new(),
             install: tutela_core::spec::InstallSpec::default(),
         };
         for _ in 0..self.dice.between(1, 6) {

@@ -52,6 +52,8 @@ pub struct GuardSpec {
     pub services: BTreeMap<ServiceName, Arc<ServiceSpec>>,
     /// Where alerts go, by name.
     pub alerts: BTreeMap<Name, AlertSpec>,
+    /// Where output goes beside the files, by name. What this OS does not have is not among them.
+    pub sinks: BTreeMap<Name, SinkSpec>,
     /// How it becomes a service of the OS.
     pub install: InstallSpec,
 }
@@ -161,11 +163,13 @@ pub enum Occasion {
     Unhealthy,
     /// Processes resisted a stop.
     Resisted,
+    /// A sink's receiver does not take what it is sent.
+    SinkFailing,
 }
 
 impl Occasion {
     /// Every occasion, for help texts and schemas.
-    pub const ALL: [Occasion; 8] = [
+    pub const ALL: [Occasion; 9] = [
         Occasion::Cooldown,
         Occasion::HalfOpenFailed,
         Occasion::Recovered,
@@ -174,6 +178,7 @@ impl Occasion {
         Occasion::Degraded,
         Occasion::Unhealthy,
         Occasion::Resisted,
+        Occasion::SinkFailing,
     ];
 
     /// The word in spec files and alert bodies.
@@ -187,6 +192,7 @@ impl Occasion {
             Occasion::Degraded => "degraded",
             Occasion::Unhealthy => "unhealthy",
             Occasion::Resisted => "resisted",
+            Occasion::SinkFailing => "sink_failing",
         }
     }
 }

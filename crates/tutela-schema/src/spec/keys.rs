@@ -5,8 +5,11 @@
 //! know the layers. The `default` in each schema is compared with the real one by a test.
 
 mod install;
+mod sink;
 
 pub use install::{InstallKeys, InstallOsKeys, InstallStartKey, PortKeys, ProtocolKey};
+
+pub use sink::{OtlpProtocolKey, OverflowKey, SinkFormatKey, SinkKeys, SinkLevelKey};
 
 use super::scalar::{CommandText, EnvValue, Percent, Size, Span, Templated};
 use super::union::{EnvFile, HookList, StatusText};
@@ -29,6 +32,8 @@ pub struct SpecKeys {
     pub services: Option<BTreeMap<String, ServiceKeys>>,
     /// Where alerts go, by name.
     pub alerts: Option<BTreeMap<String, AlertKeys>>,
+    /// Where output goes beside the files, by name.
+    pub sinks: Option<BTreeMap<String, SinkKeys>>,
     /// How the guard becomes a service of the OS; for `tutela install` alone.
     pub install: Option<InstallKeys>,
 }
@@ -457,4 +462,6 @@ pub enum OccasionKey {
     Unhealthy,
     /// Processes resisted a stop.
     Resisted,
+    /// A sink's receiver does not take what it is sent.
+    SinkFailing,
 }

@@ -3,6 +3,8 @@
 //! Values are taken from the finished spec, so that what is shown is what is used; places are looked up in the trees
 //! that it was made of.
 
+mod sinks;
+
 use super::de::spell;
 use super::reader::ServiceOrigins;
 use super::section::steps;
@@ -52,6 +54,9 @@ pub(super) fn resolve(spec: &GuardSpec, origins: &Origins) -> Vec<ResolvedValue>
     list.tree = &origins.root;
     for alert in spec.alerts.values() {
         list.alert(alert);
+    }
+    for sink in spec.sinks.values() {
+        list.sink(sink);
     }
     list.install(&spec.install);
     list.out

@@ -5,6 +5,7 @@ mod hostile;
 mod install;
 mod layers;
 mod refusals;
+mod sinks;
 mod whole;
 
 use super::{Code, Diagnostic, Loaded, Os, Refused, Severity, Sources, read};

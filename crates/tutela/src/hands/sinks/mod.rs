@@ -3,6 +3,9 @@
 //! A [`way::Way`] makes one delivery of some records and says what became of them; it knows nothing of files, cursors
 //! and retries. What comes when, and again, is the forwarder's.
 
+pub mod forwarder;
+mod http;
+mod json;
 pub mod tls;
 pub mod way;
 
@@ -17,11 +20,40 @@ use way::Way;
 pub fn open(name: &str, way: &SinkWay) -> Result<Box<dyn Way>, String> {
     let _ = name;
     match way {
+        SinkWay::Http { url, headers, array, gzip, tls } => {
+            Ok(Box::new(http::Http::new(url, headers, *array, *gzip, tls)?))
+        }
         SinkWay::Journald
         | SinkWay::EventLog
         | SinkWay::Syslog { .. }
         | SinkWay::Otlp { .. }
-        | SinkWay::Fluent { .. }
-        | SinkWay::Http { .. } => Err("refused: this version cannot send there".to_owned()),
+        | SinkWay::Fluent { .. } => Err("refused: this version cannot send there".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use tutela_logs::record::{Owner, Record, RecordId};
+    use tutela_logs::{Stream, Wall};
+
+    /// A record with this message.
+    pub(in crate::hands::sinks) fn record(message: &str) -> Record {
+        let owner = Owner {
+            guard: "shop".into(),
+            service: "api".into(),
+            instance: 2,
+            host: "here".into(),
+            host_ip: Some([192, 0, 2, 7].into()),
+        };
+        Record {
+            owner: Arc::new(owner),
+            id: RecordId { file: 11, offset: 22 },
+            at: Wall::from_micros(1_795_209_825_123_456),
+            stream: Some(Stream::Err),
+            level: None,
+            message: message.as_bytes().into(),
+            fields: Vec::new(),
+        }
     }
 }

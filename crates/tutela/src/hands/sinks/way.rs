@@ -15,6 +15,12 @@ pub enum Undelivered {
         /// When the receiver wants to hear of us again, if it said so.
         after: Option<std::time::Duration>,
     },
+    /// It is too much at once: less of it is to be sent. Of a single record it is a refusal.
+    #[error("{reason}")]
+    TooLarge {
+        /// What it said.
+        reason: String,
+    },
     /// The receiver is there and refuses these records for good: again would be the same. They are counted as dropped.
     #[error("{reason}")]
     Refused {
