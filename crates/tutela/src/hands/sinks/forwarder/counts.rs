@@ -1,5 +1,6 @@
 //! What became of everything, and what of it is told when.
 
+use super::Passed;
 use std::time::Duration;
 use tutela_core::time::Moment;
 
@@ -30,6 +31,12 @@ impl Counts {
     /// What did not arrive and should have.
     pub fn dropped(&self) -> u64 {
         self.overflowed + self.lost + self.refused
+    }
+
+    pub(super) fn pass(&mut self, passed: Passed) {
+        self.left_out += passed.left_out;
+        self.overflowed += passed.overflowed;
+        self.lost += passed.lost;
     }
 }
 

@@ -161,6 +161,8 @@ struct Label<C> {
     queued: usize,
     /// There may be something to read.
     wants: bool,
+    /// What came between the last record that waits and `read`, or, without one, nothing.
+    passing: Passed,
     /// Bytes read since the machine began: what a [`Hole`] is measured by.
     passed: u64,
     backlog: u64,
@@ -172,6 +174,27 @@ struct Mark<C> {
     label: LabelKey,
     at: C,
     bytes: usize,
+    /// What came before it: counted with it, as it is behind the same position.
+    passed: Passed,
+}
+
+/// Lines that become no record. They are counted when the position behind them is reached, so that what is written down
+/// together belongs together.
+#[derive(Debug, Clone, Copy, Default)]
+struct Passed {
+    left_out: u64,
+    overflowed: u64,
+    lost: u64,
+}
+
+impl<C: Clone> Label<C> {
+    /// Without records that wait, what was read is done.
+    fn settle(&mut self, counts: &mut Counts) {
+        if self.queued == 0 {
+            self.done = self.read.clone();
+            counts.pass(std::mem::take(&mut self.passing));
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -206,7 +229,16 @@ impl<C: Clone> Forwarder<C> {
     pub fn add(&mut self, at: C, now: Moment) -> LabelKey {
         let key = LabelKey(self.labels.len());
         let (done, read) = (at.clone(), at);
-        self.labels.push(Label { done, read, queued: 0, wants: false, passed: 0, backlog: 0, hole: None });
+        self.labels.push(Label {
+            done,
+            read,
+            queued: 0,
+            wants: false,
+            passing: Passed::default(),
+            passed: 0,
+            backlog: 0,
+            hole: None,
+        });
         // Where a label begins has to be known to the next guard, even if nothing is ever delivered.
         (self.dirty, self.saved) = (true, None);
         self.handle_bell(key, now);
@@ -223,33 +255,42 @@ impl<C: Clone> Forwarder<C> {
         }
     }
 
-    /// A record that was read, in the order of its label. `at` is behind its last line, `before` what is not whole yet.
+    /// A record that was read, in the order of its label; `at` is behind its last line.
     pub fn handle_record(&mut self, label: LabelKey, at: C, record: Record) {
         let fields: usize = record.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
         let bytes = record.message.len() + fields;
-        if let Some(label) = self.labels.get_mut(label.0) {
-            label.queued += 1;
-        }
+        let Some(of) = self.labels.get_mut(label.0) else { return };
+        of.queued += 1;
+        let passed = std::mem::take(&mut of.passing);
         self.bytes += bytes + RECORD_OVERHEAD_BYTES;
-        self.marks.push(Mark { label, at, bytes });
+        self.marks.push(Mark { label, at, bytes, passed });
         self.records.push(record);
     }
 
-    /// A reading is over: it passed so many bytes and came to `at`. `drained`: there is no more for the moment. `lost`
-    /// lines were not there to be read.
-    pub fn handle_read(&mut self, label: LabelKey, at: C, passed: u64, drained: bool, lost: u64, left_out: u64) {
-        self.telling.counts.lost += lost;
-        self.telling.counts.left_out += left_out;
+    /// A record that the sink's rules leave out, in the order of its label.
+    pub fn handle_left_out(&mut self, label: LabelKey) {
+        if let Some(label) = self.labels.get_mut(label.0) {
+            label.passing.left_out += 1;
+        }
+    }
+
+    /// Lines that were removed before they could be read, in the order of their label.
+    pub fn handle_lost(&mut self, label: LabelKey, lines: u64) {
+        if let Some(label) = self.labels.get_mut(label.0) {
+            label.passing.lost += lines;
+            self.dirty |= lines > 0;
+        }
+    }
+
+    /// A reading is over: it passed so many bytes and came to `at`. `drained`: there is no more for the moment.
+    pub fn handle_read(&mut self, label: LabelKey, at: C, passed: u64, drained: bool) {
         let Some(label) = self.labels.get_mut(label.0) else { return };
         label.passed += passed;
         label.wants = !drained;
         label.backlog = if drained { 0 } else { label.backlog.saturating_sub(passed) };
         label.read = at;
-        if label.queued == 0 {
-            label.done = label.read.clone();
-            // Nothing is kept for positions alone but that they move: a guard that is killed only reads them again.
-            self.dirty |= passed > 0 || lost > 0;
-        }
+        label.settle(&mut self.telling.counts);
+        self.dirty |= passed > 0;
     }
 
     /// A label cannot be read at the moment; it is tried again with the next bell, or the next look.
@@ -260,14 +301,12 @@ impl<C: Clone> Forwarder<C> {
         self.telling.error(error, now);
     }
 
-    /// A skip left out so many lines and came to `at`.
+    /// A skip left out so many lines and came to `at`, with so many bytes left behind it.
     pub fn handle_skipped(&mut self, label: LabelKey, at: C, lines: u64, left: u64) {
-        self.telling.counts.overflowed += lines;
         let Some(label) = self.labels.get_mut(label.0) else { return };
+        label.passing.overflowed += lines;
         (label.read, label.backlog, label.hole) = (at, left, None);
-        if label.queued == 0 {
-            label.done = label.read.clone();
-        }
+        label.settle(&mut self.telling.counts);
         self.dirty = true;
     }
 
@@ -468,7 +507,9 @@ impl<C: Clone> Forwarder<C> {
             self.bytes -= mark.bytes + RECORD_OVERHEAD_BYTES;
             let Some(label) = self.labels.get_mut(mark.label.0) else { continue };
             label.queued -= 1;
-            label.done = if label.queued == 0 { label.read.clone() } else { mark.at };
+            label.done = mark.at;
+            self.telling.counts.pass(mark.passed);
+            label.settle(&mut self.telling.counts);
         }
         self.dirty = true;
         self.telling.taken(records as u64, bytes as u64, refused, now);
