@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 /// The end of every name.
 const SUFFIX: &str = ".log";
 
+/// What the name of a file's index has more than the file's. No name of a log file ends so.
+const INDEX_SUFFIX: &str = ".index";
+
 /// The shape of the stamp in the name of a rotated file.
 const NAME_SHAPE: &[u8] = b"00000000T000000.000000Z";
 
@@ -30,6 +33,13 @@ pub(crate) fn current(dir: &Path, label: &str) -> PathBuf {
 /// The rotated file of this stamp.
 pub(crate) fn rotated(dir: &Path, label: &str, stamp: &str) -> PathBuf {
     dir.join(format!("{label}.{stamp}{SUFFIX}"))
+}
+
+/// The index of a log file, whose name has no end of a compressed one.
+pub(crate) fn index_of(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(INDEX_SUFFIX);
+    PathBuf::from(name)
 }
 
 /// Where something that took the place of the current file is put. No name of a log file.

@@ -50,6 +50,7 @@ pub mod writer;
 
 mod doors;
 mod files;
+mod index;
 mod policy;
 mod stamp;
 

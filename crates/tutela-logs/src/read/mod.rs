@@ -20,9 +20,11 @@
 
 mod backward;
 mod entry;
+mod source;
 #[cfg(test)]
 mod tests;
 mod track;
+pub mod trail;
 
 pub use entry::{Entry, Origin};
 

@@ -13,22 +13,22 @@ use std::sync::Arc;
 const START: u64 = 1_795_209_825_000_000;
 
 /// Writes files as the pump does, one second a chunk.
-struct Pen {
-    writer: Writer,
+pub(super) struct Pen {
+    pub(super) writer: Writer,
     batch: Batch,
     splitters: [Splitter; 2],
-    now: Now,
+    pub(super) now: Now,
 }
 
 impl Pen {
-    fn new(dir: &Path, label: &str, timestamps: bool, rotate_size: Option<u64>) -> Self {
+    pub(super) fn new(dir: &Path, label: &str, timestamps: bool, rotate_size: Option<u64>) -> Self {
         let policy = Policy { dir: dir.to_owned(), timestamps, rotate_size, rotate_every: None, keep: 10_000 };
         let now = Now { wall: Wall::from_micros(START), tick: std::time::Instant::now() };
         let writer = Writer::new(Arc::from(label), Arc::new(policy), DOORS);
         Pen { writer, batch: Batch::default(), splitters: Default::default(), now }
     }
 
-    fn put(&mut self, stream: Stream, chunk: &[u8]) {
+    pub(super) fn put(&mut self, stream: Stream, chunk: &[u8]) {
         let Pen { writer, batch, splitters, now } = self;
         if writer.is_stamped() {
             splitters[stream as usize].feed(chunk, |piece| writer.entry(batch, stream, piece, *now));
@@ -39,7 +39,7 @@ impl Pen {
         self.now.wall = Wall::from_micros(self.now.wall.as_micros() + 1_000_000);
     }
 
-    fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         let Pen { writer, batch, splitters, now } = self;
         for (splitter, stream) in splitters.iter_mut().zip([Stream::Out, Stream::Err]) {
             splitter.finish(|piece| writer.entry(batch, stream, piece, *now));

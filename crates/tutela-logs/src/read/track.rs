@@ -332,10 +332,16 @@ impl Track {
             self.read = 0;
             return Ok(false);
         }
-        match std::fs::symlink_metadata(files::current(&self.place.dir, &self.place.label)) {
-            Ok(named) => Ok(named.len() != own.len() || named.created().ok() != own.created().ok()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-            Err(error) => Err(error),
-        }
+        is_another(&own, &files::current(&self.place.dir, &self.place.label))
+    }
+}
+
+/// Whether the file under this name is another one than the open one, of which the system says this. An answer of yes
+/// may be early: it grew between two looks.
+pub(super) fn is_another(own: &std::fs::Metadata, path: &std::path::Path) -> io::Result<bool> {
+    match std::fs::symlink_metadata(path) {
+        Ok(named) => Ok(named.len() != own.len() || named.created().ok() != own.created().ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
     }
 }

@@ -22,13 +22,15 @@ pub(crate) const ENTRY_BYTES_MAX: usize = PREFIX_BYTES + 1 + LINE_BYTES_MAX + 1;
 pub struct Batch {
     pub(super) bytes: Vec<u8>,
     pub(super) count: Count,
+    /// How many newlines are in `bytes`.
+    pub(super) entries: u64,
     stamper: Stamper,
 }
 
 impl Default for Batch {
     fn default() -> Self {
         let bytes = Vec::with_capacity(BATCH_BYTES + ENTRY_BYTES_MAX);
-        Batch { bytes, count: Count::default(), stamper: Stamper::default() }
+        Batch { bytes, count: Count::default(), entries: 0, stamper: Stamper::default() }
     }
 }
 
@@ -49,6 +51,7 @@ impl Batch {
         });
         self.bytes.extend_from_slice(piece.text);
         self.bytes.push(b'\n');
+        self.entries += 1;
         self.count.add(count_of(piece.text.len(), piece.ended));
     }
 
@@ -62,6 +65,7 @@ impl Batch {
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.count = Count::default();
+        self.entries = 0;
     }
 }
 

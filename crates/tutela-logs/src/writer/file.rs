@@ -1,9 +1,11 @@
 //! The one open file of a writer: opened, rotated, pruned.
 
 use super::Now;
+use super::beginning::Beginning;
 use super::entry::{PREFIX_BYTES, parse};
 use crate::doors::{Doors, Found};
 use crate::files;
+use crate::index::pen::Pen;
 use crate::policy::Policy;
 use crate::stamp::{StampReader, Stamper, Wall};
 use std::fs::File;
@@ -44,6 +46,8 @@ pub(super) struct OpenFile {
     pub(super) size: u64,
     /// Whether the next byte begins a line.
     pub(super) at_line_start: bool,
+    /// Its index; `None` only until the file is ready.
+    pub(super) index: Option<Pen>,
     born: Wall,
     look_at: Instant,
     rotate_not_before: Option<Instant>,
@@ -51,10 +55,12 @@ pub(super) struct OpenFile {
 
 impl OpenFile {
     /// Opens the current file and looks at what is in it: one that is written in the other form is rotated
-    /// away, an entry that was cut off by a power cut gets an end.
-    pub(super) fn open(policy: &Policy, label: &str, doors: Doors, now: Now) -> io::Result<Opened> {
+    /// away, an entry that was cut off by a power cut gets an end. `rest` is what was known when it was closed.
+    pub(super) fn open(policy: &Policy, label: &str, doors: Doors, now: Now, rest: Option<Rest>) -> io::Result<Opened> {
         let Opened { file: mut open, blemish } = Self::append(policy, label, doors, now)?;
+        let beginning = Beginning { policy, label, doors, now };
         if open.size == 0 {
+            open.index = Some(beginning.of_empty(rest));
             return Ok(Opened { file: open, blemish });
         }
         let mut head = [0; PREFIX_BYTES + 1];
@@ -65,11 +71,17 @@ impl OpenFile {
         open.file.seek(SeekFrom::End(-1))?;
         read_up_to(&mut open.file, &mut last)?;
         open.at_line_start = last == *b"\n";
-        if stamped != policy.timestamps {
+        let (index, begun) = beginning.of_filled(&mut open.file, open.size, &head[..length], rest)?;
+        let is_hopeless = !index.exact;
+        open.index = Some(index);
+        open.born = begun.unwrap_or(open.born);
+        // Where too much would have to be counted, the next file begins to count.
+        if stamped != policy.timestamps || is_hopeless {
             return open.rotate(policy, label, doors, now);
         }
         if stamped && !open.at_line_start {
             open.write(b"\n").1?;
+            open.wrote(1);
         }
         Ok(Opened { file: open, blemish })
     }
@@ -114,7 +126,7 @@ impl OpenFile {
             metadata.created().or_else(|_| metadata.modified()).map_or(now.wall, Wall::from)
         };
         let look_at = now.tick + LOOK_EVERY;
-        Ok(OpenFile { file, size, at_line_start: true, born, look_at, rotate_not_before: None })
+        Ok(OpenFile { file, size, at_line_start: true, index: None, born, look_at, rotate_not_before: None })
     }
 
     /// Whether it has to be rotated before the next byte. Only at the start of a line, but for a line that
@@ -133,18 +145,26 @@ impl OpenFile {
     /// Renames it after this moment, removes the oldest beyond what is kept, and opens the next one. Where
     /// the renaming does not work the same file is gone on with, to be tried again later: a file that is
     /// too long, or of two forms, is better than a byte lost.
-    pub(super) fn rotate(self, policy: &Policy, label: &str, doors: Doors, now: Now) -> io::Result<Opened> {
-        let at_line_start = self.at_line_start;
+    pub(super) fn rotate(mut self, policy: &Policy, label: &str, doors: Doors, now: Now) -> io::Result<Opened> {
+        let (at_line_start, size) = (self.at_line_start, self.size);
+        let mut index = self.index.take();
+        if let Some(index) = &mut index {
+            // Refused by a full disk, most likely; the file itself tells the same with more effort.
+            let _ = index.end(size, now);
+        }
         // Closed first: some systems do not rename an open file.
         drop(self);
         match rename_after(policy, label, now.wall) {
-            Ok(()) => {
+            Ok(stamp) => {
                 let pruned = prune(policy, label);
-                let Opened { file, blemish } = Self::append(policy, label, doors, now)?;
+                let Opened { mut file, blemish } = Self::append(policy, label, doors, now)?;
+                let beginning = Beginning { policy, label, doors, now };
+                file.index = Some(beginning.after(index.as_ref(), stamp));
                 Ok(Opened { file, blemish: blemish.or(pruned) })
             }
             Err(error) => {
                 let Opened { mut file, blemish } = Self::append(policy, label, doors, now)?;
+                file.index = index;
                 file.at_line_start = at_line_start || file.size == 0;
                 file.rotate_not_before = Some(now.tick + ROTATE_RETRY);
                 let failed = Blemish::rotation(&files::current(&policy.dir, label), &error);
@@ -187,6 +207,29 @@ impl OpenFile {
         (written, result)
     }
 
+    /// Something is about to be written.
+    pub(super) fn mark(&mut self, now: Now) -> io::Result<()> {
+        match &mut self.index {
+            Some(index) => index.mark(self.size, now),
+            None => Ok(()),
+        }
+    }
+
+    /// So many lines more are in the file.
+    pub(super) fn wrote(&mut self, lines: u64) {
+        if let Some(index) = &mut self.index {
+            index.lines += lines;
+        }
+    }
+
+    /// What is to be remembered while the file is closed.
+    pub(super) fn put_away(mut self) -> Option<Rest> {
+        let mut index = self.index.take()?;
+        // Another try comes with the next mark.
+        let _ = index.flush();
+        Some(Rest { index, size: self.size })
+    }
+
     /// Takes back the last `count` bytes. Where that fails they stay, as half an entry.
     pub(super) fn take_back(&mut self, count: usize) {
         let size = self.size - count as u64;
@@ -197,26 +240,37 @@ impl OpenFile {
     }
 }
 
-/// Gives the current file the name of a moment: this one, but behind every rotated file that exists, even
-/// when the clock was set back.
-fn rename_after(policy: &Policy, label: &str, at: Wall) -> io::Result<()> {
+/// What is known of a file that was closed, for when it is opened again.
+pub(super) struct Rest {
+    pub(super) index: Pen,
+    pub(super) size: u64,
+}
+
+/// Gives the current file and its index the name of a moment: this one, but behind every rotated file that exists, even
+/// when the clock was set back. Answers that moment.
+fn rename_after(policy: &Policy, label: &str, at: Wall) -> io::Result<Wall> {
     let mut stamper = Stamper::default();
-    let mut stamp = stamper.name(at);
+    let (mut stamp, mut moment) = (stamper.name(at), at);
     if let Some(last) = files::rotated_names(&policy.dir, label)?.pop().map(|name| name.stamp)
         && last >= stamp
     {
-        let micros = micros_of(&last).unwrap_or_else(|| at.as_micros());
-        stamp = stamper.name(Wall::from_micros(micros + 1));
+        let micros = moment_of(&last).unwrap_or(at).as_micros();
+        moment = Wall::from_micros(micros + 1);
+        stamp = stamper.name(moment);
     }
-    match std::fs::rename(files::current(&policy.dir, label), files::rotated(&policy.dir, label, &stamp)) {
+    let (from, to) = (files::current(&policy.dir, label), files::rotated(&policy.dir, label, &stamp));
+    match std::fs::rename(&from, &to) {
+        // An index that cannot follow its file is begun anew, and the file is read without.
+        Ok(()) => drop(std::fs::rename(files::index_of(&from), files::index_of(&to))),
         // Somebody removed it: there is nothing to rotate.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
+    Ok(moment)
 }
 
 /// The moment in the name of a rotated file.
-fn micros_of(name: &str) -> Option<u64> {
+pub(crate) fn moment_of(name: &str) -> Option<Wall> {
     let digits = |from: usize, to: usize| name.get(from..to);
     let text = format!(
         "{}-{}-{}T{}:{}:{}",
@@ -227,7 +281,7 @@ fn micros_of(name: &str) -> Option<u64> {
         digits(11, 13)?,
         digits(13, 23)?
     );
-    StampReader::default().read(text.as_bytes()).map(Wall::as_micros)
+    StampReader::default().read(text.as_bytes())
 }
 
 /// Removes the oldest rotated files beyond what is kept. What is no file, or cannot be removed, stays and keeps no other
@@ -248,7 +302,8 @@ pub(super) fn prune(policy: &Policy, label: &str) -> Option<Blemish> {
                 let text = format!("failed to remove the old log file {}: {error}", path.display());
                 first.get_or_insert(Blemish { cause: "removal", text });
             }
-            Ok(()) | Err(_) => {}
+            // A shortcut to nothing, which whoever looks for what is left over finds.
+            Ok(()) | Err(_) => drop(std::fs::remove_file(files::index_of(&path))),
         }
     }
     if let Some(name) = others.first() {

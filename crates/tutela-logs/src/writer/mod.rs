@@ -21,15 +21,17 @@
 //!
 //! Files are in the order in which the pump read; one stream's bytes are always in their own order.
 
+mod beginning;
 mod entry;
 mod file;
 mod status;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use beginning::{begun_without_index, newlines};
 pub use entry::Batch;
 pub(crate) use entry::{ENTRY_BYTES_MAX, parse};
-pub(crate) use file::{is_stamped, read_up_to};
+pub(crate) use file::{is_stamped, moment_of, read_up_to};
 pub use status::CaptureStatus;
 pub(crate) use status::StatusCell;
 
@@ -38,7 +40,7 @@ use crate::files;
 use crate::lines::{LINE_BYTES_MAX, Piece};
 use crate::policy::{Policy, Stream};
 use crate::stamp::Wall;
-use file::{Blemish, OpenFile, Opened};
+use file::{Blemish, OpenFile, Opened, Rest};
 use status::Count;
 use std::io;
 use std::sync::Arc;
@@ -99,6 +101,8 @@ pub struct Writer {
     doors: Doors,
     status: Arc<StatusCell>,
     open: Option<OpenFile>,
+    /// What is known of the file while it is closed.
+    rest: Option<Rest>,
     trouble: Option<Box<Trouble>>,
     /// Somebody wants a new file, and the next line is its first.
     rotation_asked: bool,
@@ -126,6 +130,7 @@ impl Writer {
             doors,
             status: Arc::default(),
             open: None,
+            rest: None,
             trouble: None,
             rotation_asked: false,
             events: Vec::new(),
@@ -158,7 +163,10 @@ impl Writer {
             return;
         }
         if policy.dir != self.policy.dir || policy.timestamps != self.policy.timestamps {
-            self.open = None;
+            self.close();
+        }
+        if policy.dir != self.policy.dir {
+            self.rest = None;
         }
         let fewer = policy.keep < self.policy.keep;
         self.policy = policy;
@@ -174,7 +182,9 @@ impl Writer {
 
     /// Closes the file until the next byte.
     pub fn close(&mut self) {
-        self.open = None;
+        if let Some(open) = self.open.take() {
+            self.rest = open.put_away();
+        }
     }
 
     /// Takes what happened since it was asked last.
@@ -210,14 +220,18 @@ impl Writer {
             batch.clear();
             return;
         };
+        debug_assert_eq!(batch.entries, memchr::memchr_iter(b'\n', &batch.bytes).count() as u64);
+        let marked = open.mark(now);
         match open.write(&batch.bytes) {
             (_, Ok(())) => {
+                open.wrote(batch.entries);
                 self.status.stored(batch.count);
                 self.recover();
             }
             (written, Err(error)) => {
                 let whole = memchr::memrchr(b'\n', &batch.bytes[..written]).map_or(0, |newline| newline + 1);
                 open.take_back(written - whole);
+                open.wrote(Count::of_raw(&batch.bytes[..whole]).lines);
                 let stored = entry::count_of_entries(&batch.bytes[..whole]);
                 self.status.stored(stored);
                 self.fail(&error, now);
@@ -225,6 +239,7 @@ impl Writer {
             }
         }
         batch.clear();
+        self.told_of_index(marked, now);
     }
 
     /// Writes bytes as they are. To be used when not [`Writer::is_stamped`].
@@ -239,8 +254,12 @@ impl Writer {
                 None => chunk,
                 Some(limit) => &chunk[..room(chunk, open.size, limit)],
             };
+            let marked = open.mark(now);
             let (written, result) = open.write(part);
-            self.status.stored(Count::of_raw(&part[..written]));
+            let stored = Count::of_raw(&part[..written]);
+            open.wrote(stored.lines);
+            self.status.stored(stored);
+            self.told_of_index(marked, now);
             chunk = &chunk[written..];
             match result {
                 Ok(()) => self.recover(),
@@ -264,12 +283,12 @@ impl Writer {
     /// Opens or rotates the file where that is due.
     fn make_ready(&mut self, now: Now) -> io::Result<()> {
         if self.open.as_mut().is_some_and(|open| open.is_lost(&self.policy, &self.label, now)) {
-            self.open = None;
+            self.close();
         }
         if self.open.is_none() {
             // Before, so that a disk that does not answer has a name.
             self.status.set_file(files::current(&self.policy.dir, &self.label));
-            let opened = OpenFile::open(&self.policy, &self.label, self.doors, now)?;
+            let opened = OpenFile::open(&self.policy, &self.label, self.doors, now, self.rest.take())?;
             self.adopt(opened, now);
         }
         let asked = self.rotation_asked;
@@ -300,7 +319,10 @@ impl Writer {
         let note = batch.gap(now.wall, trouble.untold, &trouble.error);
         let (written, result) = open.write(&note);
         match result {
-            Ok(()) => trouble.untold = Count::default(),
+            Ok(()) => {
+                open.wrote(1);
+                trouble.untold = Count::default();
+            }
             Err(_) => open.take_back(written),
         }
         result
@@ -317,7 +339,7 @@ impl Writer {
 
     /// The disk refused.
     fn fail(&mut self, error: &io::Error, now: Now) {
-        self.open = None;
+        self.close();
         let path = files::current(&self.policy.dir, &self.label);
         let text = format!("failed to write {}: {error}", path.display());
         self.status.set_error(Some(&text));
@@ -329,6 +351,17 @@ impl Writer {
                 let (untold, missing) = (Count::default(), Count::default());
                 self.trouble = Some(Box::new(Trouble { retry_at, error: error.to_string(), untold, missing }));
             }
+        }
+    }
+
+    /// The index could not be written. Where the disk is full the file is about to tell the same.
+    fn told_of_index(&mut self, marked: io::Result<()>, now: Now) {
+        if let Err(error) = marked
+            && !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        {
+            let path = files::index_of(&files::current(&self.policy.dir, &self.label));
+            let text = format!("failed to write {}, which makes finding lines in it slower: {error}", path.display());
+            self.blemish(Blemish { cause: "index", text }, now.tick);
         }
     }
 
