@@ -8,6 +8,8 @@ use crate::hands::launch::Surroundings;
 use crate::hands::ledger::{Kept, Ledger};
 use crate::hands::probes::TlsContexts;
 use crate::hands::questions::QuestionDesk;
+use crate::hands::sinks::desk::{Around, Sinks};
+use crate::hands::sinks::ear::Bell;
 use crate::hands::spawner::{Spawner, chain};
 use crate::logs_view::DOORS;
 use crate::preflight::{self, Ports};
@@ -41,6 +43,10 @@ const PUMP_END: Duration = Duration::from_secs(5);
 
 /// The longest address that a program can put into a socket's name; the kernel's 108 with the end of the text.
 const NOTIFY_ADDRESS_BYTES_MAX: usize = 107;
+
+/// How long sinks may take for what is left once everything is stopped. What is not delivered by then is delivered by the
+/// next guard.
+const SINKS_END: Duration = Duration::from_secs(5);
 
 /// How long a service manager is told to be patient until the conductor turns: the spec is read, programs and accounts
 /// are looked up, and the ledger of a guard that crashed is repaired.
@@ -140,7 +146,8 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let (inbox, inputs) = Inbox::new();
     // Ends of programs wake the conductor's thread and none of those that are started from here on.
     let calm = tutela_os::signals::calm();
-    let pump = start_pump(&inbox)?;
+    let bell = Arc::<Bell>::default();
+    let pump = start_pump(&inbox, bell.clone())?;
     limits::rise();
     let notify = match NotifyInbox::bind(&paths.notify_socket(&name)) {
         Ok(inbox) if inbox.address().len() <= NOTIFY_ADDRESS_BYTES_MAX => Some(inbox),
@@ -183,6 +190,15 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         },
         description: spec.description.clone(),
     });
+    let around = Around {
+        guard: name.as_str().into(),
+        host: identity.computer.as_str().into(),
+        log_dir: context.log_dir.clone(),
+        dir: context.state_dir.join("sinks"),
+        inbox: inbox.clone(),
+    };
+    let (sinks, sink_troubles) = Sinks::begin(around, bell, &spec).map_err(Failure::Failed)?;
+    troubles.extend(sink_troubles);
     let tls = Arc::new(TlsContexts::new());
     let (guard, kept_down) = restored(spec, &kept);
     let spawner = Spawner::start(nursery.clone(), pump.clone(), inbox.clone())
@@ -200,6 +216,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         controls: options.scm.as_ref().map(Scm::controls),
         spawner,
         pump: pump.clone(),
+        sinks: sinks.clone(),
         questions: QuestionDesk::new(hands.handle().clone(), tls, inbox.clone()),
         ledger: ledger.clone(),
         console,
@@ -228,9 +245,9 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     drop(stop_hands);
     let (outcome, console) = ended?;
     if let Some(scm) = &options.scm {
-        scm.stopping(PUMP_END * 3);
+        scm.stopping(PUMP_END * 3 + SINKS_END);
     }
-    wind_down(&conductor, &pump, ledger, console);
+    wind_down(&conductor, &pump, &sinks, ledger, console);
     // Last: the next guard of this name may come as soon as it is gone, and opens the ledger then.
     drop(listener);
     Ok(outcome)
@@ -365,9 +382,9 @@ fn prepare_containers(nursery: &Nursery, spec: &GuardSpec) {
     }
 }
 
-fn start_pump(inbox: &Inbox) -> Result<PumpHandle, Failure> {
+fn start_pump(inbox: &Inbox, bell: Arc<Bell>) -> Result<PumpHandle, Failure> {
     let inbox = inbox.clone();
-    PumpHandle::start(DOORS, move |event| {
+    let on_event = move |event| {
         let text = match event {
             PumpEvent::Writer { label, event: WriterEvent::Failing { error } } => {
                 format!("output of {label} is being dropped: {error}")
@@ -382,8 +399,9 @@ fn start_pump(inbox: &Inbox) -> Result<PumpHandle, Failure> {
         };
         // A full inbox drops the remark; the counters of the capture have the fact.
         let _ = inbox.try_send(conductor::Input::Trouble(text));
-    })
-    .map_err(|error| Failure::Failed(format!("failed to start the log thread: {error}")))
+    };
+    PumpHandle::start_with_bell(DOORS, on_event, move |label| bell.ring(label))
+        .map_err(|error| Failure::Failed(format!("failed to start the log thread: {error}")))
 }
 
 fn start_console(options: &Options, spec: &GuardSpec) -> Result<Console, Failure> {
@@ -461,10 +479,12 @@ fn serve(hands: Runtime, listener: Arc<Listener>, context: Arc<Context>) -> Resu
     Ok(stop)
 }
 
-fn wind_down(conductor: &Runtime, pump: &PumpHandle, ledger: Arc<Ledger>, console: Console) {
+fn wind_down(conductor: &Runtime, pump: &PumpHandle, sinks: &Sinks, ledger: Arc<Ledger>, console: Console) {
     if let Ok(ended) = pump.stop(PUMP_END) {
         conductor.block_on(async { tokio::time::timeout(PUMP_END * 2, ended).await.unwrap_or(()) });
     }
+    // Everything is in the files by now.
+    sinks.end(SINKS_END);
     // The hands may hold the ledger for some milliseconds more; then its last commit is made without the
     // mark, and the next guard only assumes less.
     let until = std::time::Instant::now() + Duration::from_secs(1);

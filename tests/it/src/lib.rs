@@ -12,6 +12,7 @@
 pub mod http;
 pub mod processes;
 pub mod program;
+pub mod receiver;
 pub mod standstill;
 pub mod view;
 pub mod witness;

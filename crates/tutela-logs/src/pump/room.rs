@@ -25,6 +25,7 @@ pub(super) struct Room {
     pub(super) chunk: RefCell<Box<[u8]>>,
     pub(super) batch: RefCell<Batch>,
     pub(super) on_event: Box<dyn Fn(PumpEvent) + Send>,
+    pub(super) on_written: Box<dyn Fn(&Arc<str>) + Send>,
     pub(super) pulse: Arc<Pulse>,
     doors: Doors,
     writers: RefCell<HashMap<Arc<str>, Rc<Desk>>>,
@@ -210,11 +211,13 @@ pub(super) fn run(
     doors: Doors,
     pulse: Arc<Pulse>,
     on_event: Box<dyn Fn(PumpEvent) + Send>,
+    on_written: Box<dyn Fn(&Arc<str>) + Send>,
 ) {
     let room = Rc::new(Room {
         chunk: RefCell::new(vec![0; TURN_BYTES].into_boxed_slice()),
         batch: RefCell::default(),
         on_event,
+        on_written,
         pulse,
         doors,
         writers: RefCell::default(),

@@ -79,6 +79,7 @@ impl StreamTask {
             writer.raw(&mut batch, chunk, now);
         }
         room.tell(&self.capture.label, &mut writer);
+        (room.on_written)(&self.capture.label);
     }
 
     /// The stream is over: what is held has no newline to come.
@@ -99,6 +100,7 @@ impl StreamTask {
         });
         writer.flush(&mut batch, now);
         self.room.tell(&self.capture.label, &mut writer);
+        (self.room.on_written)(&self.capture.label);
         drop((writer, batch, taps));
         self.room.stream_ended(&self.capture, end);
     }

@@ -16,7 +16,9 @@ use prometheus_client::registry::{Registry, Unit};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use tutela_core::guard::Target;
-use tutela_schema::api::{ErrorReply, GuardStatus, Health, InstanceStatus, State, Verdict};
+use tutela_schema::api::{
+    ErrorReply, GuardStatus, Health, InstanceStatus, SinkDrops, SinkState, SinkStatus, State, Verdict,
+};
 
 /// Figures of one moment.
 #[derive(Debug)]
@@ -124,11 +126,39 @@ impl Collector for Snapshot {
             None,
             &one(self.events_dropped as f64),
         )?;
-        self.services(out)
+        self.services(out)?;
+        self.sinks(out)
     }
 }
 
 impl Snapshot {
+    fn sinks(&self, out: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let each = |value: &dyn Fn(&SinkStatus) -> f64| -> Vec<(Labels<'_>, f64)> {
+            let base = |sink| vec![("guard", self.status.name.as_str()), ("sink", sink)];
+            self.status.sinks.iter().map(|sink| (base(sink.name.as_str()), value(sink))).collect()
+        };
+        let mut dropped = Vec::new();
+        for sink in &self.status.sinks {
+            let SinkDrops { overflow, lost, refused } = sink.dropped;
+            for (reason, lines) in [("overflow", overflow), ("lost", lost), ("refused", refused)] {
+                let labels =
+                    vec![("guard", self.status.name.as_str()), ("sink", sink.name.as_str()), ("reason", reason)];
+                dropped.push((labels, lines as f64));
+            }
+        }
+        let up = each(&|sink| f64::from(u8::from(sink.state == SinkState::Up)));
+        gauge(out, "tutela_sink_up", "Whether the receiver takes what it is sent", None, &up)?;
+        let records = each(&|sink| sink.records as f64);
+        counter(out, "tutela_sink_records", "Records that the receiver took", None, &records)?;
+        let bytes = each(&|sink| sink.bytes as f64);
+        counter(out, "tutela_sink_sent", "Messages and fields of those records", Some(Unit::Bytes), &bytes)?;
+        let left_out = each(&|sink| sink.left_out as f64);
+        counter(out, "tutela_sink_left_out", "Records that the sink's rules left out", None, &left_out)?;
+        counter(out, "tutela_sink_dropped", "Lines that did not arrive and should have", None, &dropped)?;
+        let backlog = each(&|sink| sink.backlog_bytes as f64);
+        gauge(out, "tutela_sink_backlog", "How far the sink is behind", Some(Unit::Bytes), &backlog)
+    }
+
     fn each<'a>(&'a self, value: impl Fn(&'a InstanceStatus) -> Option<f64>) -> Vec<(Labels<'a>, f64)> {
         let guard = self.status.name.as_str();
         let mut out = Vec::new();

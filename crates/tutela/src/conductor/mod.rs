@@ -35,6 +35,7 @@ use crate::hands::journal::Journal;
 use crate::hands::launch::{Order, Surroundings};
 use crate::hands::ledger::Ledger;
 use crate::hands::questions::QuestionDesk;
+use crate::hands::sinks::desk::Sinks;
 use crate::hands::spawner::{Spawner, Started, chain};
 use publish::Shadow;
 use requests::Ticket;
@@ -99,6 +100,8 @@ pub struct Parts {
     pub spawner: Spawner,
     /// Keeps their output.
     pub pump: PumpHandle,
+    /// Bring it elsewhere.
+    pub sinks: Arc<Sinks>,
     /// Asks questions.
     pub questions: QuestionDesk,
     /// Keeps what outlives the guard.
@@ -157,6 +160,7 @@ pub struct Conductor {
     host: Option<Host>,
     spawner: Spawner,
     pump: PumpHandle,
+    sinks: Arc<Sinks>,
     questions: QuestionDesk,
     ledger: Arc<Ledger>,
     console: Console,
@@ -238,6 +242,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         host: parts.host,
         spawner: parts.spawner,
         pump: parts.pump,
+        sinks: parts.sinks,
         questions: parts.questions,
         ledger: parts.ledger,
         console: parts.console,
@@ -418,6 +423,7 @@ impl Conductor {
             Input::ErrandEnded(end) => self.errand_ended(now, end),
             Input::Request(request) => self.handle_request(now, request),
             Input::AlertTried { ticket, result } => self.alert_tried(now, ticket, result),
+            Input::Sink(news) => self.say_sink(now, &news),
             Input::Trouble(text) => self.trouble(text),
         }
     }

@@ -110,6 +110,7 @@ impl Conductor {
             host: identity.host,
             capabilities: identity.capabilities.clone(),
             services,
+            sinks: if *target == Target::All { self.sinks.status() } else { Vec::new() },
         };
         Some(StatusAnswer { status, trees })
     }

@@ -3,9 +3,18 @@
 //! A [`way::Way`] makes one delivery of some records and says what became of them; it knows nothing of files, cursors
 //! and retries. What comes when, and again, is the forwarder's.
 
+//!
+//! In reading order: [`forwarder`], the machine; [`hand`], its thread; [`desk`], all of them; [`ear`], how they are woken;
+//! [`records`], what a line becomes; [`kept`], what outlives the guard; [`tls`]; then the ways.
+
+pub mod desk;
+pub mod ear;
 pub mod forwarder;
+pub mod hand;
 mod http;
 mod json;
+pub mod kept;
+pub mod records;
 pub mod tls;
 pub mod way;
 

@@ -100,7 +100,7 @@ impl Telling {
     }
 
     /// Something went wrong that is no reason to wait.
-    pub(super) fn error(&mut self, error: String, _now: Moment) {
+    pub(super) fn error(&mut self, error: String) {
         self.last_error = Some(error);
     }
 

@@ -274,12 +274,17 @@ impl<C: Clone> Forwarder<C> {
         }
     }
 
-    /// Lines that were removed before they could be read, in the order of their label.
-    pub fn handle_lost(&mut self, label: LabelKey, lines: u64) {
-        if let Some(label) = self.labels.get_mut(label.0) {
-            label.passing.lost += lines;
-            self.dirty |= lines > 0;
-        }
+    /// Lines that were removed before they could be read: before the record of this number in the batch, or behind all of
+    /// the label's.
+    pub fn handle_lost(&mut self, label: LabelKey, lines: u64, before: Option<usize>) {
+        let mark = before.and_then(|at| self.marks.get_mut(at)).filter(|mark| mark.label == label);
+        let passed = match (mark, self.labels.get_mut(label.0)) {
+            (Some(mark), _) => &mut mark.passed,
+            (None, Some(label)) => &mut label.passing,
+            (None, None) => return,
+        };
+        passed.lost += lines;
+        self.dirty |= lines > 0;
     }
 
     /// A reading is over: it passed so many bytes and came to `at`. `drained`: there is no more for the moment.
@@ -293,12 +298,12 @@ impl<C: Clone> Forwarder<C> {
         self.dirty |= passed > 0;
     }
 
-    /// A label cannot be read at the moment; it is tried again with the next bell, or the next look.
-    pub fn handle_unreadable(&mut self, label: LabelKey, error: String, now: Moment) {
+    /// A label cannot be read at the moment; it is tried again when a bell rings for it.
+    pub fn handle_unreadable(&mut self, label: LabelKey, error: String) {
         if let Some(label) = self.labels.get_mut(label.0) {
             label.wants = false;
         }
-        self.telling.error(error, now);
+        self.telling.error(error);
     }
 
     /// A skip left out so many lines and came to `at`, with so many bytes left behind it.
@@ -317,11 +322,11 @@ impl<C: Clone> Forwarder<C> {
             Ok(()) => self.taken(records, 0, last, now),
             Err(Undelivered::Refused { reason, records: refused }) => {
                 let refused = refused.min(records as u64);
-                self.telling.error(reason, now);
+                self.telling.error(reason);
                 self.taken(records, refused, last, now);
             }
             Err(Undelivered::TooLarge { reason }) if records <= 1 => {
-                self.telling.error(reason, now);
+                self.telling.error(reason);
                 self.taken(records, records as u64, last, now);
             }
             Err(Undelivered::TooLarge { .. }) => {
@@ -340,9 +345,10 @@ impl<C: Clone> Forwarder<C> {
         }
     }
 
-    /// Positions are written down, or could not be.
-    pub fn handle_saved(&mut self, now: Moment) {
-        (self.dirty, self.saved) = (false, Some(now));
+    /// Positions are written down, or could not be: then it is tried again, but for the last time.
+    pub fn handle_saved(&mut self, done: bool, now: Moment) {
+        self.dirty &= !done && !self.ending;
+        self.saved = Some(now);
     }
 
     /// The guard ends: what is there is tried at once, and the first failure is the last.
