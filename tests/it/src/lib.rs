@@ -10,9 +10,9 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "the harness of tests may panic")]
 
 pub mod http;
+pub mod ingest;
 pub mod processes;
 pub mod program;
-pub mod receiver;
 pub mod standstill;
 pub mod view;
 pub mod witness;

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 use std::time::Duration;
-use tutela_it::receiver::{Mood, Receiver};
+use tutela_it::ingest::{Mood, Receiver};
 use tutela_it::{BOUND, Container, Guard, Stage, wait_until};
 
 /// Everything that a loaded machine may take for some hundred thousand lines.
