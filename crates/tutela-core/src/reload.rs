@@ -131,6 +131,7 @@ mod tests {
             alerts: BTreeMap::new(),
             metrics: crate::spec::MetricsSpec::default(),
             redaction: crate::spec::Redaction::default(),
+            sinks: BTreeMap::new(),
             install: crate::spec::InstallSpec::default(),
             audit: crate::spec::AuditPolicy::default(),
         }

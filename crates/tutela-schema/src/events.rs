@@ -114,6 +114,12 @@ pub enum EventKind {
     Unsupported,
     /// The service manager of the OS told something: power, sessions, the clock, a code. Data: `told`.
     HostTold,
+    /// The receiver of a sink does not take what it is sent; it is tried again. Data: `sink`, `error`.
+    SinkFailing,
+    /// The receiver of a sink takes what it is sent again. Data: `sink`, `after_ms`.
+    SinkRecovered,
+    /// Something did not go to a sink and will not. Data: `sink`, `overflow`, `lost`, `refused`, `error`.
+    SinkDropped,
     /// The guard met trouble of its own. Data: `error`.
     Trouble,
     /// A kind that this version does not know.

@@ -19,6 +19,9 @@ use tutela_schema::spec::{Code, Diagnostic, Loaded};
 /// The start of a file that says what it is. Longer than any header that is looked at.
 const HEADER_BYTES: usize = 4096;
 
+/// How long `check` waits for names of receivers: as long as a person waits.
+const LOOKUP_WITHIN: std::time::Duration = std::time::Duration::from_secs(3);
+
 /// Whether ports that the services are to answer at should be free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ports {
@@ -62,7 +65,64 @@ pub fn check(spec: &GuardSpec, loaded: Option<&Loaded>, ports: Ports) -> Vec<Dia
             );
         }
     }
+    checker.out.extend(sinks(spec, loaded));
     checker.out
+}
+
+/// Looks at the files of sinks. One that is not there may come, as a certificate that is fetched at the boot; one that is
+/// there and is no certificate will not become one.
+fn sinks(spec: &GuardSpec, loaded: Option<&Loaded>) -> Vec<Diagnostic> {
+    let mut out = Vec::new();
+    for sink in spec.sinks.values() {
+        let Some(tls) = sink.way.tls() else { continue };
+        let origin = || loaded.map(|loaded| loaded.origin_in_root(&["sinks", sink.name.as_str(), "tls"]));
+        let (cert, key) = tls.identity.as_ref().map(|(cert, key)| (cert, key)).unzip();
+        let mut files = tls.ca.iter().chain(cert).chain(key);
+        if let Some(missing) = files.find(|path| !path.exists()) {
+            let message =
+                format!("the sink {} has no {}: until it is there nothing is sent", sink.name, missing.display());
+            out.push(Diagnostic::warning(Code::FileNotFound, origin(), message));
+        } else if let Err(why) = crate::hands::sinks::tls::look(tls) {
+            let message = format!("the sink {} cannot use its certificates: {why}", sink.name);
+            out.push(Diagnostic::error(Code::BadCertificate, origin(), message));
+        }
+    }
+    out
+}
+
+/// Looks up the names of receivers, which may take as long as [`LOOKUP_WITHIN`]: for `check` alone. A name that is not
+/// known now may be later, so a guard starts without asking.
+pub fn receivers(spec: &GuardSpec, loaded: &Loaded) -> Vec<Diagnostic> {
+    let (tell, told) = std::sync::mpsc::sync_channel(spec.sinks.len());
+    let mut asked = 0;
+    for sink in spec.sinks.values() {
+        let Some(address) = sink.way.address() else { continue };
+        let (tell, name) = (tell.clone(), sink.name.clone());
+        // A resolver may hang; its thread ends with the process.
+        let asking = std::thread::Builder::new().name("lookup".into()).spawn(move || {
+            let found = address.to_socket_addrs().map(|mut found| found.next().is_some());
+            let error = match found {
+                Ok(true) => None,
+                Ok(false) => Some("it has no address".to_owned()),
+                Err(error) => Some(error.to_string()),
+            };
+            let _ = tell.try_send((name, address, error));
+        });
+        asked += usize::from(asking.is_ok());
+    }
+    let by = std::time::Instant::now() + LOOKUP_WITHIN;
+    let mut out = Vec::new();
+    for _ in 0..asked {
+        let left = by.saturating_duration_since(std::time::Instant::now());
+        // Who has not answered by then has said nothing either way.
+        let Ok((name, address, error)) = told.recv_timeout(left) else { break };
+        if let Some(error) = error {
+            let origin = Some(loaded.origin_in_root(&["sinks", name.as_str()]));
+            let message = format!("the receiver of the sink {name} is not known here: {address}: {error}");
+            out.push(Diagnostic::warning(Code::BadAddress, origin, message).help("until it is, nothing is sent"));
+        }
+    }
+    out
 }
 
 /// Looks at the ports alone, which [`check`] leaves out for [`Ports::Ours`].

@@ -11,6 +11,8 @@ use crate::hands::launch::Surroundings;
 use crate::hands::ledger::{Kept, Ledger};
 use crate::hands::probes::TlsContexts;
 use crate::hands::questions::QuestionDesk;
+use crate::hands::sinks::desk::{Around, Sinks};
+use crate::hands::sinks::ear::Bell;
 use crate::hands::spawner::{Spawner, chain};
 use crate::logs_view::DOORS;
 use crate::preflight::{self, Ports};
@@ -44,6 +46,10 @@ const PUMP_END: Duration = Duration::from_secs(5);
 
 /// The longest address that a program can put into a socket's name; the kernel's 108 with the end of the text.
 const NOTIFY_ADDRESS_BYTES_MAX: usize = 107;
+
+/// How long sinks may take for what is left once everything is stopped. What is not delivered by then is delivered by the
+/// next guard.
+const SINKS_END: Duration = Duration::from_secs(5);
 
 /// How long a service manager is told to be patient until the conductor turns: the spec is read, programs and accounts
 /// are looked up, and the ledger of a guard that crashed is repaired.
@@ -144,7 +150,8 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     // Ends of programs wake the conductor's thread and none of those that are started from here on.
     let calm = tutela_os::signals::calm();
     let audit = start_audit(&name, state_dir.clone(), &spec, &inbox)?;
-    let pump = start_pumps(&inbox, &log_dir)?;
+    let bell = Arc::<Bell>::default();
+    let pump = start_pumps(&inbox, &log_dir, bell.clone())?;
     limits::rise();
     let notify = match NotifyInbox::bind(&paths.notify_socket(&name)) {
         Ok(inbox) if inbox.address().len() <= NOTIFY_ADDRESS_BYTES_MAX => Some(inbox),
@@ -192,6 +199,9 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         },
         description: spec.description.clone(),
     });
+    let around = Around { keeping: keeping.clone(), dir: context.state_dir.join("sinks"), inbox: inbox.clone() };
+    let (sinks, sink_troubles) = Sinks::begin(around, bell, &spec).map_err(Failure::Failed)?;
+    troubles.extend(sink_troubles);
     let tls = Arc::new(TlsContexts::new());
     let (metrics, metrics_spec) = watch::channel(spec.metrics.clone());
     // Ends with the conductor, which has the other end of its spec.
@@ -212,6 +222,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         controls: options.scm.as_ref().map(Scm::controls),
         spawner,
         pump: pump.clone(),
+        sinks: sinks.clone(),
         questions: QuestionDesk::new(hands.handle().clone(), tls, inbox.clone()),
         ledger: ledger.clone(),
         audit: audit.clone(),
@@ -242,9 +253,9 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     drop(stop_hands);
     let (outcome, console) = ended?;
     if let Some(scm) = &options.scm {
-        scm.stopping(PUMP_END * 3);
+        scm.stopping(PUMP_END * 3 + SINKS_END);
     }
-    wind_down(&conductor, &pump, ledger, console);
+    wind_down(&conductor, &pump, &sinks, ledger, console);
     audit.end();
     // Last: the next guard of this name may come as soon as it is gone, and opens the ledger then.
     drop(listener);
@@ -380,9 +391,9 @@ fn prepare_containers(nursery: &Nursery, spec: &GuardSpec) {
     }
 }
 
-fn start_pumps(inbox: &Inbox, log_dir: &Path) -> Result<Pumps, Failure> {
+fn start_pumps(inbox: &Inbox, log_dir: &Path, bell: Arc<Bell>) -> Result<Pumps, Failure> {
     let inbox = inbox.clone();
-    Pumps::start(DOORS, log_dir, move |event| {
+    let on_event = move |event| {
         let text = match event {
             PumpEvent::Writer { label, event: WriterEvent::Failing { error } } => {
                 format!("output of {label} is being dropped: {error}")
@@ -397,8 +408,9 @@ fn start_pumps(inbox: &Inbox, log_dir: &Path) -> Result<Pumps, Failure> {
         };
         // A full inbox drops the remark; the counters of the capture have the fact.
         let _ = inbox.try_send(conductor::Input::Trouble(text));
-    })
-    .map_err(|error| Failure::Failed(format!("failed to start the log thread: {error}")))
+    };
+    Pumps::start(DOORS, log_dir, on_event, move |label| bell.ring(label))
+        .map_err(|error| Failure::Failed(format!("failed to start the log thread: {error}")))
 }
 
 fn start_audit(name: &str, state_dir: PathBuf, spec: &GuardSpec, inbox: &Inbox) -> Result<Arc<Auditor>, Failure> {
@@ -486,10 +498,12 @@ fn serve(hands: Runtime, listener: Arc<Listener>, context: Arc<Context>) -> Resu
     Ok(stop)
 }
 
-fn wind_down(conductor: &Runtime, pump: &Pumps, ledger: Arc<Ledger>, console: Console) {
+fn wind_down(conductor: &Runtime, pump: &Pumps, sinks: &Sinks, ledger: Arc<Ledger>, console: Console) {
     if let Ok(ended) = pump.stop(PUMP_END) {
         conductor.block_on(async { tokio::time::timeout(PUMP_END * 2, ended).await.unwrap_or(()) });
     }
+    // Everything is in the files by now.
+    sinks.end(SINKS_END);
     // The hands may hold the ledger for some milliseconds more; then its last commit is made without the
     // mark, and the next guard only assumes less.
     let until = std::time::Instant::now() + Duration::from_secs(1);

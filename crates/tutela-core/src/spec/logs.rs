@@ -47,6 +47,9 @@ pub struct Redaction {
 impl fmt::Debug for Redaction {
     /// Tells no secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Redaction").field("secrets", &self.secrets.as_ref().map(BTreeSet::len)).field("patterns", &self.patterns).finish()
+        f.debug_struct("Redaction")
+            .field("secrets", &self.secrets.as_ref().map(BTreeSet::len))
+            .field("patterns", &self.patterns)
+            .finish()
     }
 }

@@ -58,6 +58,8 @@ pub struct GuardSpec {
     pub alerts: BTreeMap<Name, AlertSpec>,
     /// Where its figures go.
     pub metrics: MetricsSpec,
+    /// Where output goes beside the files, by name. What this OS does not have is not among them.
+    pub sinks: BTreeMap<Name, SinkSpec>,
     /// How it becomes a service of the OS.
     pub install: InstallSpec,
     /// How the record of who did what is kept. Can change while the guard runs.
@@ -189,11 +191,13 @@ pub enum Occasion {
     Unhealthy,
     /// Processes resisted a stop.
     Resisted,
+    /// A sink's receiver does not take what it is sent.
+    SinkFailing,
 }
 
 impl Occasion {
     /// Every occasion, for help texts and schemas.
-    pub const ALL: [Occasion; 8] = [
+    pub const ALL: [Occasion; 9] = [
         Occasion::Cooldown,
         Occasion::HalfOpenFailed,
         Occasion::Recovered,
@@ -202,6 +206,7 @@ impl Occasion {
         Occasion::Degraded,
         Occasion::Unhealthy,
         Occasion::Resisted,
+        Occasion::SinkFailing,
     ];
 
     /// The word in spec files and alert bodies.
@@ -215,6 +220,7 @@ impl Occasion {
             Occasion::Degraded => "degraded",
             Occasion::Unhealthy => "unhealthy",
             Occasion::Resisted => "resisted",
+            Occasion::SinkFailing => "sink_failing",
         }
     }
 }

@@ -100,6 +100,34 @@ pub enum SinkWay {
     },
 }
 
+impl SinkWay {
+    /// How its receiver is trusted; `None`: it goes without TLS.
+    pub fn tls(&self) -> Option<&TlsSpec> {
+        let is_https = |url: &str| url.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("https:"));
+        match self {
+            SinkWay::Syslog { transport: SyslogTransport::Tls(tls), .. } => Some(tls),
+            SinkWay::Otlp { url, tls, .. } | SinkWay::Http { url, tls, .. } => is_https(url).then_some(tls),
+            SinkWay::Fluent { tls, .. } => tls.as_ref(),
+            SinkWay::Journald | SinkWay::EventLog | SinkWay::Syslog { .. } => None,
+        }
+    }
+
+    /// `host:port` of its receiver; `None`: it is on this computer and has none.
+    pub fn address(&self) -> Option<String> {
+        match self {
+            SinkWay::Journald | SinkWay::EventLog => None,
+            SinkWay::Syslog { address, .. } | SinkWay::Fluent { address, .. } => Some(address.clone()),
+            SinkWay::Otlp { url, .. } | SinkWay::Http { url, .. } => {
+                let (scheme, rest) = url.split_once("://")?;
+                let authority = rest.split(['/', '?', '#']).next()?;
+                let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+                let port = if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
+                Some(if has_port { authority.to_owned() } else { format!("{authority}:{port}") })
+            }
+        }
+    }
+}
+
 /// How syslog travels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SyslogTransport {

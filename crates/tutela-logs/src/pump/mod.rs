@@ -163,6 +163,19 @@ impl PumpHandle {
     /// # Errors
     /// The system has no thread, or no event queue, to give.
     pub fn start(doors: Doors, on_event: impl Fn(PumpEvent) + Send + 'static) -> io::Result<Self> {
+        Self::start_with_bell(doors, on_event, |_| {})
+    }
+
+    /// The same, and calls `on_written` with the label whenever something of it went to its file: for those who read the
+    /// files on. It runs on the pump's thread for every chunk, and must not wait.
+    ///
+    /// # Errors
+    /// As [`PumpHandle::start`].
+    pub fn start_with_bell(
+        doors: Doors,
+        on_event: impl Fn(PumpEvent) + Send + 'static,
+        on_written: impl Fn(&Arc<str>) + Send + 'static,
+    ) -> io::Result<Self> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().on_thread_unpark(calm::woken).build()?;
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
@@ -170,7 +183,7 @@ impl PumpHandle {
         let seen = pulse.clone();
         let thread = std::thread::Builder::new()
             .name("pump".into())
-            .spawn(move || room::run(&runtime, inbox, doors, seen, Box::new(on_event)))?;
+            .spawn(move || room::run(&runtime, inbox, doors, seen, Box::new(on_event), Box::new(on_written)))?;
         Ok(PumpHandle { commands, thread: Arc::new(Mutex::new(Some(thread))), captures: Arc::default(), pulse })
     }
 

@@ -24,6 +24,7 @@ use std::time::Duration;
 pub const PUMPS_MAX: usize = 8;
 
 type OnEvent = Arc<dyn Fn(PumpEvent) + Send + Sync>;
+type OnWritten = Arc<dyn Fn(&Arc<str>) + Send + Sync>;
 
 /// The pumps of a guard. Cheap to clone; what is said of [`PumpHandle`] holds for each of them.
 #[derive(Clone)]
@@ -34,6 +35,7 @@ pub struct Pumps {
 struct Shared {
     doors: Doors,
     on_event: OnEvent,
+    on_written: OnWritten,
     /// The pump of the folder that most logs lie in, which is there from the start.
     main: PumpHandle,
     rest: Mutex<Rest>,
@@ -51,15 +53,21 @@ struct Rest {
 
 impl Pumps {
     /// Starts the pump of `main`, the folder that logs lie in unless a service names another one. `on_event` is called
-    /// on the pumps' threads, between two chunks, and must not wait.
+    /// on the pumps' threads, between two chunks, and must not wait; and so is `on_written`, with the label, whenever
+    /// something went to its file, for those who read the files on.
     ///
     /// # Errors
     /// The system has no thread, or no event queue, to give.
-    pub fn start(doors: Doors, main: &Path, on_event: impl Fn(PumpEvent) + Send + Sync + 'static) -> io::Result<Self> {
-        let on_event: OnEvent = Arc::new(on_event);
-        let first = start(doors, &on_event)?;
+    pub fn start(
+        doors: Doors,
+        main: &Path,
+        on_event: impl Fn(PumpEvent) + Send + Sync + 'static,
+        on_written: impl Fn(&Arc<str>) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let (on_event, on_written): (OnEvent, OnWritten) = (Arc::new(on_event), Arc::new(on_written));
+        let first = start(doors, &on_event, &on_written)?;
         let rest = Rest { pumps: vec![(main.to_owned(), first.clone())], ..Rest::default() };
-        Ok(Pumps { shared: Arc::new(Shared { doors, on_event, main: first, rest: Mutex::new(rest) }) })
+        Ok(Pumps { shared: Arc::new(Shared { doors, on_event, on_written, main: first, rest: Mutex::new(rest) }) })
     }
 
     /// As [`PumpHandle::attach`], with the pump of the policy's folder.
@@ -184,7 +192,7 @@ impl Pumps {
         }
         if rest.pumps.len() < PUMPS_MAX
             && !rest.ended
-            && let Ok(pump) = start(self.shared.doors, &self.shared.on_event)
+            && let Ok(pump) = start(self.shared.doors, &self.shared.on_event, &self.shared.on_written)
         {
             rest.pumps.push((dir.to_owned(), pump));
             return rest.pumps.len() - 1;
@@ -206,7 +214,7 @@ impl Pumps {
     }
 }
 
-fn start(doors: Doors, on_event: &OnEvent) -> io::Result<PumpHandle> {
-    let on_event = on_event.clone();
-    PumpHandle::start(doors, move |event| on_event(event))
+fn start(doors: Doors, on_event: &OnEvent, on_written: &OnWritten) -> io::Result<PumpHandle> {
+    let (on_event, on_written) = (on_event.clone(), on_written.clone());
+    PumpHandle::start_with_bell(doors, move |event| on_event(event), move |label| on_written(label))
 }

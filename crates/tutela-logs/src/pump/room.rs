@@ -27,6 +27,7 @@ pub(super) struct Room {
     /// Masked bytes on their way to a file without timestamps.
     pub(super) bytes: RefCell<Vec<u8>>,
     pub(super) on_event: Box<dyn Fn(PumpEvent) + Send>,
+    pub(super) on_written: Box<dyn Fn(&Arc<str>) + Send>,
     pub(super) pulse: Arc<Pulse>,
     doors: Doors,
     writers: RefCell<HashMap<Arc<str>, Rc<Desk>>>,
@@ -212,12 +213,14 @@ pub(super) fn run(
     doors: Doors,
     pulse: Arc<Pulse>,
     on_event: Box<dyn Fn(PumpEvent) + Send>,
+    on_written: Box<dyn Fn(&Arc<str>) + Send>,
 ) {
     let room = Rc::new(Room {
         chunk: RefCell::new(vec![0; TURN_BYTES].into_boxed_slice()),
         batch: RefCell::default(),
         bytes: RefCell::default(),
         on_event,
+        on_written,
         pulse,
         doors,
         writers: RefCell::default(),

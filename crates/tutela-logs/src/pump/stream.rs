@@ -70,6 +70,7 @@ impl StreamTask {
         };
         go(&mut self.lines, way);
         self.room.tell(&self.capture.label, &mut writer);
+        (self.room.on_written)(&self.capture.label);
     }
 
     /// What is held for joining goes when nothing came for a while.

@@ -21,7 +21,7 @@ mod tests;
 pub use owner::{Author, Host, Owner};
 
 use crate::policy::Stream;
-use crate::stamp::{Stamper, Wall};
+use crate::stamp::{StampReader, Stamper, Wall};
 use members::string;
 use normal::{Message, Normal, normalise, plain};
 use std::borrow::Cow;
@@ -79,6 +79,11 @@ impl Parts {
         let Normal { time, level, message, fields } = if begins { normalise(text) } else { plain(text) };
         let fields = fields.into_iter().map(|(name, value)| (name.into_owned(), value.to_owned())).collect();
         Parts { time, level, message: message.bytes(), fields }
+    }
+
+    /// Takes a line of a file of records apart. `None`: it is none of ours.
+    pub fn of_record(line: &[u8]) -> Option<Self> {
+        json::read(line, &mut StampReader::default()).map(|read| read.parts)
     }
 
     /// The whole as a line for people: the message, and behind it the fields as `name=value`.

@@ -25,5 +25,5 @@ pub use refusal::{DiagnosticBody, ErrorBody, ErrorCode, ErrorReply};
 pub use routes::{Method, NoRoute, ROUTES, Response, Route, RouteId, RouteMatch, SchemaSource, find_route};
 pub use status::{
     CapabilityStatus, GuardInfo, GuardStatus, Health, Host, InstanceStatus, LastExit, NextStep, ProbeRole, ProbeStatus,
-    ServiceStatus, State, StatusReply, Usage, Verdict,
+    ServiceStatus, SinkDrops, SinkState, SinkStatus, State, StatusReply, Usage, Verdict,
 };

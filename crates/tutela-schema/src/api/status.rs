@@ -29,6 +29,57 @@ pub struct GuardStatus {
     pub capabilities: Vec<CapabilityStatus>,
     /// Its services, by name.
     pub services: Vec<ServiceStatus>,
+    /// Where their output goes beside the files, by name.
+    #[serde(default)]
+    pub sinks: Vec<SinkStatus>,
+}
+
+/// A sink: where output goes beside the files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SinkStatus {
+    /// Its name.
+    pub name: String,
+    /// The key of its way in the spec: `http`, `syslog`, ….
+    pub way: String,
+    /// Whether its receiver takes what it is sent.
+    pub state: SinkState,
+    /// Since when, or since when the guard runs.
+    pub since: WallTime,
+    /// Records that the receiver took since the sink came into the spec.
+    pub records: u64,
+    /// Bytes of their messages and fields.
+    pub bytes: u64,
+    /// Records that the sink's rules left out.
+    pub left_out: u64,
+    /// What did not arrive and should have.
+    pub dropped: SinkDrops,
+    /// Bytes that it is behind, as of the last look.
+    pub backlog_bytes: u64,
+    /// The last thing that went wrong, for people; null: all is well.
+    pub last_error: Option<String>,
+    /// When the receiver last said yes to this guard; null: not yet.
+    pub last_delivery: Option<WallTime>,
+}
+
+/// Whether a sink's receiver takes what it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SinkState {
+    /// It does, as far as is known.
+    Up,
+    /// It does not; it is tried again and again.
+    Failing,
+}
+
+/// What a sink dropped, since it came into the spec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct SinkDrops {
+    /// Lines that were left out because it was further behind than its `buffer`.
+    pub overflow: u64,
+    /// Lines whose files were removed before they were read; where nobody knows how many, one for each such place.
+    pub lost: u64,
+    /// Records that the receiver refused for good.
+    pub refused: u64,
 }
 
 /// What started a guard.

@@ -95,5 +95,6 @@ fn occasion(key: OccasionKey) -> Occasion {
         OccasionKey::Degraded => Occasion::Degraded,
         OccasionKey::Unhealthy => Occasion::Unhealthy,
         OccasionKey::Resisted => Occasion::Resisted,
+        OccasionKey::SinkFailing => Occasion::SinkFailing,
     }
 }

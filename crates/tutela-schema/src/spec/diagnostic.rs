@@ -185,6 +185,10 @@ codes! {
     ProbeTiming = "probe-timing",
     /// An alert has no way, or several.
     AlertWay = "alert-way",
+    /// A sink has no way, or several.
+    SinkWay = "sink-way",
+    /// A certificate or key cannot be used.
+    BadCertificate = "bad-certificate",
     /// There is more of something than there may be.
     TooMany = "too-many",
     /// Something is different, or has no effect, on this OS.

@@ -7,10 +7,12 @@
 mod install;
 mod logs;
 mod metrics;
+mod sink;
 
 pub use install::{InstallKeys, InstallOsKeys, InstallStartKey, PortKeys, ProtocolKey};
 pub use logs::{GuardLogKeys, MultilineKeys};
 pub use metrics::{MetricsKeys, OtlpCompressKey, OtlpProtocolKey};
+pub use sink::{OverflowKey, SinkFormatKey, SinkKeys, SinkLevelKey};
 
 use super::scalar::{CommandText, EnvValue, Percent, Size, Span, Templated};
 use super::union::{EnvFile, HookList, StatusText};
@@ -37,6 +39,8 @@ pub struct SpecKeys {
     pub alerts: Option<BTreeMap<String, AlertKeys>>,
     /// Where the guard's figures go by themselves.
     pub metrics: Option<MetricsKeys>,
+    /// Where output goes beside the files, by name.
+    pub sinks: Option<BTreeMap<String, SinkKeys>>,
     /// How the guard becomes a service of the OS; for `tutela install` alone.
     pub install: Option<InstallKeys>,
     /// The record of who did what to the guard and its services.
@@ -483,4 +487,6 @@ pub enum OccasionKey {
     Unhealthy,
     /// Processes resisted a stop.
     Resisted,
+    /// A sink's receiver does not take what it is sent.
+    SinkFailing,
 }

@@ -19,7 +19,7 @@
 //!
 //! # Stages
 //! `source` reads bytes, `tree` parses and merges, `interpolate` puts variables in, `de` gives `keys`, and `service`,
-//! `probe`, `stop`, `alert` and `needs` make of them what core knows. Deliberately absent: whether a program exists,
+//! `probe`, `stop`, `alert`, `sink` and `needs` make of them what core knows. Deliberately absent: whether a program exists,
 //! a port is free or an account is known; that is the preflight's business, on the machine that will run it.
 
 mod alert;
@@ -41,6 +41,7 @@ mod scalar;
 mod secrets;
 mod section;
 mod service;
+mod sink;
 mod source;
 mod stop;
 mod tree;
@@ -181,6 +182,13 @@ impl Loaded {
         let known = self.origins.services.get(service)?;
         let steps: Vec<tree::Step> = keys.iter().map(|key| tree::Step::Key((*key).to_owned())).collect();
         Some(self.origins.sources.origin(known.tree.place_of(&steps)))
+    }
+
+    /// Where a key outside of the services is written, such as `["sinks", "central", "tls", "ca"]`, or the nearest thing
+    /// to it that is.
+    pub fn origin_in_root(&self, keys: &[&str]) -> Origin {
+        let steps: Vec<tree::Step> = keys.iter().map(|key| tree::Step::Key((*key).to_owned())).collect();
+        self.origins.sources.origin(self.origins.root.place_of(&steps))
     }
 
     /// Variables that values of the spec were made with and that came from the environment of the process: whoever reads

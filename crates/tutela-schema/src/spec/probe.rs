@@ -220,11 +220,9 @@ fn target(section: &mut Section<'_>, way: &[Step], role: Role, keys: ProbeKeys, 
             section.error_with(Code::ProbeTarget, &at, message, "'log' is for startup and ready");
             return None;
         }
-        return match regex::RegexBuilder::new(&pattern).size_limit(PATTERN_BYTES_MAX).build() {
-            Ok(_) => Some(ProbeTarget::Log(pattern)),
-            Err(error) => {
-                let why = error.to_string();
-                let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        return match self::pattern(&pattern) {
+            Ok(()) => Some(ProbeTarget::Log(pattern)),
+            Err(why) => {
                 section.error(Code::BadPattern, &at, format!("the pattern cannot be used: {why}"));
                 None
             }
@@ -235,6 +233,15 @@ fn target(section: &mut Section<'_>, way: &[Step], role: Role, keys: ProbeKeys, 
         return None;
     }
     Some(ProbeTarget::Notify)
+}
+
+/// Whether a text is a regular expression, and one of a size that can be used.
+pub(super) fn pattern(text: &str) -> Result<(), String> {
+    let built = regex::RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build();
+    built.map(drop).map_err(|error| {
+        let why = error.to_string();
+        why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+    })
 }
 
 fn status(text: &str) -> Option<StatusRange> {
@@ -271,7 +278,7 @@ pub(super) fn check_url(text: &str, schemes: &[&str], userinfo: bool) -> Result<
 }
 
 /// Whether a text is `host:port`.
-fn check_host_port(text: &str) -> Result<(), String> {
+pub(super) fn check_host_port(text: &str) -> Result<(), String> {
     if text.contains("://") {
         return Err("it is host:port, without a scheme".into());
     }

@@ -7,7 +7,8 @@ use super::env_file;
 use super::install::install;
 use super::interpolate::{Scope, interpolate};
 use super::keys::{
-    AlertKeys, AuditKeys, GuardLogKeys, InstallKeys, InstallOsKeys, MetricsKeys, OsKeys, ServiceKeys, SpecKeys,
+    AlertKeys, AuditKeys, GuardLogKeys, InstallKeys, InstallOsKeys, MetricsKeys, OsKeys, ServiceKeys, SinkKeys,
+    SpecKeys,
 };
 use super::logs::guard_logs;
 use super::metrics::metrics;
@@ -16,6 +17,7 @@ use super::resolved::Origins;
 use super::secrets::Secrets;
 use super::section::{Section, resolve, steps};
 use super::service::{service, set_variable};
+use super::sink::{SINKS_MAX, sink};
 use super::source::{Place, SourceMap};
 use super::tree::{self, Entry, Node, Step, Table, Value};
 use super::union::EnvFile;
@@ -26,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tutela_core::names::Name;
 use tutela_core::spec::{
-    AlertSpec, AuditPolicy, GuardSpec, HOST_VARIABLES, InstallSpec, MetricsSpec, Redaction, ServiceSpec,
+    AlertSpec, AuditPolicy, GuardSpec, HOST_VARIABLES, InstallSpec, MetricsSpec, Redaction, ServiceSpec, SinkSpec,
 };
 use tutela_core::template::Template;
 
@@ -144,6 +146,7 @@ impl Reader<'_> {
         }
         let services = table.take("services");
         let alerts = table.take("alerts");
+        let sinks = table.take("sinks");
         let installs = table.take("install");
         let figures = table.take("metrics");
 
@@ -163,6 +166,16 @@ impl Reader<'_> {
             if let Some(alert) = self.alert(name.clone(), entry, &scope, &mut root) {
                 alert_specs.insert(name, alert);
             }
+        }
+        let mut sink_specs = BTreeMap::new();
+        for (sink, entry) in self.tables(sinks.as_ref(), "sinks") {
+            if let Some(spec) = self.sink(name.as_ref(), sink.clone(), entry, &scope, &mut root) {
+                sink_specs.insert(sink, spec);
+            }
+        }
+        if sink_specs.len() > SINKS_MAX {
+            let message = format!("{} sinks are more than the {SINKS_MAX} that one guard serves", sink_specs.len());
+            self.error(Code::TooMany, sinks.as_ref().map(|entry| entry.key_place), message, None);
         }
         let install = installs.map(|entry| self.install(entry, &scope, &mut root)).unwrap_or_default();
         let metrics = figures.map(|entry| self.metrics(entry, &scope, &mut root)).unwrap_or_default();
@@ -185,12 +198,14 @@ impl Reader<'_> {
         if redact_secrets {
             secrets.collect(&root, &services_read, &origins);
         }
+        self.sinks_know_their_services(&sink_specs, &root, services.as_ref());
         let spec = GuardSpec {
             name: name?,
             description: keys.description.unwrap_or_default(),
             services: services_read,
             alerts: alert_specs,
             metrics,
+            sinks: sink_specs,
             install,
             audit,
             redaction: Redaction { secrets: redact_secrets.then_some(secrets.found), patterns },
@@ -237,7 +252,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The tables of `services` or `alerts`, by their names.
+    /// The tables of `services`, `alerts` or `sinks`, by their names.
     fn tables(&mut self, entry: Option<&Entry>, what: &str) -> Vec<(Name, Entry)> {
         let Some(entry) = entry else { return Vec::new() };
         let Some(table) = entry.node.as_table() else {
@@ -280,17 +295,50 @@ impl Reader<'_> {
         let alert = alert(&mut section, name.clone(), keys);
         let found = section.out;
         self.out.extend(found);
-        // Kept for the origins of its values.
-        if let Some(root) = root.as_table_mut() {
-            let alerts = root.entries.entry("alerts".into()).or_insert_with(|| Entry {
-                key_place: entry.key_place,
-                node: Node::new(Value::Table(Table::default()), entry.key_place),
-            });
-            if let Some(alerts) = alerts.node.as_table_mut() {
-                alerts.entries.insert(name.as_str().to_owned(), Entry { key_place: entry.key_place, node: tree });
+        keep(root, "alerts", &name, entry.key_place, tree);
+        alert
+    }
+
+    fn sink(
+        &mut self,
+        guard: Option<&Name>,
+        name: Name,
+        entry: Entry,
+        scope: &Scope<'_>,
+        root: &mut Node,
+    ) -> Option<SinkSpec> {
+        let mut tree = Node { place: entry.key_place, ..entry.node };
+        let mut broken = Vec::new();
+        interpolate(&mut tree, scope, &self.map, &mut self.out, &mut broken);
+        let label = format!("sinks.{name}");
+        let keys: SinkKeys = de::read(&mut tree, &label, &self.map, &mut self.out, &mut broken)?;
+        let mut section = self.section(&tree, &broken);
+        let spec = sink(&mut section, guard, name.clone(), keys);
+        let found = section.out;
+        self.out.extend(found);
+        keep(root, "sinks", &name, entry.key_place, tree);
+        spec
+    }
+
+    /// A sink of a service that does not exist would get nothing, without a word.
+    fn sinks_know_their_services(&mut self, sinks: &BTreeMap<Name, SinkSpec>, root: &Node, declared: Option<&Entry>) {
+        let declared = declared.and_then(|entry| entry.node.as_table());
+        let known = |name: &Name| declared.is_some_and(|table| table.entries.contains_key(name.as_str()));
+        for sink in sinks.values() {
+            for service in sink.services.iter().flatten().filter(|name| !known(name)) {
+                let message = format!("the sink {} is of {service}, which does not exist", sink.name);
+                let names = declared.into_iter().flat_map(|table| table.entries.keys()).map(String::as_str);
+                let help = near(service.as_str(), names);
+                let list = root.find(steps!["sinks", sink.name.as_str(), "services"]);
+                let item = list.and_then(|list| match &list.value {
+                    Value::List(items) => {
+                        items.iter().find(|item| matches!(&item.value, Value::Text(text) if text == service.as_str()))
+                    }
+                    _ => None,
+                });
+                self.error(Code::MissingNeed, item.or(list).map(|node| node.place), message, help);
             }
         }
-        alert
     }
 
     fn install(&mut self, entry: Entry, scope: &Scope<'_>, root: &mut Node) -> InstallSpec {
@@ -515,6 +563,18 @@ impl Reader<'_> {
             let help = Some("spread the services over several guards".to_owned());
             self.error(Code::TooMany, None, message, help);
         }
+    }
+}
+
+/// Keeps the tree of a named table for the origins of its values.
+fn keep(root: &mut Node, what: &str, name: &Name, place: Place, tree: Node) {
+    let Some(root) = root.as_table_mut() else { return };
+    let tables = root
+        .entries
+        .entry(what.into())
+        .or_insert_with(|| Entry { key_place: place, node: Node::new(Value::Table(Table::default()), place) });
+    if let Some(tables) = tables.node.as_table_mut() {
+        tables.entries.insert(name.as_str().to_owned(), Entry { key_place: place, node: tree });
     }
 }
 

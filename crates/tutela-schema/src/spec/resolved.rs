@@ -3,6 +3,8 @@
 //! Values are taken from the finished spec, so that what is shown is what is used; places are looked up in the trees
 //! that it was made of.
 
+mod sinks;
+
 use super::de::spell;
 use super::reader::ServiceOrigins;
 use super::section::steps;
@@ -55,6 +57,9 @@ pub(super) fn resolve(spec: &GuardSpec, origins: &Origins) -> Vec<ResolvedValue>
         list.alert(alert);
     }
     list.metrics(&spec.metrics);
+    for sink in spec.sinks.values() {
+        list.sink(sink);
+    }
     list.install(&spec.install);
     list.put(steps!["logs", "redact"], array(&spec.redaction.patterns));
     list.put(steps!["logs", "redact_secrets"], spec.redaction.secrets.is_some().to_string());

@@ -47,6 +47,7 @@ pub fn run_spec(
         alerts: BTreeMap::new(),
         metrics: tutela_core::spec::MetricsSpec::default(),
         redaction: tutela_core::spec::Redaction::default(),
+        sinks: BTreeMap::new(),
         install: tutela_core::spec::InstallSpec::default(),
         audit: tutela_core::spec::AuditPolicy::default(),
     })

@@ -55,7 +55,7 @@ impl Section<'_> {
     /// Whether a mistake may only follow from one within the same value that is reported already. For a service or
     /// alert as a whole, that is so for what it lacks.
     fn follows(&self, code: Code, steps: &[Step]) -> bool {
-        let missing = matches!(code, Code::MissingKey | Code::ProbeTarget | Code::AlertWay);
+        let missing = matches!(code, Code::MissingKey | Code::ProbeTarget | Code::AlertWay | Code::SinkWay);
         (missing || !steps.is_empty()) && self.broken.iter().any(|broken| broken.starts_with(steps))
     }
 

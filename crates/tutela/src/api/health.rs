@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tutela_core::guard::Target;
 use tutela_core::health::Overall;
 use tutela_os::usage;
-use tutela_schema::api::{CheckStatus, ErrorReply, Health, HealthCheck, HealthReply, State};
+use tutela_schema::api::{CheckStatus, ErrorReply, Health, HealthCheck, HealthReply, SinkState, State};
 
 /// A conductor that has not turned within this is told to be unhealthy.
 const TURN_LIMIT: Duration = Duration::from_secs(2);
@@ -146,6 +146,15 @@ fn percent(name: &str, used: f64, (warning, unhealthy): (f64, f64)) -> HealthChe
 async fn services(context: &Context, strictly: bool) -> Result<Vec<HealthCheck>, ErrorReply> {
     let status = status_of(context, Target::All, false).await?.status;
     let mut checks = Vec::new();
+    // A service is ready without its sinks: what they do not bring now waits in the files.
+    for sink in status.sinks.iter().filter(|_| !strictly) {
+        let mut check = HealthCheck::new(format!("sink:{}", sink.name), CheckStatus::Healthy);
+        if sink.state == SinkState::Failing {
+            check.status = CheckStatus::Warning;
+            check.message = sink.last_error.clone();
+        }
+        checks.push(check);
+    }
     for service in status.services {
         // What is down because somebody wants it down is no trouble.
         if service.state == State::Stopped {

@@ -26,6 +26,7 @@ pub fn check(words: &CheckWords, paths: &Paths) -> Code {
     if let (Some(loaded), false) = (&loaded, words.offline) {
         let ports = Ports::expected(paths, &loaded.spec.name);
         found.extend(preflight::check(&loaded.spec, Some(loaded), ports));
+        found.extend(preflight::receivers(&loaded.spec, loaded));
         found.extend(crate::doctor::examine_spec_files(loaded));
     }
     let wrong = found.iter().any(|it| it.severity == Severity::Error);

@@ -8,7 +8,9 @@ use std::time::Duration;
 use tutela_os::endpoint;
 use tutela_os::paths::Paths;
 use tutela_os::registration::{Registered, RegisteredState, Start};
-use tutela_schema::api::{GuardStatus, InstanceStatus, ServiceStatus, State, StatusReply};
+use tutela_schema::api::{
+    GuardStatus, InstanceStatus, ServiceStatus, SinkDrops, SinkState, SinkStatus, State, StatusReply,
+};
 use tutela_schema::wall::WallTime;
 
 /// How often `--watch` looks.
@@ -149,8 +151,27 @@ fn render(reply: &StatusReply) -> String {
             .collect();
         let head = ["SERVICE", "STATE", "HEALTH", "PID", "SINCE", "RESTARTS", "CPU", "MEMORY", "WHY"];
         out.push_str(&report::table(&head, &rows));
+        for sink in &guard.sinks {
+            out.push_str(&unwell(sink, now).unwrap_or_default());
+        }
     }
     out
+}
+
+/// A line about a sink that does not get through or has dropped something.
+fn unwell(sink: &SinkStatus, now: WallTime) -> Option<String> {
+    let SinkDrops { overflow, lost, refused } = sink.dropped;
+    let mut words = Vec::new();
+    if sink.state == SinkState::Failing {
+        let error = sink.last_error.as_deref().unwrap_or_default();
+        words.push(format!("failing for {}: {error}; {} behind", span(sink.since, now), size(sink.backlog_bytes)));
+    }
+    for (lines, why) in [(overflow, "too far behind"), (lost, "files removed"), (refused, "refused")] {
+        if lines > 0 {
+            words.push(format!("{lines} dropped ({why})"));
+        }
+    }
+    (!words.is_empty()).then(|| format!("sink {} ({})  {}\n", sink.name, sink.way, words.join("; ")))
 }
 
 /// Guards that are installed and do not run, as their service manager has them.

@@ -5,6 +5,7 @@ use crate::audit::Asker;
 use crate::hands::alerts::DeliveryError;
 use crate::hands::alerts::outbox::Ticket;
 use crate::hands::launch::Order;
+use crate::hands::sinks::hand::SinkNews;
 use crate::hands::spawner::Started;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -47,6 +48,8 @@ pub enum Input {
         /// What came of it.
         result: Result<(), DeliveryError>,
     },
+    /// Something happened to a sink.
+    Sink(SinkNews),
     /// A hand met trouble of its own, in words.
     Trouble(String),
 }

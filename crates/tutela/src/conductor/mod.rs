@@ -39,6 +39,7 @@ use crate::hands::journal::Journal;
 use crate::hands::launch::{Order, Surroundings};
 use crate::hands::ledger::Ledger;
 use crate::hands::questions::QuestionDesk;
+use crate::hands::sinks::desk::Sinks;
 use crate::hands::spawner::{Spawner, Started, chain};
 use publish::Shadow;
 use requests::Ticket;
@@ -106,6 +107,8 @@ pub struct Parts {
     pub spawner: Spawner,
     /// Keeps their output.
     pub pump: Pumps,
+    /// Bring it elsewhere.
+    pub sinks: Arc<Sinks>,
     /// Asks questions.
     pub questions: QuestionDesk,
     /// Keeps what outlives the guard.
@@ -168,6 +171,7 @@ pub struct Conductor {
     host: Option<Host>,
     spawner: Spawner,
     pump: Pumps,
+    sinks: Arc<Sinks>,
     questions: QuestionDesk,
     ledger: Arc<Ledger>,
     audit: Arc<Auditor>,
@@ -257,6 +261,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         host: parts.host,
         spawner: parts.spawner,
         pump: parts.pump,
+        sinks: parts.sinks,
         questions: parts.questions,
         ledger: parts.ledger,
         audit: parts.audit,
@@ -447,6 +452,7 @@ impl Conductor {
             Input::ErrandEnded(end) => self.errand_ended(now, end),
             Input::Request(request) => self.handle_request(now, request),
             Input::AlertTried { ticket, result } => self.alert_tried(now, ticket, result),
+            Input::Sink(news) => self.say_sink(now, &news),
             Input::Trouble(text) => self.trouble(text),
         }
     }

@@ -2,6 +2,8 @@
 
 use super::view::{Dial, code_and_signal, wall_now};
 use super::{AlertNews, Conductor};
+use crate::hands::sinks::forwarder::ForwarderEvent;
+use crate::hands::sinks::hand::SinkNews;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::broadcast;
@@ -300,6 +302,39 @@ impl Conductor {
         let telling =
             telling.with("alert", news.id.clone()).with("way", news.way.clone()).with("attempts", news.attempts);
         self.tell(now, None, None, telling);
+    }
+
+    pub(super) fn say_sink(&mut self, now: Moment, news: &SinkNews) {
+        let sink = &news.sink;
+        let telling = match &news.event {
+            ForwarderEvent::Failing { error } => {
+                Telling::new(EventKind::SinkFailing, format!("the sink {sink} does not get through: {error}"))
+                    .with("error", error.clone())
+                    .alerting(Occasion::SinkFailing)
+            }
+            ForwarderEvent::Recovered { after } => {
+                let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+                let message = format!("the sink {sink} gets through again after {}", Ran(*after));
+                Telling::new(EventKind::SinkRecovered, message).with("after_ms", after_ms)
+            }
+            ForwarderEvent::Dropped { counts, error } => {
+                let parts = [
+                    (counts.overflowed, "because it is too far behind"),
+                    (counts.lost, "because their files were removed"),
+                    (counts.refused, "because the receiver refuses them"),
+                ];
+                let parts: Vec<String> =
+                    parts.iter().filter(|(lines, _)| *lines > 0).map(|(lines, why)| format!("{lines} {why}")).collect();
+                let said = error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+                let message = format!("the sink {sink} goes without lines: {}{said}", parts.join(", "));
+                Telling::new(EventKind::SinkDropped, message)
+                    .with("overflow", counts.overflowed)
+                    .with("lost", counts.lost)
+                    .with("refused", counts.refused)
+                    .with("error", error.clone().map_or(Value::Null, Value::from))
+            }
+        };
+        self.tell(now, None, None, telling.with("sink", sink.clone()));
     }
 
     pub(super) fn say_reload_refused(&mut self, now: Moment, diagnostics: &[Diagnostic]) {

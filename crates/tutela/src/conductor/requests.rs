@@ -298,8 +298,13 @@ impl Conductor {
             // A host that does not listen is not told again afterwards either.
             let _ = host.reloading();
         }
+        let old = self.guard.spec().clone();
         let keys =
             self.guard.handle_command(now, Command::Reload(Box::new(spec)), by).map_err(|error| refused(&error))?;
+        let new = self.guard.spec().clone();
+        if let Err(error) = self.sinks.reload(&old, &new) {
+            self.trouble(error);
+        }
         self.spread_spec();
         self.say_running();
         let mut reply = ReloadReply {

@@ -113,6 +113,7 @@ impl Conductor {
             host: identity.host,
             capabilities: identity.capabilities.clone(),
             services,
+            sinks: if *target == Target::All { self.sinks.status() } else { Vec::new() },
         };
         StatusAnswer { status, trees }
     }

@@ -125,6 +125,8 @@ fn level_of(record: &EventRecord) -> Level {
         | EventKind::Resisted
         | EventKind::HookRan
         | EventKind::AlertFailed
+        | EventKind::SinkFailing
+        | EventKind::SinkDropped
         | EventKind::Unsupported
         | EventKind::Trouble => Level::Warning,
         EventKind::Exited if record.data.get("wanted").and_then(|data| data.as_bool()) != Some(true) => Level::Warning,
@@ -138,6 +140,7 @@ fn level_of(record: &EventRecord) -> Level {
         | EventKind::HalfOpen
         | EventKind::ProbeChanged
         | EventKind::AlertDelivered
+        | EventKind::SinkRecovered
         | EventKind::HostTold
         | EventKind::Other(_) => Level::Info,
     }
@@ -171,6 +174,9 @@ pub fn id_of(kind: &EventKind) -> u16 {
         EventKind::StopStepFailed => 24,
         EventKind::AlertDelivered => 30,
         EventKind::AlertFailed => 31,
+        EventKind::SinkFailing => 40,
+        EventKind::SinkRecovered => 41,
+        EventKind::SinkDropped => 42,
         EventKind::Other(_) => 99,
     }
 }

@@ -49,6 +49,7 @@ fn spec(text: &str) -> GuardSpec {
         alerts: BTreeMap::new(),
         metrics: crate::spec::MetricsSpec::default(),
         redaction: crate::spec::Redaction::default(),
+        sinks: BTreeMap::new(),
         install: crate::spec::InstallSpec::default(),
         audit: crate::spec::AuditPolicy::default(),
     }

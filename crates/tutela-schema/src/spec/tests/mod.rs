@@ -7,6 +7,7 @@ mod install;
 mod layers;
 mod metrics;
 mod refusals;
+mod sinks;
 mod whole;
 
 use super::{Code, Diagnostic, Loaded, Os, Refused, Severity, Sources, read};

@@ -3,14 +3,26 @@
 //! A [`way::Way`] makes one delivery of some records and says what became of them; it knows nothing of files, cursors
 //! and retries. What comes when, and again, is the forwarder's.
 
+//!
+//! In reading order: [`forwarder`], the machine; [`hand`], its thread; [`desk`], all of them; [`ear`], how they are woken;
+//! [`records`], what a line becomes; [`kept`], what outlives the guard; [`tls`]; then the ways.
+
 mod connect;
+pub mod desk;
+pub mod ear;
 mod event_log;
 mod fields;
 mod fluent;
+pub mod forwarder;
+pub mod hand;
+mod http;
 mod journald;
+mod json;
+pub mod kept;
 mod on_thread;
 mod otlp;
 mod progress;
+pub mod records;
 #[cfg(test)]
 mod samples;
 pub mod syslog;

@@ -26,6 +26,7 @@ pub(super) fn saying(message: impl AsRef<[u8]>) -> Record {
         level: Some(Level::Warn),
         message: message.as_ref().into(),
         fields: Vec::new(),
+        time: None,
     }
 }
 
@@ -38,4 +39,25 @@ pub(super) fn numbered(count: u64) -> Vec<Record> {
         ..saying(format!("record {number}"))
     };
     (0..count).map(numbered).collect()
+}
+
+/// A record of standard error without a level, with this message.
+pub(super) fn record(message: &str) -> Record {
+    let owner = Owner {
+        guard: "shop".into(),
+        service: "api".into(),
+        instance: 2,
+        host: "here".into(),
+        host_ip: Some([192, 0, 2, 7].into()),
+    };
+    Record {
+        owner: Arc::new(owner),
+        id: RecordId { file: 11, offset: 22 },
+        at: Wall::from_micros(1_795_209_825_123_456),
+        stream: Some(Stream::Err),
+        level: None,
+        time: None,
+        message: message.as_bytes().into(),
+        fields: Vec::new(),
+    }
 }

@@ -1,7 +1,7 @@
 //! From a spec's words to a way.
 
 use super::way::Way;
-use super::{event_log, fluent, journald, otlp, syslog};
+use super::{event_log, fluent, http, journald, otlp, syslog};
 use std::time::Duration;
 use tutela_core::spec::SinkWay;
 
@@ -18,11 +18,10 @@ pub fn open(name: &str, way: &SinkWay, timeout: Duration) -> Result<Box<dyn Way>
         SinkWay::Fluent { address, tag, shared_key, tls } => {
             fluent::open(address, tag, shared_key.as_deref(), tls.as_ref(), timeout)
         }
-        SinkWay::Otlp { url, protocol, headers, gzip, tls } => {
-            otlp::open(url, *protocol, headers, *gzip, tls, timeout)
+        SinkWay::Otlp { url, protocol, headers, gzip, tls } => otlp::open(url, *protocol, headers, *gzip, tls, timeout),
+        SinkWay::Http { url, headers, array, gzip, tls } => {
+            http::Http::new(url, headers, *array, *gzip, tls).map(|way| Box::new(way) as Box<dyn Way>)
         }
-        // Kept beside these, with the records' JSON that it sends: `http`.
-        SinkWay::Http { .. } => Err("refused: HTTP is not opened here".to_owned()),
     };
     opened.map_err(|reason| format!("sink {name}: {reason}"))
 }

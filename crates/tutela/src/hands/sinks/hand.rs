@@ -1,0 +1,466 @@
+//! One sink's thread: carries out what its forwarder decides.
+//!
+//! A thread of its own with an event loop of its own, because it reads files and a disk may not answer, and because a
+//! receiver may do anything: neither is to be noticed by another sink, by the pump, or by the conductor.
+
+use super::desk::{Label, Setup, at_or, has_file, owner_of_label};
+use super::ear::{Ear, End};
+use super::forwarder::{Action, Counts, Forwarder, ForwarderEvent, LabelKey, Pace};
+use super::kept::{self, Kept};
+use super::records::{Rules, record_of};
+use super::way::{Undelivered, Way};
+use crate::conductor::{Inbox, Input, wall_now};
+use crate::logs_view::DOORS;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+use tutela_core::spec::{SinkSpec, SinkWay};
+use tutela_core::time::Moment;
+use tutela_logs::read::Place;
+use tutela_logs::read::trail::{Cursor, Start, Trail};
+use tutela_logs::record::{Owner, Record};
+use tutela_os::clock;
+use tutela_schema::api::{SinkDrops, SinkState, SinkStatus};
+
+/// How many labels have their files open at once: silent ones are opened again when they ring.
+const OPEN_MAX: usize = 64;
+
+/// Threads for looking up names; each may hang in the system's resolver.
+const LOOKUP_THREADS_MAX: usize = 4;
+
+/// What happened to a sink, for an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkNews {
+    /// Which.
+    pub sink: String,
+    /// What.
+    pub event: ForwarderEvent,
+}
+
+/// See the module's text.
+pub struct Hand {
+    spec: SinkSpec,
+    machine: Forwarder<Cursor>,
+    labels: Vec<Known>,
+    by_label: HashMap<Arc<str>, Vec<LabelKey>>,
+    open: usize,
+    way: Result<Box<dyn Way>, String>,
+    rules: Result<Rules, String>,
+    file: PathBuf,
+    ear: Arc<Ear>,
+    status: Arc<Mutex<SinkStatus>>,
+    inbox: Inbox,
+    first: Option<(Setup, Kept)>,
+    /// Labels that could not be read; they are tried with the next bell of any.
+    unreadable: Vec<LabelKey>,
+    save_fails: bool,
+    state: (SinkState, tutela_schema::wall::WallTime),
+}
+
+/// A label as the hand has it.
+struct Known {
+    place: Place,
+    owner: Arc<Owner>,
+    /// Where its reading is.
+    read: Cursor,
+    trail: Option<Trail>,
+}
+
+impl Hand {
+    pub(super) fn new(
+        setup: Setup,
+        kept: Kept,
+        file: PathBuf,
+        ear: Arc<Ear>,
+        status: Arc<Mutex<SinkStatus>>,
+        inbox: Inbox,
+    ) -> Self {
+        for label in &setup.labels {
+            ear.listen(&Arc::from(label.place.label.as_str()));
+        }
+        let state = status.lock().unwrap_or_else(PoisonError::into_inner).since;
+        Hand {
+            machine: Forwarder::new(Pace::of(&setup.spec), kept.counts, clock::now(), seed()),
+            labels: Vec::new(),
+            by_label: HashMap::new(),
+            open: 0,
+            way: Err("refused: it is not open yet".to_owned()),
+            rules: Rules::of(&setup.spec),
+            spec: setup.spec.clone(),
+            file,
+            ear,
+            status,
+            inbox,
+            first: Some((setup, kept)),
+            unreadable: Vec::new(),
+            save_fails: false,
+            state: (SinkState::Up, state),
+        }
+    }
+
+    /// Serves the sink until it is to end.
+    pub(super) fn run(mut self) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(LOOKUP_THREADS_MAX)
+            .thread_keep_alive(Duration::from_secs(2))
+            .build();
+        match runtime {
+            Ok(runtime) => {
+                runtime.block_on(self.serve());
+                runtime.shutdown_background();
+            }
+            Err(error) => {
+                let text = format!("the sink {} has no event loop: {error}", self.spec.name);
+                let _ = self.inbox.send_blocking(Input::Trouble(text));
+            }
+        }
+    }
+
+    async fn serve(&mut self) {
+        if let Some((setup, kept)) = self.first.take() {
+            self.set_up(setup, kept.positions, kept.damaged);
+        }
+        let mut ending = None;
+        loop {
+            if ending.is_none() {
+                if let Some(setup) = self.ear.take_setup() {
+                    self.obey(setup);
+                }
+                ending = self.ear.end();
+                if ending.is_some() {
+                    self.machine.handle_end();
+                }
+            }
+            if self.machine.is_asleep() {
+                self.hear();
+            }
+            let now = clock::now();
+            while let Some(event) = self.machine.poll_event(now) {
+                let news = SinkNews { sink: self.spec.name.to_string(), event };
+                // Only a conductor that has ended does not take it.
+                let _ = self.inbox.send(Input::Sink(news)).await;
+            }
+            let is_late = ending.is_some_and(|end: End| end.by <= Instant::now());
+            match self.machine.poll_action(now) {
+                _ if is_late => break self.save(),
+                Some(action) => self.carry_out(action, ending).await,
+                None if self.machine.is_over() => break,
+                None => {
+                    self.publish();
+                    self.wait(now).await;
+                }
+            }
+        }
+        if ending.is_some_and(|end| end.removed) {
+            // What is not removed is found and removed by the next guard.
+            let _ = std::fs::remove_file(&self.file);
+        }
+    }
+
+    /// Until a deadline, an order, or, asleep, a bell.
+    async fn wait(&self, now: Moment) {
+        let ear = self.ear.clone();
+        let timer = async {
+            match self.machine.poll_timeout() {
+                Some(at) => tokio::time::sleep(at.since(now)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let is_asleep = self.machine.is_asleep();
+        let bell = async { if is_asleep { ear.rung.notified().await } else { std::future::pending().await } };
+        tokio::select! {
+            () = ear.ordered.notified() => {}
+            () = bell => {}
+            () = timer => {}
+        }
+    }
+
+    fn hear(&mut self) {
+        let now = clock::now();
+        let rung = self.ear.take_rung();
+        if rung.is_empty() {
+            return;
+        }
+        for key in rung.iter().filter_map(|label| self.by_label.get(label)).flatten() {
+            self.machine.handle_bell(*key, now);
+        }
+        for key in std::mem::take(&mut self.unreadable) {
+            self.machine.handle_bell(key, now);
+        }
+    }
+
+    /// Another spec, or other labels.
+    fn obey(&mut self, setup: Setup) {
+        if setup.spec == self.spec {
+            return self.add(setup.labels);
+        }
+        let places = self.labels.drain(..).map(|known| known.place);
+        let positions: Vec<_> = places.zip(self.machine.positions().copied()).collect();
+        self.set_up(setup, positions, false);
+    }
+
+    fn set_up(&mut self, setup: Setup, positions: Vec<(Place, Cursor)>, damaged: bool) {
+        let counts = *self.machine.counts();
+        self.machine = Forwarder::new(Pace::of(&setup.spec), counts, clock::now(), seed());
+        (self.by_label, self.open) = (HashMap::new(), 0);
+        self.unreadable.clear();
+        self.rules = Rules::of(&setup.spec);
+        self.way = super::ways::open(setup.spec.name.as_str(), &setup.spec.way, setup.spec.timeout);
+        self.spec = setup.spec;
+        let like = setup.labels.first().map(|label| label.owner.clone());
+        // What the spec does not have any more is brought to its end, as long as there is something of it.
+        let mut labels = setup.labels;
+        for (place, cursor) in positions {
+            match labels.iter_mut().find(|label| label.place == place) {
+                Some(label) => label.start = Start::At(cursor),
+                None if has_file(&place) => {
+                    if let Some(owner) = owner_of_label(&place.label, like.as_ref()) {
+                        labels.push(Label { place, owner, start: Start::At(cursor) });
+                    }
+                }
+                None => {}
+            }
+        }
+        if damaged {
+            labels.iter_mut().for_each(|label| label.start = Start::Beginning);
+        }
+        self.add(labels);
+    }
+
+    fn add(&mut self, labels: Vec<Label>) {
+        let now = clock::now();
+        let known: std::collections::HashSet<_> =
+            self.labels.iter().map(|known| (known.place.dir.clone(), known.place.label.clone())).collect();
+        for Label { place, owner, start } in labels {
+            if known.contains(&(place.dir.clone(), place.label.clone())) {
+                continue;
+            }
+            let read = match start {
+                Start::At(cursor) => cursor,
+                Start::Beginning => Cursor::default(),
+                // One that cannot be read is read from its beginning, once it can.
+                Start::End => Trail::open(DOORS, &place, start).map_or_else(|_| Cursor::default(), |it| it.cursor()),
+            };
+            let key = self.machine.add(read, now);
+            let label: Arc<str> = Arc::from(place.label.as_str());
+            self.ear.listen(&label);
+            self.by_label.entry(label).or_default().push(key);
+            self.labels.push(Known { place, owner, read, trail: None });
+        }
+    }
+
+    async fn carry_out(&mut self, action: Action, ending: Option<End>) {
+        match action {
+            Action::Look => {
+                for key in self.machine.behind() {
+                    match self.with_trail(key, Trail::backlog) {
+                        Ok(bytes) => self.machine.handle_backlog(key, bytes),
+                        Err(error) => self.cannot_read(key, &error),
+                    }
+                }
+                self.machine.handle_looked(clock::now());
+                self.publish();
+            }
+            Action::Skip { label, leave } => {
+                let skipped = self.with_trail(label, |trail| {
+                    let skipped = trail.skip(leave)?;
+                    Ok((skipped, trail.cursor(), trail.backlog().unwrap_or(0)))
+                });
+                match skipped {
+                    Ok((lost, cursor, left)) => {
+                        self.labels[label.0].read = cursor;
+                        self.machine.handle_skipped(label, cursor, lost.lines + lost.unknown, left);
+                    }
+                    Err(error) => self.cannot_read(label, &error),
+                }
+            }
+            Action::Read { label, most } => self.read(label, most),
+            Action::Deliver { records } => self.deliver(records, ending).await,
+            Action::Save => self.save(),
+        }
+    }
+
+    fn with_trail<T>(
+        &mut self,
+        key: LabelKey,
+        job: impl FnOnce(&mut Trail) -> std::io::Result<T>,
+    ) -> Result<T, std::io::Error> {
+        let known = &mut self.labels[key.0];
+        let trail = match &mut known.trail {
+            Some(trail) => trail,
+            None => {
+                let trail = Trail::open(DOORS, &known.place, at_or(Some(known.read), Start::Beginning))?;
+                self.open += 1;
+                known.trail.insert(trail)
+            }
+        };
+        job(trail)
+    }
+
+    fn cannot_read(&mut self, key: LabelKey, error: &std::io::Error) {
+        let place = &self.labels[key.0].place;
+        let text = format!("failed to read the files of {} in {}: {error}", place.label, place.dir.display());
+        if self.labels[key.0].trail.take().is_some() {
+            self.open -= 1;
+        }
+        self.unreadable.push(key);
+        self.machine.handle_unreadable(key, text);
+    }
+
+    fn read(&mut self, key: LabelKey, most: u64) {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        if let Err(error) = self.with_trail(key, |_| Ok(())) {
+            return self.cannot_read(key, &error);
+        }
+        let known = &mut self.labels[key.0];
+        let Some(trail) = &mut known.trail else { return };
+        let (machine, rules) = (&mut self.machine, self.rules.as_ref().ok());
+        // A record is handed on once it is known where the next line begins.
+        let mut waiting: Option<Record> = None;
+        // The first record behind the last change from one file to another: what is lost is lost before it.
+        let (mut file, mut border) = (known.read.file, None);
+        let given = trail.read(most, |line| {
+            if let Some(record) = waiting.take() {
+                machine.handle_record(key, line.cursor, record);
+            }
+            if line.cursor.file != file {
+                (file, border) = (line.cursor.file, Some(machine.records().len()));
+            }
+            let record = record_of(&known.owner, &line);
+            if rules.is_none_or(|rules| rules.take(&record)) {
+                waiting = Some(record);
+            } else {
+                machine.handle_left_out(key);
+            }
+        });
+        let (cursor, lost) = (trail.cursor(), trail.lost());
+        if let Some(record) = waiting {
+            machine.handle_record(key, cursor, record);
+        }
+        machine.handle_lost(key, lost.lines + lost.unknown, border);
+        known.read = cursor;
+        match given {
+            Ok(given) => {
+                let drained = given < most;
+                machine.handle_read(key, cursor, given as u64, drained);
+                if drained && self.open > OPEN_MAX {
+                    known.trail = None;
+                    self.open -= 1;
+                }
+            }
+            Err(error) => {
+                machine.handle_read(key, cursor, 0, true);
+                self.cannot_read(key, &error);
+            }
+        }
+    }
+
+    async fn deliver(&mut self, records: usize, ending: Option<End>) {
+        let limit = self.spec.timeout;
+        let result = match &mut self.way {
+            Err(error) => Err(Undelivered::Later { reason: error.clone(), after: None }),
+            Ok(way) => {
+                let late =
+                    |after: Duration| Undelivered::Later { reason: format!("no answer within {after:?}"), after: None };
+                let began = Instant::now();
+                tokio::select! {
+                    biased;
+                    result = way.deliver(&self.machine.records()[..records]) => result,
+                    () = tokio::time::sleep(limit) => Err(late(limit)),
+                    () = self.ear.is_past_end() => Err(late(began.elapsed())),
+                }
+            }
+        };
+        if ending.is_none() && self.ear.end().is_some() {
+            // What is to end is not tried again after this.
+            self.machine.handle_end();
+        }
+        self.machine.handle_result(result, clock::now());
+        if !self.machine.is_asleep() && self.machine.failing().is_none() {
+            // There is more to be sent: whoever has rung meanwhile takes part.
+            self.hear();
+        }
+        self.publish();
+    }
+
+    fn save(&mut self) {
+        let places = self.labels.iter().map(|known| &known.place);
+        let positions = places.zip(self.machine.positions().copied());
+        let written = kept::write(&self.file, self.machine.counts(), positions);
+        let fails = written.is_err();
+        if let Err(error) = written
+            && !self.save_fails
+        {
+            let text =
+                format!("where the sink {} is cannot be written down: {error}; it is tried again", self.spec.name);
+            // A full inbox drops the remark; the status has its error.
+            let _ = self.inbox.try_send(Input::Trouble(text));
+        }
+        self.save_fails = fails;
+        self.machine.handle_saved(!fails, clock::now());
+    }
+
+    fn publish(&mut self) {
+        let machine = &self.machine;
+        let (now, wall) = (clock::now(), wall_now());
+        let Counts { records, bytes, left_out, overflowed, lost, refused } = *machine.counts();
+        let state = match machine.failing() {
+            Some(_) => SinkState::Failing,
+            None => SinkState::Up,
+        };
+        if state != self.state.0 {
+            self.state = (state, wall);
+        }
+        let status = SinkStatus {
+            name: self.spec.name.to_string(),
+            way: way_word(&self.spec.way).to_owned(),
+            state,
+            since: self.state.1,
+            records,
+            bytes,
+            left_out,
+            dropped: SinkDrops { overflow: overflowed, lost, refused },
+            backlog_bytes: machine.backlog(),
+            last_error: machine.last_error().map(str::to_owned),
+            last_delivery: machine.last_delivery().map(|at| wall.minus(now.since(at))),
+        };
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+}
+
+/// The status of a sink that has not begun.
+pub(super) fn first_status(spec: &SinkSpec) -> SinkStatus {
+    SinkStatus {
+        name: spec.name.to_string(),
+        way: way_word(&spec.way).to_owned(),
+        state: SinkState::Up,
+        since: wall_now(),
+        records: 0,
+        bytes: 0,
+        left_out: 0,
+        dropped: SinkDrops::default(),
+        backlog_bytes: 0,
+        last_error: None,
+        last_delivery: None,
+    }
+}
+
+fn way_word(way: &SinkWay) -> &'static str {
+    match way {
+        SinkWay::Journald => "journald",
+        SinkWay::EventLog => "event_log",
+        SinkWay::Syslog { .. } => "syslog",
+        SinkWay::Otlp { .. } => "otlp",
+        SinkWay::Fluent { .. } => "fluent",
+        SinkWay::Http { .. } => "http",
+    }
+}
+
+/// Something that differs from sink to sink, to spread retries by.
+fn seed() -> u64 {
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
