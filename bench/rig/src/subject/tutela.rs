@@ -1,7 +1,7 @@
 //! Ours: one spec file, restarts without a wait and without a limit, everything else as it is by default, so with
 //! the output of every program captured.
 
-use super::{Layout, Line, Load, folder, text, write};
+use super::{Form, Layout, Line, Load, ROTATE_BYTES, folder, text, write};
 use crate::options::Options;
 use anyhow::Result;
 use std::fmt::Write;
@@ -19,6 +19,19 @@ pub(super) fn lay(load: &Load, options: &Options) -> Result<Layout> {
             "\n[services.{name}]\ncommand = [{}]\nrestart = {{ delay = \"0s\", burst = 0 }}\n",
             command.join(", ")
         )?;
+        if let Some(output) = &load.output {
+            let form = match output.speech.form {
+                Form::Raw => "timestamps = false",
+                Form::Stamped => "timestamps = true",
+                Form::Json => "format = \"json\"",
+            };
+            writeln!(
+                spec,
+                "logs = {{ dir = {:?}, rotate_size = \"{ROTATE_BYTES}B\", keep = {}, {form} }}",
+                output.of(&name)?,
+                output.speech.keep
+            )?;
+        }
         if let Some(port) = load.probed {
             writeln!(
                 spec,
