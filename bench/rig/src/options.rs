@@ -14,7 +14,8 @@ bench/run report [LINES]       write bench/RESULTS.md from LINES (default: the l
                     logs-json logs-crowd logs-memory logs-since, or logs for all of these      (default: all)
   --subjects a,b    floor floor:sh tutela runit s6 multilog supervisord circus pm2             (default: all)
   --quick           small and short: shows that everything works, its figures mean little
-  --sched rr|other  scheduling of rig and subject in restart, fleet and stop (default: rr where allowed)
+  --sched rr|other  scheduling of rig and subject in restart, fleet and stop; rr: -20 in those of logs
+                    (default: rr where allowed)
   --rounds N        interleaved rounds                                 (default: 5, quick: 1)
   --idle SECONDS    the window of idle CPU                             (default: 60, quick: 5)
 

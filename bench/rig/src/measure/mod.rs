@@ -45,6 +45,7 @@ pub fn all(options: &Options, book: &mut Book) -> Result<u32> {
                 if realtime {
                     kernel::schedule(true);
                 }
+                kernel::prefer(options.realtime && measure.word().starts_with("logs-"));
                 for (name, mut found) in once(*measure, subject, round == rounds, options) {
                     match &mut found {
                         Ok(values) => values["others_busy_cores"] = Value::from(others),
@@ -56,6 +57,7 @@ pub fn all(options: &Options, book: &mut Book) -> Result<u32> {
                     book.line(measure.word(), &name, round, &found)?;
                 }
                 kernel::schedule(false);
+                kernel::prefer(false);
             }
         }
     }

@@ -41,8 +41,12 @@ pub(super) fn lay(load: &Load, options: &Options) -> Result<Layout> {
     }
     let path = load.folder.join("bench.toml");
     write(&path, &spec)?;
-    let line = |tail: [&str; 2]| {
-        Line::new([text(&options.tutela), tail[0].to_owned(), tail[1].to_owned()]).env("TUTELA_HOME", home.as_str())
+    let line = |words: &[&str]| {
+        let words = std::iter::once(text(&options.tutela)).chain(words.iter().map(|word| (*word).to_owned()));
+        Line::new(words).env("TUTELA_HOME", home.as_str())
     };
-    Ok(Layout { start: line(["run", &text(&path)]), stop: line(["stop", NAME]) })
+    let path = text(&path);
+    // No peer shows on its own output what it keeps in files, nor does a guard that is a service of the OS.
+    let start = if load.output.is_some() { line(&["run", "--quiet", &path]) } else { line(&["run", &path]) };
+    Ok(Layout { start, stop: line(&["stop", NAME]) })
 }
