@@ -58,9 +58,11 @@ pub(in crate::measure) fn once(options: &Options) -> Result<Value> {
     fs::create_dir(&haystack.0).with_context(|| format!("cannot make {}", haystack.0.display()))?;
 
     let arena = Arena::new()?;
-    let home = arena.folder().join("home");
-    keep_once(options, &home, arena.folder(), &haystack.0)?;
-    let (first, lines, files) = fill(&haystack.0, wanted)?;
+    // The guard's own log folder: with its guard down, no command knows of another one.
+    let home = haystack.0.join("home");
+    let logs = home.join("logs").join(GUARD_NAME);
+    keep_once(options, &home, arena.folder(), &logs)?;
+    let (first, lines, files) = fill(&logs, wanted)?;
     let from = first + lines / 2 * STEP;
     let expected = usize::try_from(MINUTE / STEP)?;
 
@@ -101,7 +103,7 @@ fn keep_once(options: &Options, home: &Path, folder: &Path, logs: &Path) -> Resu
     let spec = folder.join("since.toml");
     let text = format!(
         "name = \"{GUARD_NAME}\"\n[services.only]\ncommand = [\"/bin/sh\", \"-c\", \"echo hay; exec sleep 3600\"]\n\
-         logs = {{ dir = {logs:?}, timestamps = true, keep = 10000 }}\n"
+         logs = {{ timestamps = true, keep = 10000 }}\n"
     );
     fs::write(&spec, text)?;
     let mut guard = Command::new(&options.tutela);

@@ -1,10 +1,12 @@
 //! One program that writes as fast as the pipe takes it: MB of its bytes a second, and what that costs.
 
 use super::{Take, take};
+use crate::arena::Arena;
 use crate::options::Options;
 use crate::subject::{Form, Manner, Speech, Subject};
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// The slowest peer with the largest lines takes a minute.
@@ -33,7 +35,20 @@ pub(in crate::measure) fn stamped(subject: Subject, options: &Options) -> Vec<Re
 
 /// Objects of JSON, read and written in one form. A build that does not know the form says so.
 pub(in crate::measure) fn json(subject: Subject, options: &Options) -> Vec<Result<Value>> {
-    vec![one(subject, (200, Manner::Json, "json"), Form::Json, options)]
+    let found = knows_json(options).and_then(|()| one(subject, (200, Manner::Json, "json"), Form::Json, options));
+    vec![found]
+}
+
+/// Asked first: a guard that refuses its spec would be waited for as one that is slow.
+fn knows_json(options: &Options) -> Result<()> {
+    let arena = Arena::new()?;
+    let spec = arena.folder().join("json.toml");
+    let text = "name = \"json\"\n[services.one]\ncommand = [\"/bin/true\"]\nlogs = { format = \"json\" }\n";
+    std::fs::write(&spec, text)?;
+    let mut check = Command::new(&options.tutela);
+    check.arg("check").arg(&spec).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    ensure!(check.status().context("cannot ask for a check")?.success(), "the form json is not in this build");
+    Ok(())
 }
 
 fn one(subject: Subject, variant: (u32, Manner, &str), form: Form, options: &Options) -> Result<Value> {
