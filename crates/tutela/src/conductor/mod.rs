@@ -56,7 +56,6 @@ use tutela_os::clock::{self, Alarm};
 use tutela_os::host::{Control, Controls};
 use tutela_os::notify::{Host, Inbox as NotifyInbox};
 use tutela_os::process::{Child, ChildSignal, ChildToken, ContainerKind, Exit, Nursery, Signal};
-use tutela_os::signals::Signals;
 use tutela_os::signals::{Sender, Signals};
 use tutela_schema::audit::AuditResult;
 use tutela_schema::events::EventKind;
