@@ -53,7 +53,8 @@ fn text() -> Vec<u8> {
 
 /// A line as a program writes it that logs in JSON.
 fn json() -> Vec<u8> {
-    let mut line = br#"{"level":"info","ts":1795209825.123456,"caller":"http/server.go:217","msg":"request done","#.to_vec();
+    let mut line =
+        br#"{"level":"info","ts":1795209825.123456,"caller":"http/server.go:217","msg":"request done","#.to_vec();
     line.extend_from_slice(br#""method":"GET","path":"/api/orders/4711","status":200,"ms":12.75,"id":""#);
     line.resize(LINE_BYTES - 3, b'x');
     line.extend_from_slice(b"\"}\n");
@@ -62,7 +63,8 @@ fn json() -> Vec<u8> {
 
 /// Twenty secrets that no line has.
 fn secrets() -> Arc<Redactor> {
-    let secrets: Vec<String> = (0..20).map(|index| format!("s3cr3t-{index}-{}", "kq7Zw9".repeat(1 + index % 5))).collect();
+    let secrets: Vec<String> =
+        (0..20).map(|index| format!("s3cr3t-{index}-{}", "kq7Zw9".repeat(1 + index % 5))).collect();
     Arc::new(Redactor::new(secrets.iter().map(String::as_str), &[]).unwrap_or_default())
 }
 
