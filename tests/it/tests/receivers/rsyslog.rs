@@ -23,17 +23,15 @@ impl Rsyslog {
     /// Starts one with this input, which has the port where `PORT` stands.
     fn start(dir: &Path, input: &str) -> Rsyslog {
         let port = free_port();
-        let text =
-            |name: &str| format!("property(outname=\"{name}\" name=\"{name}\" format=\"jsonf\") constant(value=\",\")");
-        let texts: String = ["pri", "hostname", "app-name", "procid", "msgid", "structured-data"].map(text).concat();
+        let property = |name: &str| format!("property(outname=\"{name}\" name=\"{name}\" format=\"jsonf\") ");
+        let texts: String = ["pri", "hostname", "app-name", "procid", "msgid", "msg"].map(property).concat();
         let config = format!(
             "global(workDirectory=\"{dir}\" maxMessageSize=\"64k\" parser.escapeControlCharactersOnReceive=\"off\")\n\
              main_queue(queue.type=\"LinkedList\" queue.timeoutShutdown=\"60000\")\n\
              module(load=\"mmpstrucdata\")\n{input}\n\
-             template(name=\"line\" type=\"list\") {{ constant(value=\"{{\") {texts} \
-             property(outname=\"time\" name=\"timereported\" dateFormat=\"rfc3339\" format=\"jsonf\") constant(value=\",\") \
-             property(outname=\"parsed\" name=\"$!\" format=\"jsonf\") constant(value=\",\") \
-             property(outname=\"msg\" name=\"msg\" format=\"jsonf\") constant(value=\"}}\\n\") }}\n\
+             template(name=\"line\" type=\"list\" option.jsonf=\"on\") {{ {texts} \
+             property(outname=\"time\" name=\"timereported\" dateFormat=\"rfc3339\" format=\"jsonf\") \
+             property(outname=\"parsed\" name=\"$!\" format=\"jsonf\") }}\n\
              action(type=\"mmpstrucdata\")\n\
              action(type=\"omfile\" file=\"{dir}/got\" template=\"line\")\n",
             dir = dir.display()
@@ -115,7 +113,7 @@ fn everything_that_a_record_has_is_read_from_it() {
     let first = &got[0];
     for (name, wanted) in [
         ("pri", "132"),
-        ("time", "2026-11-20T21:23:45.123456+00:00"),
+        ("time", "2026-11-20T21:23:45.123456Z"),
         ("hostname", "box.example"),
         ("app-name", "api"),
         ("procid", "2"),
