@@ -129,6 +129,7 @@ mod tests {
                 .map(|service| (service.name.clone(), std::sync::Arc::new(service.clone())))
                 .collect(),
             alerts: BTreeMap::new(),
+            log_budget: None,
             install: crate::spec::InstallSpec::default(),
         }
     }

@@ -15,14 +15,19 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tutela_logs::pump::Source;
 use tutela_logs::tap::Taps;
 use tutela_logs::{CaptureEnd, Doors, Found, Policy, PumpHandle, Stream};
-use tutela_os::files::{Plain, append_plain, read_plain};
+use tutela_os::files::{Plain, append_plain, give, like, read_plain};
 
 const LINES: usize = 1_000_000;
 const LINE_BYTES: usize = 200;
 const ROUNDS: usize = 3;
 
 /// Those of the guard.
-const DOORS: Doors = Doors { append: |path| append_plain(path).map(found), read: |path| read_plain(path).map(found) };
+const DOORS: Doors = Doors {
+    append: |path| append_plain(path).map(found),
+    read: |path| read_plain(path).map(found),
+    give: |file, access| give(file, access.mode, access.owner, access.group),
+    like,
+};
 
 fn found(plain: Plain) -> Found {
     match plain {
@@ -73,7 +78,16 @@ fn cat(dir: &Path) -> io::Result<Duration> {
 fn capture(dir: &Path, timestamps: bool, rotate_size: Option<u64>) -> io::Result<Duration> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let pump = PumpHandle::start(DOORS, |event| eprintln!("{event:?}"))?;
-    let policy = Policy { dir: dir.to_owned(), timestamps, rotate_size, rotate_every: None, keep: 100 };
+    let policy = Policy {
+        dir: dir.to_owned(),
+        timestamps,
+        rotate_size,
+        rotate_every: None,
+        keep: 100,
+        keep_for: None,
+        compress: Default::default(),
+        access: Default::default(),
+    };
     let (reader, program) = program()?;
     let began = Instant::now();
     let source: Source = Box::new(|| Ok(Box::pin(Waiting(reader))));

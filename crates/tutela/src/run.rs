@@ -24,6 +24,7 @@ use tutela_core::names::{InstanceId, Name, RunId};
 use tutela_core::service::{Exit, History};
 use tutela_core::spec::{GuardSpec, StartMode};
 use tutela_logs::PumpHandle;
+use tutela_logs::keeper::KeeperHandle;
 use tutela_logs::pump::{PumpEvent, WriterEvent};
 use tutela_os::endpoint::{self, BindError, Listener};
 use tutela_os::host::{self, Accepts, Scm};
@@ -31,7 +32,7 @@ use tutela_os::notify::{Host, Inbox as NotifyInbox};
 use tutela_os::paths::Paths;
 use tutela_os::process::{Nursery, NurseryOptions};
 use tutela_os::signals::Signals;
-use tutela_os::{accounts, capabilities, clock, eventlog, files, limits, memory, notify, usage};
+use tutela_os::{accounts, background, capabilities, clock, eventlog, files, limits, memory, notify, usage};
 use tutela_schema::api::CapabilityStatus;
 use tutela_schema::saved::{SavedInstance, Wanted};
 use tutela_schema::spec::{Diagnostic, Loaded, Severity, Sources};
@@ -140,7 +141,8 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let (inbox, inputs) = Inbox::new();
     // Ends of programs wake the conductor's thread and none of those that are started from here on.
     let calm = tutela_os::signals::calm();
-    let pump = start_pump(&inbox)?;
+    let keeper = new_keeper(&inbox);
+    let pump = start_pump(&inbox, keeper.clone())?;
     limits::rise();
     let notify = match NotifyInbox::bind(&paths.notify_socket(&name)) {
         Ok(inbox) if inbox.address().len() <= NOTIFY_ADDRESS_BYTES_MAX => Some(inbox),
@@ -199,6 +201,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         },
         controls: options.scm.as_ref().map(Scm::controls),
         spawner,
+        keeper: keeper.clone(),
         pump: pump.clone(),
         questions: QuestionDesk::new(hands.handle().clone(), tls, inbox.clone()),
         ledger: ledger.clone(),
@@ -231,6 +234,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         scm.stopping(PUMP_END * 3);
     }
     wind_down(&conductor, &pump, ledger, console);
+    keeper.stop();
     // Last: the next guard of this name may come as soon as it is gone, and opens the ledger then.
     drop(listener);
     Ok(outcome)
@@ -365,10 +369,19 @@ fn prepare_containers(nursery: &Nursery, spec: &GuardSpec) {
     }
 }
 
-fn start_pump(inbox: &Inbox) -> Result<PumpHandle, Failure> {
+/// Its thread begins with the first rule that asks for anything.
+fn new_keeper(inbox: &Inbox) -> KeeperHandle {
+    let inbox = inbox.clone();
+    // A full inbox drops the remark; what was refused is tried again, and told again when it is refused otherwise.
+    let on_event = move |text| drop(inbox.try_send(conductor::Input::Trouble(text)));
+    KeeperHandle::new(DOORS, background::become_background, on_event)
+}
+
+fn start_pump(inbox: &Inbox, keeper: KeeperHandle) -> Result<PumpHandle, Failure> {
     let inbox = inbox.clone();
     PumpHandle::start(DOORS, move |event| {
         let text = match event {
+            PumpEvent::Writer { event: WriterEvent::Rotated, .. } => return keeper.ring(),
             PumpEvent::Writer { label, event: WriterEvent::Failing { error } } => {
                 format!("output of {label} is being dropped: {error}")
             }

@@ -49,6 +49,7 @@ impl Author {
             description: String::new(),
             services: BTreeMap::new(),
             alerts: BTreeMap::new(),
+            log_budget: None,
             install: tutela_core::spec::InstallSpec::default(),
         };
         for _ in 0..self.dice.between(1, 6) {
@@ -159,7 +160,18 @@ impl Author {
                 after_exit: self.hooks(),
             },
             limits: Limits::default(),
-            logs: LogPolicy { dir: None, timestamps: false, rotate_size: None, rotate_every: None, keep: 0 },
+            logs: LogPolicy {
+                dir: None,
+                timestamps: false,
+                rotate_size: None,
+                rotate_every: None,
+                keep: 0,
+                keep_for: None,
+                compress: Default::default(),
+                mode: None,
+                owner: None,
+                group: None,
+            },
             name,
         };
         leave_time_to_start(&mut service);

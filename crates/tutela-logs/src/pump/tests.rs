@@ -30,7 +30,16 @@ impl Bench {
 
     fn policy(&self, timestamps: bool) -> Arc<Policy> {
         let dir = self.dir.path().to_owned();
-        Arc::new(Policy { dir, timestamps, rotate_size: None, rotate_every: None, keep: 3 })
+        Arc::new(Policy {
+            dir,
+            timestamps,
+            rotate_size: None,
+            rotate_every: None,
+            keep: 3,
+            keep_for: None,
+            compress: Default::default(),
+            access: Default::default(),
+        })
     }
 
     fn attach(&self, label: &str, timestamps: bool, taps: Taps) -> (CaptureHandle, DuplexStream, DuplexStream) {
@@ -222,8 +231,16 @@ fn a_pump_that_is_stuck_is_told_with_the_file_it_had_in_hand_and_one_that_goes_o
     );
     let (mut out, reader) = tokio::io::duplex(1024);
     let taps = Taps { console: None, patterns: vec![pattern] };
-    let policy =
-        Policy { dir: dir.path().to_owned(), timestamps: false, rotate_size: None, rotate_every: None, keep: 1 };
+    let policy = Policy {
+        dir: dir.path().to_owned(),
+        timestamps: false,
+        rotate_size: None,
+        rotate_every: None,
+        keep: 1,
+        keep_for: None,
+        compress: Default::default(),
+        access: Default::default(),
+    };
     let capture = pump.attach("api-0", Arc::new(policy), vec![(Stream::Out, source(reader))], taps).unwrap();
     let mut write = |bytes: &[u8]| runtime.block_on(out.write_all(bytes)).unwrap();
     write(b"first\n");

@@ -2,13 +2,15 @@
 
 use super::backward::start_of_last;
 use super::entry::{Entry, head, is_wanted};
+use super::look::Look;
+use super::moments::Moments;
+use super::source::Source;
 use super::{Place, Query};
-use crate::doors::{Doors, Found};
+use crate::doors::Doors;
 use crate::files;
 use crate::lines::LINE_BYTES_MAX;
 use crate::stamp::{StampReader, Wall};
 use crate::writer::{ENTRY_BYTES_MAX, is_stamped, read_up_to};
-use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -26,13 +28,15 @@ pub(super) struct Track {
     place: Place,
     label: Arc<str>,
     /// The open file; `None`: there is none yet.
-    file: Option<File>,
+    file: Option<Source>,
     /// The stamp of the rotated file that is read, or, for the current file, of the last one before it.
     stamp: Option<String>,
     is_current: bool,
     stamped: bool,
     /// The time of lines that have none of their own.
     written: Wall,
+    /// The same from the index, where there is one.
+    moments: Option<Moments>,
     read: u64,
     /// How many bytes there were, over all files, when the reading began; `None`: it follows.
     left: Option<u64>,
@@ -45,6 +49,8 @@ pub(super) struct Track {
     stale: bool,
     stamps: StampReader,
     next: Option<(Wall, Entry)>,
+    /// What was passed over, and why.
+    notes: Vec<String>,
 }
 
 impl std::fmt::Debug for StampReader {
@@ -61,39 +67,6 @@ enum Next {
     SameFile,
     /// Another one, and the stamp that goes with it.
     File(Box<Look>, Option<String>),
-}
-
-/// A file on the way, opened to look at it.
-struct Look {
-    file: File,
-    is_current: bool,
-    stamped: bool,
-    written: Wall,
-}
-
-impl Look {
-    /// `None`: it is not there, or is no file.
-    fn at(doors: Doors, place: &Place, stamp: Option<&str>) -> io::Result<Option<Self>> {
-        let path = match stamp {
-            Some(stamp) => files::rotated(&place.dir, &place.label, stamp),
-            None => files::current(&place.dir, &place.label),
-        };
-        let mut file = match (doors.read)(&path) {
-            Ok(Found::Plain(file)) => file,
-            Ok(Found::Other(_)) => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let metadata = file.metadata()?;
-        let mut beginning = [0; 64];
-        let filled = read_up_to(&mut file, &mut beginning)?;
-        let stamped = is_stamped(
-            memchr::memchr(b'\n', &beginning[..filled]).map_or(&beginning[..filled], |end| &beginning[..end]),
-        );
-        file.seek(SeekFrom::Start(0))?;
-        let written = metadata.modified().map_or(Wall::default(), Wall::from);
-        Ok(Some(Look { file, is_current: stamp.is_none(), stamped, written }))
-    }
 }
 
 impl Track {
@@ -117,60 +90,73 @@ impl Track {
         stamps: &[String],
         current: Option<Look>,
     ) -> io::Result<(Self, bool)> {
-        let timed = query.since.is_some() || query.until.is_some();
-        let (mut want, mut left, mut coarse) = (query.last, 0, false);
-        let mut track = Track::at(doors, place, current, stamps.last().cloned(), true);
-        let mut older = stamps.iter().rev();
+        let (mut want, mut left, mut coarse, mut notes) = (query.last, 0, false, Vec::new());
+        let (mut next, mut name, mut older) = (current, None, stamps.iter().rev());
+        // The oldest file that is needed, as far as that is known, and where it is begun with.
+        let (mut first, mut read) = (None, 0);
         loop {
-            if let Some(file) = &mut track.file {
-                let length = file.metadata()?.len();
-                coarse |= timed && !track.stamped && length > 0;
-                left += length;
+            if let Some(mut look) = next {
+                let span = look.span(query, left == 0)?;
+                coarse |= span.coarse;
+                left += span.end;
+                read = span.start;
+                let mut is_found = false;
                 if let Some(rest) = want {
+                    // Of lines without times the span is what is wanted.
+                    let untimed = Query { since: None, until: None, ..*query };
+                    let query = if look.stamped || span.coarse { query } else { &untimed };
                     // `want` is above zero here but for a query of the last 0 lines.
                     let start = match rest {
-                        0 => Ok(length),
-                        rest => start_of_last(file, length, track.stamped, track.written, query, rest)?,
+                        0 => Ok(span.end),
+                        rest => {
+                            let between = (span.start, span.end);
+                            start_of_last(&mut look.source, between, look.stamped, look.written, query, rest)?
+                        }
                     };
                     match start {
-                        Ok(offset) => {
-                            track.read = offset;
-                            left -= offset;
-                            break;
-                        }
+                        Ok(offset) => (read, is_found) = (offset, true),
                         Err(found) => want = Some(rest - found),
                     }
                 }
-                file.seek(SeekFrom::Start(0))?;
+                first = Some((look, name));
+                if is_found || span.is_first {
+                    break;
+                }
             } else if want == Some(0) {
                 break;
             }
-            // A rotated file has nothing that is later than its last write.
             let Some(stamp) = older.next() else { break };
-            let Some(look) = Look::at(doors, place, Some(stamp))? else { continue };
-            if query.since.is_some_and(|since| look.written < since) {
+            (next, name) = (Look::or_note(doors, place, Some(stamp), &mut notes)?, Some(stamp.clone()));
+            // A rotated file has nothing that is later than its last write.
+            if next.as_ref().is_some_and(|look| query.since.is_some_and(|since| look.written < since)) {
                 break;
             }
-            track = Track::at(doors, place, Some(look), Some(stamp.clone()), false);
         }
+        let mut track = Track::empty(doors, place, stamps.last().cloned());
+        if let Some((look, name)) = first {
+            let stamp = name.or_else(|| stamps.last().cloned());
+            track.go_on(look, stamp);
+        }
+        track.read = read;
         if let Some(file) = &mut track.file {
-            file.seek(SeekFrom::Start(track.read))?;
+            file.seek(SeekFrom::Start(read))?;
         }
-        track.left = Some(left);
+        track.left = Some(left - read);
+        track.notes = notes;
         Ok((track, coarse))
     }
 
-    fn at(doors: Doors, place: &Place, look: Option<Look>, stamp: Option<String>, is_current: bool) -> Self {
-        let (stamped, written) = look.as_ref().map_or((false, Wall::default()), |look| (look.stamped, look.written));
+    fn empty(doors: Doors, place: &Place, stamp: Option<String>) -> Self {
         Track {
             doors,
             place: place.clone(),
             label: Arc::from(place.label.as_str()),
-            file: look.map(|look| look.file),
+            file: None,
             stamp,
-            is_current,
-            stamped,
-            written,
+            is_current: true,
+            stamped: false,
+            written: Wall::default(),
+            moments: None,
             read: 0,
             left: None,
             buffer: Vec::new(),
@@ -179,7 +165,13 @@ impl Track {
             stale: false,
             stamps: StampReader::default(),
             next: None,
+            notes: Vec::new(),
         }
+    }
+
+    /// What was passed over since this was asked last.
+    pub(super) fn passed_over(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     /// From here on there is no end.
@@ -191,6 +183,9 @@ impl Track {
 
     /// There may be something by now.
     pub(super) fn look_again(&mut self) {
+        if let Some(moments) = &mut self.moments {
+            moments.look_again();
+        }
         self.idle = false;
     }
 
@@ -250,11 +245,19 @@ impl Track {
         if let Some(at) = head.at {
             self.written = at;
         }
+        let mut counts_as = self.written;
+        if !self.stamped
+            && let Some(moments) = &mut self.moments
+            && let Some((at, is_last)) = moments.at(self.read - (self.buffer.len() - self.from) as u64)
+        {
+            // Behind the last mark there may be lines that no mark is about yet.
+            counts_as = if is_last { at.max(self.written) } else { at };
+        }
         let text = line[head.text_from..].to_vec();
         self.from += length + usize::from(ended);
         let entry =
             Entry { label: self.label.clone(), at: head.at, origin: head.origin, text, ended: ended && head.ended };
-        (self.written, entry)
+        (if self.stamped { self.written } else { counts_as }, entry)
     }
 
     /// Reads a block. `false`: there is none at the moment.
@@ -267,7 +270,17 @@ impl Track {
         self.buffer.resize(kept + most, 0);
         let result = read_up_to(file, &mut self.buffer[kept..]);
         self.buffer.truncate(kept + *result.as_ref().unwrap_or(&0));
-        let count = result?;
+        let count = match result {
+            // A compressed file that is broken in the middle: on with the next one.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let rest = file.length()?.saturating_sub(self.read);
+                self.left = self.left.map(|left| left.saturating_sub(rest));
+                self.notes.push(format!("a compressed log file of {} is broken: {error}", self.place.label));
+                self.file = None;
+                return Ok(false);
+            }
+            result => result?,
+        };
         if count > 0 && self.read == 0 && kept == 0 {
             let line = memchr::memchr(b'\n', &self.buffer).unwrap_or(self.buffer.len());
             self.stamped = is_stamped(&self.buffer[..line]);
@@ -306,7 +319,7 @@ impl Track {
         }
         // What is no file, or was removed since, is passed over.
         for stamp in newer {
-            if let Some(look) = Look::at(self.doors, &self.place, Some(stamp))? {
+            if let Some(look) = Look::or_note(self.doors, &self.place, Some(stamp), &mut self.notes)? {
                 return Ok(Next::File(Box::new(look), Some(stamp.clone())));
             }
         }
@@ -320,7 +333,8 @@ impl Track {
         self.is_current = look.is_current;
         self.stamp = stamp;
         self.stale = false;
-        (self.file, self.stamped, self.written, self.read) = (Some(look.file), look.stamped, look.written, 0);
+        (self.file, self.stamped, self.written, self.read) = (Some(look.source), look.stamped, look.written, 0);
+        self.moments = look.moments;
     }
 
     /// Whether the file under the current name is another one than the open one, or an emptied one.

@@ -29,8 +29,19 @@ pub struct SpecKeys {
     pub services: Option<BTreeMap<String, ServiceKeys>>,
     /// Where alerts go, by name.
     pub alerts: Option<BTreeMap<String, AlertKeys>>,
+    /// How all log files of the guard are kept together.
+    pub logs: Option<GuardLogKeys>,
     /// How the guard becomes a service of the OS; for `tutela install` alone.
     pub install: Option<InstallKeys>,
+}
+
+/// How all log files of the guard are kept together.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuardLogKeys {
+    /// How much disk all log files may take. Beyond it the oldest rotated file of any service is removed; files that are being written count and stay. Left out or `"0"`: as much as there is.
+    #[schemars(extend("examples" = ["10GiB"]))]
+    pub budget: Option<Size>,
 }
 
 /// Writes the keys of a service twice: once as they stand in a service, with the sections for one OS, and once as they
@@ -364,9 +375,21 @@ pub struct LogKeys {
     /// How many rotated files are kept.
     #[schemars(range(min = 0, max = 100_000), extend("default" = 10))]
     pub keep: Option<u32>,
-    /// How rotated files are compressed. `zstd` is not done by this version, which says so and compresses nothing.
+    /// How long a rotated file is kept; left out or `"0s"`: for ever, as far as `keep` allows.
+    #[schemars(extend("examples" = ["30d"]))]
+    pub keep_for: Option<Span>,
+    /// How rotated files are compressed, in the background. `tutela logs` reads them like the others.
     #[schemars(extend("default" = "none"))]
     pub compress: Option<CompressKey>,
+    /// The mode of the files, in octal; left out: what the guard's umask leaves. Not on Windows.
+    #[schemars(extend("examples" = ["0640"]))]
+    pub mode: Option<String>,
+    /// The account that owns the files; left out: the guard's. Only root can give files away. Not on Windows.
+    #[schemars(extend("examples" = ["shop"]))]
+    pub owner: Option<String>,
+    /// The group of the files; left out: the guard's. Not on Windows.
+    #[schemars(extend("examples" = ["adm"]))]
+    pub group: Option<String>,
 }
 
 /// The form of log files.
@@ -383,8 +406,10 @@ pub enum FormatKey {
 pub enum CompressKey {
     /// Not at all.
     None,
-    /// With Zstandard. Not done by this version.
+    /// With Zstandard: small and fast; `zstd -d` and `zstdcat` read it.
     Zstd,
+    /// With gzip, for tools that know nothing else; `gzip -d` and `zcat` read it.
+    Gzip,
 }
 
 /// Commands around a program's life. Each key has a list of them: `["./migrate", "./warm-up --quick"]` are two commands,

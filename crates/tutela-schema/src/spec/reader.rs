@@ -175,6 +175,7 @@ impl Reader<'_> {
             description: keys.description.unwrap_or_default(),
             services: services_read,
             alerts: alert_specs,
+            log_budget: keys.logs.and_then(|logs| logs.budget).map(|size| size.0).filter(|bytes| *bytes > 0),
             install,
         };
         Some((spec, profile, root, origins))

@@ -45,6 +45,7 @@ pub fn run_spec(
         description: service.launch.command.render(0).join(" "),
         services: BTreeMap::from([(name, Arc::new(service))]),
         alerts: BTreeMap::new(),
+        log_budget: None,
         install: tutela_core::spec::InstallSpec::default(),
     })
 }

@@ -3,7 +3,7 @@
 use super::Os;
 use super::diagnostic::{Code, near};
 use super::keys::{
-    HookKeys, LimitKeys, LogKeys, PriorityKey, RestartKeys, SecurityKeys, ServiceKeys, StartKey, WhenKey,
+    CompressKey, HookKeys, LimitKeys, LogKeys, PriorityKey, RestartKeys, SecurityKeys, ServiceKeys, StartKey, WhenKey,
 };
 use super::probe::{Role, dependency, probe};
 use super::scalar::{CommandText, Span};
@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tutela_core::names::{Name, ServiceName};
 use tutela_core::spec::{
-    Capability, Command, Hook, Hooks, Launch, Limits, LogPolicy, Priority, RestartPolicy, RestartWhen, Security,
-    ServiceSpec, StartMode,
+    Capability, Command, Compression, Hook, Hooks, Launch, Limits, LogPolicy, Priority, RestartPolicy, RestartWhen,
+    Security, ServiceSpec, StartMode,
 };
 use tutela_core::template::Template;
 
@@ -312,10 +312,17 @@ fn security(section: &mut Section<'_>, keys: SecurityKeys) -> Security {
 }
 
 fn logs(section: &mut Section<'_>, keys: LogKeys) -> LogPolicy {
-    if keys.compress == Some(super::keys::CompressKey::Zstd) {
-        let message = "this version does not compress: rotated files stay as they are";
-        section.warning(Code::NotYet, steps!["logs", "compress"], message, Some("leave it; a later version does"));
-    }
+    let mode = keys.mode.as_deref().and_then(|text| {
+        // Without a bit that would let a program run it or change whose it runs as.
+        let mode = u32::from_str_radix(text, 8).ok().filter(|mode| mode & !0o666 == 0);
+        if mode.is_none_or(|mode| mode & 0o600 != 0o600) {
+            let message = format!("{text:?} is no mode of a log file");
+            let help = "write it in octal, such as \"0640\": its owner reads and writes it, and nobody runs it";
+            section.error_with(Code::BadValue, steps!["logs", "mode"], message, help);
+        }
+        mode
+    });
+    let has_modes = section.os != Os::Windows;
     let keep = keys.keep.unwrap_or(KEEP);
     if keep > KEEP_MAX {
         section.error(Code::NumberRange, steps!["logs", "keep"], format!("'logs.keep' is at most {KEEP_MAX}"));
@@ -333,6 +340,16 @@ fn logs(section: &mut Section<'_>, keys: LogKeys) -> LogPolicy {
         rotate_size: (rotate_size > 0).then_some(rotate_size),
         rotate_every: keys.rotate_every.map(|span| span.0).filter(|span| !span.is_zero()),
         keep,
+        keep_for: keys.keep_for.map(|span| span.0).filter(|span| !span.is_zero()),
+        compress: match keys.compress {
+            None | Some(CompressKey::None) => Compression::None,
+            Some(CompressKey::Zstd) => Compression::Zstd,
+            Some(CompressKey::Gzip) => Compression::Gzip,
+        },
+        // Where they have no effect they are not looked up either.
+        mode: mode.filter(|_| has_modes),
+        owner: keys.owner.filter(|_| has_modes),
+        group: keys.group.filter(|_| has_modes),
     }
 }
 
@@ -343,6 +360,9 @@ fn warn_of_differences(section: &mut Section<'_>) {
     const MACOS: &[Os] = &[Os::Macos];
     section.no_effect(steps!["group"], WINDOWS, "accounts have no first group there");
     section.no_effect(steps!["umask"], WINDOWS, "access lists take its place there");
+    for key in ["mode", "owner", "group"] {
+        section.no_effect(steps!["logs", key], WINDOWS, "access lists take its place there");
+    }
     section.no_effect(steps!["limits", "open_files"], WINDOWS, "there is no such limit there");
     section.no_effect(steps!["limits", "core"], WINDOWS, "there are no core files there");
     section.no_effect(steps!["limits", "memory"], MACOS, "trees of processes cannot be limited there");

@@ -2,7 +2,7 @@
 
 use super::errands::Errand;
 use super::{Conductor, Live, chain, os_words};
-use crate::hands::launch::{Job, Order, Output, log_policy};
+use crate::hands::launch::{Job, Order, Output, log_access, log_policy};
 use std::sync::Arc;
 use std::time::Duration;
 use tutela_core::guard;
@@ -11,6 +11,7 @@ use tutela_core::probe::Outcome;
 use tutela_core::service::{Action, Exit, HookKind, HookOutcome, ProbeSlot, Service, Survivor};
 use tutela_core::spec::{Command, ProbeTarget, ServiceSpec, StopStep};
 use tutela_core::time::Moment;
+use tutela_logs::keeper::Rules;
 use tutela_logs::tap::{Pattern, Taps};
 use tutela_os::process::{Delivery, Signal, StopRequest, Tree};
 
@@ -373,6 +374,28 @@ impl Conductor {
             if let Err(refusal) = self.pump.set_policy(&label, policy) {
                 return self.trouble(refusal.to_string());
             }
+        }
+        self.spread_log_rules();
+    }
+
+    /// Tells the keeper which log files there are and how they are kept.
+    pub(super) fn spread_log_rules(&mut self) {
+        let own = self.surroundings.log_dir.clone();
+        let mut labels = Vec::new();
+        let mut troubles = Vec::new();
+        for (_, id, service) in self.guard.instances() {
+            labels
+                .push((Arc::from(format!("{}-{}", id.service, id.index)), Arc::new(log_policy(service.spec(), &own))));
+            if id.index == 0 {
+                troubles.extend(log_access(service.spec()).err());
+            }
+        }
+        let rules = Rules { labels, own, budget: self.guard.spec().log_budget };
+        if let Err(error) = self.keeper.set_rules(rules) {
+            troubles.push(format!("failed to start the thread that keeps old log files: {error}"));
+        }
+        for trouble in troubles {
+            self.trouble(trouble);
         }
     }
 }

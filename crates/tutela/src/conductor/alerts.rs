@@ -240,7 +240,18 @@ fn spec_for_command(guard: &GuardSpec, command: Command, folder: &std::path::Pat
         dependencies: Vec::new(),
         hooks: Hooks::default(),
         limits: Limits::default(),
-        logs: LogPolicy { dir: None, timestamps: true, rotate_size: None, rotate_every: None, keep: 0 },
+        logs: LogPolicy {
+            dir: None,
+            timestamps: true,
+            rotate_size: None,
+            rotate_every: None,
+            keep: 0,
+            keep_for: None,
+            compress: Default::default(),
+            mode: None,
+            owner: None,
+            group: None,
+        },
     }
 }
 

@@ -46,6 +46,7 @@ use tutela_core::guard::{self, Guard};
 use tutela_core::names::{InstanceKey, RunId};
 use tutela_core::service::Exit as CoreExit;
 use tutela_core::time::Moment;
+use tutela_logs::keeper::KeeperHandle;
 use tutela_logs::{CaptureHandle, PumpHandle};
 use tutela_os::clock::{self, Alarm};
 use tutela_os::host::{Control, Controls};
@@ -99,6 +100,8 @@ pub struct Parts {
     pub spawner: Spawner,
     /// Keeps their output.
     pub pump: PumpHandle,
+    /// What keeps old log files.
+    pub keeper: KeeperHandle,
     /// Asks questions.
     pub questions: QuestionDesk,
     /// Keeps what outlives the guard.
@@ -157,6 +160,7 @@ pub struct Conductor {
     host: Option<Host>,
     spawner: Spawner,
     pump: PumpHandle,
+    keeper: KeeperHandle,
     questions: QuestionDesk,
     ledger: Arc<Ledger>,
     console: Console,
@@ -238,6 +242,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         host: parts.host,
         spawner: parts.spawner,
         pump: parts.pump,
+        keeper: parts.keeper,
         questions: parts.questions,
         ledger: parts.ledger,
         console: parts.console,
@@ -327,6 +332,7 @@ impl Conductor {
         for trouble in troubles {
             self.trouble(trouble);
         }
+        self.spread_log_rules();
         self.told.begin(now, self.guard.spec().install.start_timeout);
         self.guard.begin(now, &kept_down);
     }

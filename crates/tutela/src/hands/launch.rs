@@ -14,7 +14,7 @@ use tutela_core::reload::watchdog_interval;
 use tutela_core::spec::{Command, Launch, ServiceSpec};
 use tutela_logs::pump::Source;
 use tutela_logs::tap::Taps;
-use tutela_logs::{Policy, Stream};
+use tutela_logs::{Access, Policy, Stream};
 use tutela_os::process::{Identity, SpawnRequest, Stdio, find_program, variable};
 use tutela_os::{accounts, pipe};
 
@@ -198,7 +198,21 @@ pub fn log_policy(spec: &ServiceSpec, log_dir: &Path) -> Policy {
         rotate_size: spec.logs.rotate_size,
         rotate_every: spec.logs.rotate_every,
         keep: spec.logs.keep,
+        keep_for: spec.logs.keep_for,
+        compress: spec.logs.compress,
+        access: log_access(spec).unwrap_or_default(),
     }
+}
+
+/// Who may read a service's files. What cannot be found out is told where the spec is taken up; meanwhile the files are
+/// the guard's, which lets nobody in whom the spec would keep out.
+pub fn log_access(spec: &ServiceSpec) -> Result<Access, String> {
+    let mode = spec.logs.mode;
+    let told = |error: tutela_os::Error| format!("log files of {}: {}", spec.name, chain(&error));
+    let owner = spec.logs.owner.as_deref().map(|owner| accounts::resolve(owner, None)).transpose().map_err(told)?;
+    let group = spec.logs.group.as_deref().map(accounts::resolve_group).transpose().map_err(told)?;
+    let owner = owner.and_then(|owner| owner.id().uid());
+    Ok(Access { mode, owner, group: group.and_then(|group| group.id().gid()) })
 }
 
 fn identity_of(launch: &Launch) -> Result<Option<Identity>, String> {

@@ -47,6 +47,7 @@ fn spec(text: &str) -> GuardSpec {
         description: String::new(),
         services: services.collect(),
         alerts: BTreeMap::new(),
+        log_budget: None,
         install: crate::spec::InstallSpec::default(),
     }
 }

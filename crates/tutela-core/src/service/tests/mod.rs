@@ -52,7 +52,18 @@ pub(crate) fn spec() -> ServiceSpec {
         dependencies: Vec::new(),
         hooks: crate::spec::Hooks::default(),
         limits: Limits::default(),
-        logs: LogPolicy { dir: None, timestamps: false, rotate_size: None, rotate_every: None, keep: 0 },
+        logs: LogPolicy {
+            dir: None,
+            timestamps: false,
+            rotate_size: None,
+            rotate_every: None,
+            keep: 0,
+            keep_for: None,
+            compress: Default::default(),
+            mode: None,
+            owner: None,
+            group: None,
+        },
     }
 }
 
