@@ -91,7 +91,8 @@ fn rules(dir: &Path, compress: Compression) -> Rules {
 
 /// One look, as the thread does it: what it told.
 fn look(rules: &Rules) -> Vec<String> {
-    let (tell, told) = mpsc::channel();
+    // A look tells one thing at most.
+    let (tell, told) = mpsc::sync_channel(1);
     let on_event = Arc::new(move |text| tell.send(text).unwrap());
     let mut keeper = Keeper {
         shared: Arc::default(),
