@@ -130,7 +130,10 @@ mod tests {
                 .collect(),
             alerts: BTreeMap::new(),
             sinks: BTreeMap::new(),
+            metrics: crate::spec::MetricsSpec::default(),
+            redaction: crate::spec::Redaction::default(),
             install: crate::spec::InstallSpec::default(),
+            audit: crate::spec::AuditPolicy::default(),
         }
     }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, ReadBuf};
 use tutela_logs::pump::Source;
 use tutela_logs::tap::Taps;
-use tutela_logs::{CaptureEnd, Doors, Found, Policy, PumpHandle, Stream};
+use tutela_logs::{CaptureEnd, Doors, Form, Found, Policy, PumpHandle, Stream};
 use tutela_os::files::{Plain, append_plain, read_plain};
 
 const LINES: usize = 1_000_000;
@@ -70,10 +70,10 @@ fn cat(dir: &Path) -> io::Result<Duration> {
     if status.success() { Ok(took) } else { Err(io::Error::other("cat failed")) }
 }
 
-fn capture(dir: &Path, timestamps: bool, rotate_size: Option<u64>) -> io::Result<Duration> {
+fn capture(dir: &Path, form: Form, rotate_size: Option<u64>) -> io::Result<Duration> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let pump = PumpHandle::start(DOORS, |event| eprintln!("{event:?}"))?;
-    let policy = Policy { dir: dir.to_owned(), timestamps, rotate_size, rotate_every: None, keep: 100 };
+    let policy = Policy { rotate_size, keep: 100, ..Policy::new(dir.to_owned(), form) };
     let (reader, program) = program()?;
     let began = Instant::now();
     let source: Source = Box::new(|| Ok(Box::pin(Waiting(reader))));
@@ -96,9 +96,9 @@ fn main() -> io::Result<()> {
     type Subject = fn(&Path) -> io::Result<Duration>;
     let subjects: [(&str, Subject); 4] = [
         ("cat > file", cat),
-        ("raw", |dir| capture(dir, false, None)),
-        ("raw, rotated every 50 MiB", |dir| capture(dir, false, Some(50 << 20))),
-        ("timestamps, rotated every 50 MiB", |dir| capture(dir, true, Some(50 << 20))),
+        ("raw", |dir| capture(dir, Form::Raw, None)),
+        ("raw, rotated every 50 MiB", |dir| capture(dir, Form::Raw, Some(50 << 20))),
+        ("timestamps, rotated every 50 MiB", |dir| capture(dir, Form::Stamped, Some(50 << 20))),
     ];
     let mut best = [Duration::MAX; 4];
     for _ in 0..ROUNDS {

@@ -9,8 +9,9 @@
 //! - [`lines`]: bytes to lines, in bounded memory;
 //! - [`writer`]: one label's file, its rotation, and what happens when the disk refuses;
 //! - [`pump`]: one thread that reads every pipe and feeds the writers;
+//! - [`level`]: how bad a line says it is;
 //! - [`tap`]: who else may see the lines: a console, a pattern;
-//! - [`record`]: lines as sinks send them;
+//! - [`record`]: lines as sinks send them and as the JSON form has them: masked, joined, taken apart;
 //! - [`read`]: files back to lines, across rotation, with filters, and followed as they grow.
 //!
 //! # The files
@@ -35,12 +36,15 @@
 //! The text is the program's bytes, unchanged: invalid UTF-8, tabs, a CR before the LF. A `+` says that the
 //! program wrote no newline behind this text: the line goes on in the next entry of the same stream, or
 //! the stream ended there. So the bytes of a stream can be put together again exactly. `gap` is a note of
-//! ours. A file never mixes the two forms: when the policy changes, the file is rotated.
+//! ours. A file never mixes forms: when the policy changes, the file is rotated.
+//!
+//! A file in JSON has a record a line: [`record`] says how.
 //!
 //! Deliberately absent, each to come on its own: compression, an index, sinks other than files, `fsync`
 //! (a power cut may cost the last seconds; a guard that is killed costs what its programs wrote and it had not read).
 #![forbid(unsafe_code)]
 
+pub mod level;
 pub mod lines;
 pub mod pump;
 pub mod read;
@@ -56,6 +60,6 @@ mod stamp;
 
 pub use doors::{Doors, Found};
 pub use files::is_label;
-pub use policy::{Policy, Stream};
-pub use pump::{CaptureEnd, CaptureHandle, CaptureStatus, PumpHandle, Stall};
+pub use policy::{Form, Policy, Stream};
+pub use pump::{CaptureCounters, CaptureEnd, CaptureHandle, CaptureStatus, PumpHandle, Pumps, Stall};
 pub use stamp::Wall;

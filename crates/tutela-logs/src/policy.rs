@@ -1,6 +1,10 @@
 //! How the output of one label is kept. Plain data, and all of it can change while the program runs.
 
+use crate::record::Author;
+use crate::record::join::Multiline;
+use crate::record::redact::Redactor;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Which of a program's two streams.
@@ -22,13 +26,24 @@ impl Stream {
     }
 }
 
+/// What a file consists of. A file never mixes forms, and its first bytes tell its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The program's bytes, verbatim.
+    Raw,
+    /// A moment, a stream and a text per line.
+    Stamped,
+    /// A record in JSON per line.
+    Json,
+}
+
 /// How the output of one label is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// The folder of its files. It is made, with its parents, when the first byte comes.
     pub dir: PathBuf,
-    /// Whether each line gets a timestamp and the name of its stream.
-    pub timestamps: bool,
+    /// What the files consist of.
+    pub form: Form,
     /// A file is rotated at the first end of line at or behind this many bytes, so it may be larger by
     /// less than one line. `None`: never by size.
     pub rotate_size: Option<u64>,
@@ -37,4 +52,27 @@ pub struct Policy {
     pub rotate_every: Option<Duration>,
     /// How many rotated files are kept beside the one being written; the oldest go first.
     pub keep: u32,
+    /// What is masked before anything is written or shown.
+    pub mask: Arc<Redactor>,
+    /// Whose name is in the records; for [`Form::Json`].
+    pub author: Author,
+    /// Which lines belong together; for [`Form::Json`], as the other forms keep lines. `None`: each is a record.
+    pub multiline: Option<Arc<Multiline>>,
+}
+
+impl Policy {
+    /// Files of this form in `dir`, never rotated but where somebody asks, and then none of them kept; nothing is masked,
+    /// and each line is a record of nobody's.
+    pub fn new(dir: PathBuf, form: Form) -> Self {
+        Policy {
+            dir,
+            form,
+            rotate_size: None,
+            rotate_every: None,
+            keep: 0,
+            mask: Arc::default(),
+            author: Author::default(),
+            multiline: None,
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Who else may see the lines while they are on their way to the files.
 //!
 //! The pump hands every line to the taps of its capture and goes on; a tap that cannot take it drops it
-//! and counts. A [`console`] tap is a bounded queue to a thread that prints; a [`Pattern`] waits for the
+//! and counts. A pattern sees the line as it was, a console as it is written: masked. A [`console`] tap is a bounded queue to a thread that prints; a [`Pattern`] waits for the
 //! first line of its kind, as log probes do.
 
 use crate::lines::Piece;
@@ -181,11 +181,15 @@ impl Taps {
         self.console.is_some() || !self.patterns.is_empty()
     }
 
-    /// Shows a line to everybody.
-    pub(crate) fn offer(&mut self, label: &Arc<str>, stream: Stream, piece: Piece<'_>) {
+    /// Shows a line to the console.
+    pub(crate) fn show(&self, label: &Arc<str>, stream: Stream, piece: Piece<'_>) {
         if let Some(console) = &self.console {
             console.offer(label, stream, piece);
         }
+    }
+
+    /// Lets those look at a line who wait for one.
+    pub(crate) fn watch(&mut self, stream: Stream, piece: Piece<'_>) {
         self.patterns.retain_mut(|pattern| {
             if !(pattern.matches)(piece.text) {
                 return true;
@@ -207,15 +211,15 @@ mod tests {
     fn a_console_that_does_not_read_costs_a_bounded_queue_and_is_told_what_it_missed() {
         let (tap, mut lines) = console();
         let label: Arc<str> = Arc::from("a");
-        let mut taps = Taps { console: Some(tap.clone()), patterns: Vec::new() };
+        let taps = Taps { console: Some(tap.clone()), patterns: Vec::new() };
         for _ in 0..100_000 {
-            taps.offer(&label, Stream::Out, Piece { text: &[b'x'; 1000], ended: true });
+            taps.show(&label, Stream::Out, Piece { text: &[b'x'; 1000], ended: true });
         }
         assert!(tap.queue.lock().bytes <= CONSOLE_BYTES_MAX);
         let batch = lines.wait(Duration::ZERO).unwrap();
         assert_eq!(batch.lines.len() as u64 + batch.dropped, 100_000);
         assert!(batch.dropped > 0);
-        taps.offer(&label, Stream::Err, Piece { text: b"again", ended: true });
+        taps.show(&label, Stream::Err, Piece { text: b"again", ended: true });
         assert_eq!(&*lines.wait(Duration::ZERO).unwrap().lines[0].bytes, b"again");
         tap.close();
         assert!(lines.wait(Duration::from_secs(60)).is_none());
@@ -229,9 +233,8 @@ mod tests {
             move |stream, line| tell.send((stream, line.to_vec())).unwrap(),
         );
         let mut taps = Taps { console: None, patterns: vec![pattern] };
-        let label: Arc<str> = Arc::from("a");
         for text in ["not yet", "ready 1", "ready 2"] {
-            taps.offer(&label, Stream::Err, Piece { text: text.as_bytes(), ended: true });
+            taps.watch(Stream::Err, Piece { text: text.as_bytes(), ended: true });
         }
         assert_eq!(told.try_iter().collect::<Vec<_>>(), [(Stream::Err, b"ready 1".to_vec())]);
         assert!(!taps.active());

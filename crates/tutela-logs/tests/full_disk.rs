@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tutela_logs::lines::Piece;
 use tutela_logs::writer::{Batch, Now, Writer, WriterEvent};
-use tutela_logs::{Doors, Found, Policy, Stream, Wall};
+use tutela_logs::{Doors, Form, Found, Policy, Stream, Wall};
 use tutela_os::files::{Plain, append_plain, read_plain};
 
 /// Those of the guard.
@@ -56,7 +56,8 @@ fn a_full_disk_costs_counted_lines_only_and_there_is_no_half_entry_and_writing_g
         let ballast = disk.path().join("ballast");
         std::fs::write(&ballast, vec![0; 32 * 1024]).unwrap();
         let dir = disk.path().join("logs");
-        let policy = Policy { dir: dir.clone(), timestamps, rotate_size: None, rotate_every: None, keep: 1 };
+        let form = if timestamps { Form::Stamped } else { Form::Raw };
+        let policy = Policy { keep: 1, ..Policy::new(dir.clone(), form) };
         let mut writer = Writer::new(Arc::from("api-0"), Arc::new(policy), DOORS);
         let (mut batch, mut now) = (Batch::default(), Now { wall: Wall::now(), tick: Instant::now() });
         let mut sent = 0;

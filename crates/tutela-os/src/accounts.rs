@@ -123,6 +123,17 @@ pub fn current() -> Result<Identity, Error> {
     platform::accounts::current()
 }
 
+/// The name of a user's number, or the number as text where it has none. May ask a directory service.
+pub fn user_name(uid: u32) -> String {
+    platform::accounts::user_name(uid)
+}
+
+/// The user that somebody logged in as to whom process `pid` belongs, whatever it has become since, by `sudo` for one.
+/// `None`: nobody logged in, the process is gone, or the OS does not keep it; only Linux does.
+pub fn login_of(pid: u32) -> Option<u32> {
+    platform::accounts::login_of(pid)
+}
+
 /// Whether this process may do what administrators may: become another user, above all. On Windows an
 /// administrator has to be elevated for that.
 pub fn is_privileged() -> bool {

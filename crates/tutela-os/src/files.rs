@@ -87,6 +87,27 @@ pub fn append_plain(path: &Path) -> io::Result<Plain> {
     }
 }
 
+/// The same for a file that this account alone may read: where nothing is, it is made so. One that is there keeps the
+/// rights that it has.
+///
+/// # Errors
+/// As [`append_plain`].
+pub fn append_private(path: &Path) -> io::Result<Plain> {
+    match platform::files::make_private(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(()) | Err(_) => examined(path, platform::files::append_plain(path, false), true),
+    }
+}
+
+/// Waits until the names in a folder are on the disk: a file that was made or removed in it stays so after a power cut.
+///
+/// # Errors
+/// The folder is gone, or the disk refuses.
+pub fn sync_folder(folder: &Path) -> Result<(), Error> {
+    platform::files::sync_folder(folder)
+        .map_err(|source| Error::io(format!("make sure of the folder {}", folder.display()), source))
+}
+
 /// Opens the plain file at `path` for reading, with the care of [`append_plain`], but whoever owns it.
 ///
 /// # Errors

@@ -6,6 +6,15 @@
 use crate::process::Signal;
 use crate::{Error, platform};
 
+/// Who sent a signal, by the word of the OS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sender {
+    /// The user, by number; [`crate::accounts::user_name`] finds the name.
+    pub uid: u32,
+    /// The process; it may have ended since.
+    pub pid: u32,
+}
+
 /// The guard's own signals, one after the other.
 #[derive(Debug)]
 pub struct Signals(platform::signals::Signals);
@@ -28,6 +37,12 @@ impl Signals {
     /// The runtime is gone.
     pub async fn next(&mut self) -> Result<Signal, Error> {
         self.0.next().await
+    }
+
+    /// Who sent this signal when it last came. `None`: no process did, as when somebody presses Ctrl-C at the
+    /// terminal, or the OS does not say.
+    pub fn sender(&self, signal: Signal) -> Option<Sender> {
+        self.0.sender(signal)
     }
 }
 

@@ -26,6 +26,11 @@ fn signals_to_the_guard_come_one_by_one_and_none_is_lost() {
         }
         seen.sort();
         assert_eq!(seen, [Signal::HUP, Signal::USR1, Signal::TERM]);
+        let sender = signals.sender(Signal::HUP).unwrap();
+        assert_eq!(Some(sender.uid), tutela_os::accounts::current().unwrap().id().uid());
+        // `kill` sends its signal from its own process.
+        assert!(sender.pid != 0 && sender.pid != std::process::id(), "{sender:?}");
+        assert_eq!(signals.sender(Signal::INT), None, "it never came");
     });
 }
 

@@ -3,6 +3,7 @@
 //!
 //! - [`spec`]: from the text of a spec file to a [`tutela_core::spec::GuardSpec`], with the place of every mistake;
 //! - [`api`]: bodies and routes of the control API, and the OpenAPI document made from them;
+//! - [`audit`]: one entry of the record of who did what;
 //! - [`alert`]: what is sent of an alert, and kept of one that has not arrived;
 //! - [`events`]: one record of what happened;
 //! - [`saved`]: what is kept of an instance while no guard runs;
@@ -15,6 +16,7 @@
 
 pub mod alert;
 pub mod api;
+pub mod audit;
 pub mod events;
 pub mod saved;
 pub mod spec;

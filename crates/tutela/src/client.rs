@@ -109,6 +109,26 @@ impl Client {
         }
     }
 
+    /// Asks for a text that is answered at once.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn text(&self, path: &str) -> Result<String, ClientError> {
+        let asked = async {
+            let response = self.send(Method::GET, path, Bytes::new()).await?;
+            if response.status() != StatusCode::OK {
+                return Err(self.refusal(response).await);
+            }
+            let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+            let bytes = body.map_err(|error| self.failed(error.to_string()))?.to_bytes();
+            String::from_utf8(bytes.into()).map_err(|error| self.failed(error.to_string()))
+        };
+        match tokio::time::timeout(ANSWER_LIMIT, asked).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.failed(format!("it did not answer within {ANSWER_LIMIT:?}"))),
+        }
+    }
+
     /// Asks for something to be done, and waits until it is.
     ///
     /// # Errors
@@ -123,21 +143,26 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn stream(&self, path: &str, mut each: impl FnMut(&[u8]) -> bool) -> Result<(), ClientError> {
-        let mut response = self.send(Method::GET, path, Bytes::new()).await?;
+        let mut pieces = self.open(path).await?;
+        while let Some(piece) = pieces.next().await {
+            if !each(&piece) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for a stream. Dropping it ends it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn open(&self, path: &str) -> Result<Pieces, ClientError> {
+        let response = self.send(Method::GET, path, Bytes::new()).await?;
         if response.status() != StatusCode::OK {
             // Whatever is said in place of a stream, it is not the stream.
             return Err(self.refusal(response).await);
         }
-        while let Some(frame) = response.body_mut().frame().await {
-            // A stream that is cut off has come to its end with its guard.
-            let Ok(frame) = frame else { return Ok(()) };
-            if let Some(data) = frame.data_ref()
-                && !each(data)
-            {
-                return Ok(());
-            }
-        }
-        Ok(())
+        Ok(Pieces(response))
     }
 
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, ClientError> {
@@ -202,6 +227,21 @@ impl Client {
 
     fn failed(&self, reason: String) -> ClientError {
         ClientError::Failed { name: self.name.clone(), reason }
+    }
+}
+
+/// A stream of a guard, piece by piece.
+#[derive(Debug)]
+pub struct Pieces(Response<Incoming>);
+
+impl Pieces {
+    /// The next piece; `None`: it has ended. A stream that is cut off has come to its end with its guard.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Ok(data) = self.0.body_mut().frame().await?.ok()?.into_data() {
+                return Some(data);
+            }
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 //! - [`run`]: brings a guard up and down again;
 //! - [`conductor`]: the one task that owns the machine;
 //! - [`hands`]: what carries its decisions out;
+//! - [`figures`]: what is counted, for `/metrics` and for collectors;
 //! - [`api`]: how others speak to it; [`client`]: how we do;
+//! - [`audit`]: who did what, in a chain that shows it when it is changed;
 //! - [`preflight`]: what can be known to fail before anything is started; [`doctor`]: what else can go wrong;
 //! - [`import`]: what other supervisors are configured with, as a spec; [`export`]: a spec, as native files;
 //! - [`install`]: what the OS is told of a guard that becomes its service;
@@ -14,11 +16,13 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod audit;
 pub mod cli;
 pub mod client;
 pub mod conductor;
 pub mod doctor;
 pub mod export;
+pub mod figures;
 pub mod hands;
 pub mod import;
 pub mod install;

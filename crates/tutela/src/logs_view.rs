@@ -1,12 +1,16 @@
 //! Log files as people and programs see them: how they are opened, which files belong to an instance, and a line's
 //! record. Used by the guard, by the API and, while no guard runs, by the command line.
 
+use regex::bytes::RegexBuilder;
 use std::path::Path;
-use tutela_logs::read::{Entry, Origin, Place};
-use tutela_logs::{Doors, Found, Stream};
+use tutela_logs::read::{Entry, LineFilter, LogReader, Origin, Place, Query};
+use tutela_logs::{Doors, Found, Stream, level};
 use tutela_os::files::{Plain, append_plain, read_plain};
-use tutela_schema::api::{LogLine, LogStream};
+use tutela_schema::api::{LogLine, LogQuery, LogStream};
 use tutela_schema::wall::WallTime;
+
+/// The most memory that a pattern may become: no word that people type needs a tenth of it.
+const PATTERN_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How log files are opened: never through what somebody who may write to their folder put in their place.
 pub const DOORS: Doors =
@@ -26,17 +30,77 @@ pub fn places_of(dir: &Path, instances: &[String]) -> Vec<Place> {
 
 /// One line as the API tells it.
 pub fn record_of(entry: &Entry) -> LogLine {
+    let (service, instance) = entry.label.rsplit_once('-').unwrap_or((&entry.label, ""));
+    let level = entry.parts.as_ref().and_then(|parts| parts.level);
+    let message = entry.parts.as_ref().map_or(&*entry.text, |parts| &*parts.message);
     LogLine {
-        at: entry.at.map(|at| WallTime::from_unix_millis(i64::try_from(at.as_micros() / 1000).unwrap_or(i64::MAX))),
-        id: id_of(&entry.label),
+        timestamp: entry
+            .at
+            .map(|at| WallTime::from_unix_millis(i64::try_from(at.as_micros() / 1000).unwrap_or(i64::MAX))),
+        guard: None,
+        service_name: service.to_owned(),
+        instance: instance.to_owned(),
+        level: level.or_else(|| level::detect(&entry.text)).map(|level| level.word().to_owned()),
         stream: match entry.origin {
             Origin::Stream(Stream::Out) => Some(LogStream::Stdout),
             Origin::Stream(Stream::Err) => Some(LogStream::Stderr),
             Origin::Unknown | Origin::Gap => None,
         },
-        line: String::from_utf8_lossy(&entry.text).into_owned(),
+        message: String::from_utf8_lossy(message).into_owned(),
+        fields: fields_of(entry),
         partial: !entry.ended,
     }
+}
+
+/// A value that is not what it was written as stays a text.
+fn fields_of(entry: &Entry) -> serde_json::Map<String, serde_json::Value> {
+    let fields = entry.parts.iter().flat_map(|parts| &parts.fields);
+    let value = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| text.into());
+    fields.map(|(name, text)| (name.clone(), value(text))).collect()
+}
+
+/// Opens the files of these places, with the filter of the query if it has one.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn open(places: &[Place], query: Query, filter: Option<LineFilter>) -> std::io::Result<LogReader> {
+    match filter {
+        Some(filter) => LogReader::open_filtered(DOORS, places, query, filter),
+        None => LogReader::open(DOORS, places, query),
+    }
+}
+
+/// What a query asks of a line's text; `None`: nothing.
+///
+/// # Errors
+/// What is wrong with the level or the pattern, for people.
+pub fn filter_of(query: &LogQuery) -> Result<Option<LineFilter>, String> {
+    let least = query.level.as_deref().map(str::parse::<level::Level>).transpose().map_err(|none| none.to_string())?;
+    let pattern = match query.grep.as_deref() {
+        Some(pattern) => Some(
+            RegexBuilder::new(pattern)
+                .case_insensitive(query.ignore_case)
+                .size_limit(PATTERN_BYTES_MAX)
+                .build()
+                .map_err(|error| format!("refused: {pattern:?} is no regular expression: {error}"))?,
+        ),
+        None => None,
+    };
+    if least.is_none() && pattern.is_none() {
+        return Ok(None);
+    }
+    // A plain word is looked for without the machinery.
+    let word = query.grep.as_deref().filter(|word| !query.ignore_case && regex::escape(word) == *word);
+    let finder = word.map(|word| memchr::memmem::Finder::new(word).into_owned());
+    let invert = query.invert;
+    Ok(Some(LineFilter::new(move |text, level| {
+        let matches = match (&finder, &pattern) {
+            (Some(finder), _) => finder.find(text).is_some() != invert,
+            (None, Some(pattern)) => pattern.is_match(text) != invert,
+            (None, None) => true,
+        };
+        matches && least.is_none_or(|least| level.or_else(|| level::detect(text)).is_some_and(|level| level >= least))
+    })))
 }
 
 /// `api:0` of `api-0`. A label's last dash stands before the number.

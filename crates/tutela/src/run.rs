@@ -1,9 +1,12 @@
 //! Brings a guard up: every part in its order, each refusal before anything is started; and down again.
 
 use crate::api::{self, Context, Reload};
+use crate::audit::Auditor;
 use crate::conductor::{self, AskReload, Feed, Identity, Inbox, InstanceRef, Matches, Outcome, Parts, wall_now};
+use crate::figures;
 use crate::hands::console::{Console, Look};
 use crate::hands::journal::Journal;
+use crate::hands::keeping::{Keeping, follow_host};
 use crate::hands::launch::Surroundings;
 use crate::hands::ledger::{Kept, Ledger};
 use crate::hands::probes::TlsContexts;
@@ -16,16 +19,16 @@ use crate::preflight::{self, Ports};
 use std::collections::BTreeSet;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tutela_core::guard::Guard;
 use tutela_core::names::{InstanceId, Name, RunId};
-use tutela_core::service::{Exit, History};
+use tutela_core::service::{Exit, History, RestartCause, RestartTally};
 use tutela_core::spec::{GuardSpec, StartMode};
-use tutela_logs::PumpHandle;
+use tutela_logs::Pumps;
 use tutela_logs::pump::{PumpEvent, WriterEvent};
 use tutela_os::endpoint::{self, BindError, Listener};
 use tutela_os::host::{self, Accepts, Scm};
@@ -146,8 +149,9 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let (inbox, inputs) = Inbox::new();
     // Ends of programs wake the conductor's thread and none of those that are started from here on.
     let calm = tutela_os::signals::calm();
+    let audit = start_audit(&name, state_dir.clone(), &spec, &inbox)?;
     let bell = Arc::<Bell>::default();
-    let pump = start_pump(&inbox, bell.clone())?;
+    let pump = start_pumps(&inbox, &log_dir, bell.clone())?;
     limits::rise();
     let notify = match NotifyInbox::bind(&paths.notify_socket(&name)) {
         Ok(inbox) if inbox.address().len() <= NOTIFY_ADDRESS_BYTES_MAX => Some(inbox),
@@ -165,20 +169,25 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
             None
         }
     };
+    let keeping = Arc::new(Keeping::new(&name, &log_dir, &spec.redaction));
+    hands.spawn(follow_host(Arc::downgrade(&keeping)));
     let surroundings = Arc::new(Surroundings {
         guard: name.clone(),
         notify_address: notify.as_ref().map(NotifyInbox::address),
-        log_dir: log_dir.clone(),
+        keeping: keeping.clone(),
         state_dir: state_dir.clone(),
         folder,
     });
     let console = start_console(&options, &spec)?;
     let journal = start_journal(&options, &name, &mut troubles);
     let identity = identity(&name, words, &nursery);
+    let figures = Arc::new(figures::Source::new(inbox.clone(), ledger.clone()));
     let context = Arc::new(Context {
         inbox: inbox.clone(),
         feed: Feed::new(),
         ledger: ledger.clone(),
+        audit: audit.clone(),
+        figures: figures.clone(),
         identity: identity.clone(),
         reload: reloader(&options.what),
         pump: pump.clone(),
@@ -190,16 +199,14 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         },
         description: spec.description.clone(),
     });
-    let around = Around {
-        guard: name.as_str().into(),
-        host: identity.computer.as_str().into(),
-        log_dir: context.log_dir.clone(),
-        dir: context.state_dir.join("sinks"),
-        inbox: inbox.clone(),
-    };
+    let around = Around { keeping: keeping.clone(), dir: context.state_dir.join("sinks"), inbox: inbox.clone() };
     let (sinks, sink_troubles) = Sinks::begin(around, bell, &spec).map_err(Failure::Failed)?;
     troubles.extend(sink_troubles);
+    figures.register(sinks.clone());
     let tls = Arc::new(TlsContexts::new());
+    let (metrics, metrics_spec) = watch::channel(spec.metrics.clone());
+    // Ends with the conductor, which has the other end of its spec.
+    hands.spawn(figures::push(figures, tls.clone(), metrics_spec, seed()));
     let (guard, kept_down) = restored(spec, &kept);
     let spawner = Spawner::start(nursery.clone(), pump.clone(), inbox.clone())
         .map_err(|error| Failure::Failed(format!("failed to start the spawner's thread: {error}")))?;
@@ -219,6 +226,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         sinks: sinks.clone(),
         questions: QuestionDesk::new(hands.handle().clone(), tls, inbox.clone()),
         ledger: ledger.clone(),
+        audit: audit.clone(),
         console,
         journal,
         show_output: options.show_output,
@@ -232,6 +240,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         kept_down,
         alerts: kept.alerts,
         troubles,
+        metrics,
         reload: context.reload.is_some().then(|| asked_reload(&hands, &context)),
         forward_signals: matches!(options.what, What::Program(_)) || std::process::id() == 1,
         // A service that has nothing to do is one all the same; its service manager would only start it again.
@@ -248,6 +257,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         scm.stopping(PUMP_END * 3 + SINKS_END);
     }
     wind_down(&conductor, &pump, &sinks, ledger, console);
+    audit.end();
     // Last: the next guard of this name may come as soon as it is gone, and opens the ledger then.
     drop(listener);
     Ok(outcome)
@@ -382,7 +392,7 @@ fn prepare_containers(nursery: &Nursery, spec: &GuardSpec) {
     }
 }
 
-fn start_pump(inbox: &Inbox, bell: Arc<Bell>) -> Result<PumpHandle, Failure> {
+fn start_pumps(inbox: &Inbox, log_dir: &Path, bell: Arc<Bell>) -> Result<Pumps, Failure> {
     let inbox = inbox.clone();
     let on_event = move |event| {
         let text = match event {
@@ -400,8 +410,19 @@ fn start_pump(inbox: &Inbox, bell: Arc<Bell>) -> Result<PumpHandle, Failure> {
         // A full inbox drops the remark; the counters of the capture have the fact.
         let _ = inbox.try_send(conductor::Input::Trouble(text));
     };
-    PumpHandle::start_with_bell(DOORS, on_event, move |label| bell.ring(label))
+    Pumps::start_with_bell(DOORS, log_dir, on_event, move |label| bell.ring(label))
         .map_err(|error| Failure::Failed(format!("failed to start the log thread: {error}")))
+}
+
+fn start_audit(name: &str, state_dir: PathBuf, spec: &GuardSpec, inbox: &Inbox) -> Result<Arc<Auditor>, Failure> {
+    let inbox = inbox.clone();
+    let tell = move |text| {
+        // A full inbox drops the remark; the figures have the fact.
+        let _ = inbox.try_send(conductor::Input::Trouble(text));
+    };
+    Auditor::start(name, state_dir, spec.audit.keep_for, tell)
+        .map(Arc::new)
+        .map_err(|error| Failure::Failed(format!("failed to start the audit thread: {error}")))
 }
 
 fn start_console(options: &Options, spec: &GuardSpec) -> Result<Console, Failure> {
@@ -458,10 +479,9 @@ fn reloader(what: &What) -> Option<Box<Reload>> {
 fn asked_reload(hands: &Runtime, context: &Arc<Context>) -> AskReload {
     let (hands, context) = (hands.handle().clone(), context.clone());
     Box::new(move |by| {
-        let (context, by) = (context.clone(), by.to_owned());
+        let context = context.clone();
         hands.spawn(async move {
-            // What came of it is an event either way; a refusal changes nothing.
-            let _ = api::reload_now(&context, false, by).await;
+            api::reload_now(&context, by).await;
         });
     })
 }
@@ -479,7 +499,7 @@ fn serve(hands: Runtime, listener: Arc<Listener>, context: Arc<Context>) -> Resu
     Ok(stop)
 }
 
-fn wind_down(conductor: &Runtime, pump: &PumpHandle, sinks: &Sinks, ledger: Arc<Ledger>, console: Console) {
+fn wind_down(conductor: &Runtime, pump: &Pumps, sinks: &Sinks, ledger: Arc<Ledger>, console: Console) {
     if let Ok(ended) = pump.stop(PUMP_END) {
         conductor.block_on(async { tokio::time::timeout(PUMP_END * 2, ended).await.unwrap_or(()) });
     }
@@ -526,8 +546,13 @@ fn restored(spec: GuardSpec, kept: &Kept) -> (Guard, BTreeSet<InstanceId>) {
 
 fn history_of(saved: &SavedInstance) -> (History, Option<(Exit, tutela_core::time::Moment)>) {
     let moment = |at: tutela_schema::wall::WallTime| clock::moment_of(SystemTime::from(at.0));
+    let mut by_cause = RestartTally::default();
+    for cause in RestartCause::ALL {
+        by_cause.restore(cause, saved.restarts_by.get(cause.word()).copied().unwrap_or(0));
+    }
     let history = History {
         restarts: saved.restarts,
+        by_cause,
         in_a_row: saved.failures,
         recent: saved.window.iter().map(|at| moment(*at)).collect::<VecDeque<_>>(),
         cooldown_until: saved.cooldown_until.map(moment),

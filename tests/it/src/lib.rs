@@ -13,6 +13,7 @@ pub mod http;
 pub mod ingest;
 pub mod processes;
 pub mod program;
+pub mod receiver;
 pub mod standstill;
 pub mod view;
 pub mod witness;

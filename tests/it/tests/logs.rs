@@ -46,7 +46,7 @@ fn records(stage: &Stage, words: &[&str]) -> Vec<Value> {
 }
 
 fn texts(records: &[Value]) -> Vec<String> {
-    records.iter().map(|record| record["line"].as_str().unwrap().to_owned()).collect()
+    records.iter().map(|record| record["message"].as_str().unwrap().to_owned()).collect()
 }
 
 /// A service `a` that plays these cues once, and then stays.
@@ -113,7 +113,10 @@ fn lines_are_shown_by_number_by_stream_and_by_time() {
     assert_eq!(shown(&["--since", "1h", "--until", &moment, "-n", "1"]), ["two"]);
     assert_eq!(shown(&["--since", "2099-01-01T00:00:00Z"]), [""; 0]);
     let record = &records(&guard, &["-n", "1"])[0];
-    assert_eq!((&record["id"], &record["stream"]), (&"a:0".into(), &"stderr".into()));
+    assert_eq!(
+        (&record["service_name"], &record["instance"], &record["stream"]),
+        (&"a".into(), &"0".into(), &"err".into())
+    );
     let table = guard.cli_ok(&["logs", &target(&guard), "-n", "1"]);
     assert!(table.contains("a:0") && table.ends_with("! four\n"), "{table}");
 }
@@ -137,7 +140,7 @@ impl Follower {
     fn next(&mut self) -> String {
         let mut line = String::new();
         assert!(self.lines.read_line(&mut line).unwrap() > 0, "the follower ended");
-        serde_json::from_str::<Value>(&line).unwrap()["line"].as_str().unwrap().to_owned()
+        serde_json::from_str::<Value>(&line).unwrap()["message"].as_str().unwrap().to_owned()
     }
 
     fn end(mut self) {

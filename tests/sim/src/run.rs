@@ -204,6 +204,7 @@ impl<'a> Run<'a> {
         };
         History {
             restarts: dice.below(1_000),
+            by_cause: tutela_core::service::RestartTally::default(),
             in_a_row: u32::try_from(dice.below(5)).unwrap_or(0),
             recent: ago.into_iter().rev().map(|ago| now - ago).collect(),
             cooldown_until,

@@ -50,7 +50,10 @@ impl Author {
             services: BTreeMap::new(),
             alerts: BTreeMap::new(),
             sinks: BTreeMap::new(),
+            metrics: tutela_core::spec::MetricsSpec::default(),
+            redaction: tutela_core::spec::Redaction::default(),
             install: tutela_core::spec::InstallSpec::default(),
+            audit: tutela_core::spec::AuditPolicy::default(),
         };
         for _ in 0..self.dice.between(1, 6) {
             self.add(&mut spec);
@@ -160,7 +163,7 @@ impl Author {
                 after_exit: self.hooks(),
             },
             limits: Limits::default(),
-            logs: LogPolicy { dir: None, timestamps: false, rotate_size: None, rotate_every: None, keep: 0 },
+            logs: LogPolicy { dir: None, form: tutela_core::spec::LogForm::Raw, multiline: None, redact: Vec::new(), rotate_size: None, rotate_every: None, keep: 0 },
             name,
         };
         leave_time_to_start(&mut service);

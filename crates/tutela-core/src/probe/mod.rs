@@ -13,8 +13,11 @@
 //!
 //! Its one caller is [`crate::service`]. Deliberately absent: what is asked, and how.
 
+mod tally;
 #[cfg(test)]
 mod tests;
+
+pub use tally::{LATENCY_BOUNDS, Tally};
 
 use crate::spec::{ProbeKind, ProbeSpec};
 use crate::time::Moment;
@@ -94,6 +97,7 @@ pub struct Probe {
     has_passed: bool,
     last_failure: String,
     last_latency: Option<Duration>,
+    tally: Tally,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +123,7 @@ impl Probe {
             has_passed: false,
             last_failure: String::new(),
             last_latency: None,
+            tally: Tally::default(),
         }
     }
 
@@ -171,6 +176,11 @@ impl Probe {
         self.last_latency
     }
 
+    /// What came of its questions, over all runs.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     /// What it asks.
     pub fn spec(&self) -> &ProbeSpec {
         &self.spec
@@ -215,6 +225,12 @@ impl Probe {
             return None;
         }
         self.last_latency = Some(took);
+        self.tally.took(took);
+        match &outcome {
+            Outcome::Pass => self.tally.passes += 1,
+            Outcome::Refused(_) => self.tally.refusals += 1,
+            Outcome::Failed(_) => self.tally.failures += 1,
+        }
         self.settle(now, since, outcome, strictness)
     }
 
@@ -224,6 +240,7 @@ impl Probe {
             return None;
         }
         self.phase = Phase::Resting { until: self.rest_until(now, Duration::ZERO) };
+        self.tally.passes += 1;
         // Who says so has thought about it: one word is enough, whatever `successes` asks of questions.
         self.passes = self.spec.successes.max(1) - 1;
         self.count(now, Ok(()))
@@ -234,11 +251,14 @@ impl Probe {
         match self.phase {
             Phase::Asking { since, until } if until <= now => {
                 let reason = format!("no answer within {}", Seconds(self.spec.timeout));
+                self.tally.failures += 1;
+                self.tally.took(self.spec.timeout);
                 self.settle(now, since, Outcome::Failed(reason), strictness)
             }
             Phase::Resting { until: Some(until) } if until <= now && self.watchdog => {
                 self.phase = Phase::Resting { until: None };
                 self.failures = self.spec.failures.max(1) - 1;
+                self.tally.failures += 1;
                 let silent = self.watchdog_interval().unwrap_or_default();
                 self.count(now, Err(format!("no WATCHDOG=1 for {}", Seconds(silent))))
             }

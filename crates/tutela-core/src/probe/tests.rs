@@ -143,3 +143,39 @@ fn sleep_of_the_computer_is_not_counted_against_an_open_question() {
     s.probe.handle_suspended(hour);
     assert_eq!(s.probe.handle_timeout(s.now + hour, Strictness::Strict), None);
 }
+
+#[test]
+fn every_answer_is_counted_once_with_how_long_it_took() {
+    let mut s = Scenario::tcp();
+    s.pass();
+    s.fail();
+    s.answer(Outcome::Refused("nobody".into()), Strictness::Starting);
+    // One that nobody answers counts as long as it might have taken.
+    s.now = s.probe.poll_timeout().expect("a deadline");
+    let ask = s.probe.poll_ask(s.now).expect("a question");
+    s.now = s.probe.poll_timeout().expect("a deadline");
+    s.probe.handle_timeout(s.now, Strictness::Strict);
+    s.probe.handle_answer(s.now, ask.attempt, Outcome::Pass, Duration::ZERO, Strictness::Strict);
+    let tally = s.probe.tally();
+    assert_eq!((tally.passes, tally.failures, tally.refusals), (1, 2, 1));
+    assert_eq!(tally.buckets.iter().sum::<u64>(), 4);
+    // A bound is within its bucket.
+    assert_eq!(tally.buckets[0], 3);
+    let two_seconds = LATENCY_BOUNDS.iter().position(|bound| *bound >= ask.timeout).expect("a bound");
+    assert_eq!(tally.buckets[two_seconds], 1);
+    assert_eq!(tally.took, Duration::from_millis(2003));
+    // A new run goes on counting.
+    s.probe.begin(s.now, 0.0);
+    assert_eq!(s.probe.tally().passes, 1);
+}
+
+#[test]
+fn what_is_told_is_counted_and_took_no_time() {
+    let mut watchdog = Probe::new(spec(ProbeTarget::Notify), true);
+    watchdog.begin(Moment::ZERO, 0.0);
+    watchdog.handle_told(Moment::ZERO);
+    watchdog.handle_timeout(watchdog.poll_timeout().expect("a deadline"), Strictness::Strict);
+    let tally = watchdog.tally();
+    assert_eq!((tally.passes, tally.failures), (1, 1));
+    assert_eq!(tally.buckets.iter().sum::<u64>(), 0);
+}

@@ -1,7 +1,7 @@
 //! From living to nothing left: hooks, the ladder, the sweep of what the main process left behind.
 
 use super::hooks::Running;
-use super::{Action, Cause, Event, Exit, HookKind, Service, State, Survivor, Wanted};
+use super::{Action, Cause, Event, Exit, HookKind, RestartCause, Service, State, Survivor, Wanted};
 use crate::spec::StopStep;
 use crate::time::Moment;
 use std::time::Duration;
@@ -366,7 +366,10 @@ impl Service {
         self.take_next_spec();
         match after {
             After::Stop => self.set_state(now, State::Stopped, cause),
-            After::Restart(why) if self.wanted == Wanted::Up => self.try_start(now, why),
+            After::Restart(why) if self.wanted == Wanted::Up => {
+                self.history.by_cause.count(RestartCause::of_wish(&why));
+                self.try_start(now, why);
+            }
             After::Restart(_) => self.set_state(now, State::Stopped, cause),
             After::Policy(exit) => self.judge(now, &exit, cause),
         }

@@ -31,6 +31,7 @@ mod questions;
 mod restart;
 mod starting;
 mod status;
+mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -40,6 +41,7 @@ pub use hooks::{HookKind, HookOutcome};
 pub use questions::{ProbeRole, ProbeSlot};
 pub use restart::History;
 pub use status::{Health, Next, StateName};
+pub use tally::{RestartCause, RestartTally};
 
 use crate::chance::Chance;
 use crate::names::{RunId, ServiceName};

@@ -1,6 +1,6 @@
 //! What an end means: restart now, later, after a cool-down, or not at all.
 
-use super::{Cause, Event, Exit, Service, State, Wanted};
+use super::{Cause, Event, Exit, RestartCause, RestartTally, Service, State, Wanted};
 use crate::chance::Chance;
 use crate::spec::{RestartPolicy, RestartWhen};
 use crate::time::Moment;
@@ -13,6 +13,8 @@ pub struct History {
     /// Restarts after an end, over the instance's whole life, the single tries after a cool-down among them. Only
     /// grows.
     pub restarts: u64,
+    /// The same by cause, and those that somebody wished, which are not among [`History::restarts`].
+    pub by_cause: RestartTally,
     /// Restarts since the last run that was long enough.
     pub in_a_row: u32,
     /// When the restarts of the window were. At most `burst` of them are kept.
@@ -36,6 +38,7 @@ impl History {
         self.cooldown_until = None;
         self.half_open = true;
         self.restarts = self.restarts.saturating_add(1);
+        self.by_cause.count(RestartCause::HalfOpen);
     }
 }
 
@@ -110,6 +113,7 @@ impl Service {
         let wait = delay(policy, self.history.in_a_row, &mut self.chance);
         self.history.in_a_row = self.history.in_a_row.saturating_add(1);
         self.history.restarts = self.history.restarts.saturating_add(1);
+        self.history.by_cause.count(RestartCause::of_end(&cause, exit, success));
         if wait.is_zero() {
             self.try_start(now, cause);
         } else {

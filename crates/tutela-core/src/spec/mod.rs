@@ -5,11 +5,15 @@
 
 mod install;
 mod launch;
+mod logs;
+mod metrics;
 mod policy;
 mod sink;
 
 pub use install::{InstallAccount, InstallSpec, OpenPort};
 pub use launch::{Capability, Command, Launch, Limits, Priority, Security};
+pub use logs::{LogForm, MultilineRule, MultilineSpec, Redaction};
+pub use metrics::{MetricsPush, MetricsSpec, PUSH_EVERY, PUSH_TIMEOUT};
 pub use policy::{
     DependencyCheck, Hook, Hooks, LadderStep, ProbeKind, ProbeSpec, ProbeTarget, RestartPolicy, RestartWhen, StartMode,
     StatusRange, StopStep,
@@ -54,8 +58,28 @@ pub struct GuardSpec {
     pub alerts: BTreeMap<Name, AlertSpec>,
     /// Where output goes beside the files, by name. What this OS does not have is not among them.
     pub sinks: BTreeMap<Name, SinkSpec>,
+    /// Where its figures go.
+    pub metrics: MetricsSpec,
     /// How it becomes a service of the OS.
     pub install: InstallSpec,
+    /// How the record of who did what is kept. Can change while the guard runs.
+    pub audit: AuditPolicy,
+    /// What is masked in the output of every service. Can change while the guard runs.
+    pub redaction: Redaction,
+}
+
+/// How the record of who did what is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditPolicy {
+    /// An entry older than this is removed, with its whole file; never nothing.
+    pub keep_for: Duration,
+}
+
+impl Default for AuditPolicy {
+    /// Half a year.
+    fn default() -> Self {
+        AuditPolicy { keep_for: Duration::from_secs(180 * 24 * 60 * 60) }
+    }
 }
 
 /// One service.
@@ -100,8 +124,12 @@ pub struct ServiceSpec {
 pub struct LogPolicy {
     /// The folder of the files; `None`: the guard's own log folder.
     pub dir: Option<PathBuf>,
-    /// Whether each line gets a timestamp and the name of its stream.
-    pub timestamps: bool,
+    /// What the files consist of.
+    pub form: LogForm,
+    /// Which lines belong together, where records are made of them; `None`: each is a record.
+    pub multiline: Option<MultilineSpec>,
+    /// Regular expressions: what they match is masked, beside what the guard masks everywhere.
+    pub redact: Vec<String>,
     /// A file larger than this many bytes is rotated; `None`: never by size.
     pub rotate_size: Option<u64>,
     /// A file older than this is rotated; `None`: never by age.

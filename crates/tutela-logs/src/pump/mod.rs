@@ -1,7 +1,7 @@
-//! One thread that reads every pipe and feeds the writers.
+//! One thread that reads pipes and feeds the writers; [`Pumps`] has one for each folder of logs.
 //!
 //! The guard attaches the readers of a started program under a label and gets a [`CaptureHandle`]. All
-//! captures share one thread, one buffer for reading and one for writing, so a silent program costs no
+//! captures of a pump share one thread, one buffer for reading and one for writing, so a silent program costs no
 //! wake-up and two to three KB, most of it the event loop's. Nobody waits for the pump: the guard's side
 //! only puts commands into a bounded queue and reads counters.
 //!
@@ -20,7 +20,11 @@
 //! two streams beyond the order of reading.
 
 mod calm;
+mod lines;
 mod pulse;
+mod pumps;
+#[cfg(test)]
+mod record_tests;
 mod room;
 mod stream;
 #[cfg(test)]
@@ -28,6 +32,7 @@ mod tests;
 
 pub use crate::writer::{CaptureStatus, WriterEvent};
 pub use pulse::Stall;
+pub use pumps::Pumps;
 
 use crate::doors::Doors;
 use crate::policy::{Policy, Stream};
@@ -201,7 +206,8 @@ impl PumpHandle {
         let id = self.captures.fetch_add(1, Ordering::Relaxed);
         let status = StatusSlot::default();
         let attach = Attach { id, label: label.clone(), policy, sources, taps, status: status.clone() };
-        send(&self.commands, Command::Attach(Box::new(attach)))?;
+        self.pulse.attached(id, &label);
+        send(&self.commands, Command::Attach(Box::new(attach))).inspect_err(|_| self.pulse.closed(id))?;
         Ok(CaptureHandle { id, label, status, commands: self.commands.clone() })
     }
 
@@ -269,6 +275,11 @@ impl CaptureHandle {
         self.status.get().map(|cell| cell.read()).unwrap_or_default()
     }
 
+    /// The same, for who wants to know after the run is over.
+    pub fn counters(&self) -> CaptureCounters {
+        CaptureCounters(self.status.clone())
+    }
+
     /// Waits for a line of this run, from those that the pump has not seen yet.
     ///
     /// # Errors
@@ -288,6 +299,17 @@ impl CaptureHandle {
         let (done, ended) = oneshot::channel();
         send(&self.commands, Command::Finish { capture: self.id, deadline, done })?;
         Ok(async move { ended.await.unwrap_or(CaptureEnd::PumpEnded) })
+    }
+}
+
+/// What became of the output of a label, of all its runs. Cheap to clone; keeps nothing alive but the counters.
+#[derive(Debug, Clone)]
+pub struct CaptureCounters(StatusSlot);
+
+impl CaptureCounters {
+    /// The counters. Never waits for the pump.
+    pub fn read(&self) -> CaptureStatus {
+        self.0.get().map(|cell| cell.read()).unwrap_or_default()
     }
 }
 

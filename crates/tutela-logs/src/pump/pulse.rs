@@ -36,6 +36,8 @@ pub(super) struct Pulse {
     /// The capture whose turn it is, counted from one; zero: none yet.
     turn: AtomicU64,
     captures: Mutex<HashMap<u64, Known>>,
+    /// Those that are not over yet, from the moment that they were put into the queue.
+    open: Mutex<HashMap<u64, Arc<str>>>,
     /// It is finishing and takes no questions.
     ending: AtomicBool,
 }
@@ -50,7 +52,13 @@ impl Pulse {
         locked(&self.captures).insert(capture, (label.clone(), status.clone()));
     }
 
+    /// A capture is on its way to the pump.
+    pub(super) fn attached(&self, capture: u64, label: &Arc<str>) {
+        locked(&self.open).insert(capture, label.clone());
+    }
+
     pub(super) fn closed(&self, capture: u64) {
+        locked(&self.open).remove(&capture);
         locked(&self.captures).remove(&capture);
     }
 
@@ -82,17 +90,10 @@ impl PumpHandle {
         let mut answered = std::pin::pin!(self.pulse.answered.notified());
         // From here on, so that an answer between the question and the wait is not missed.
         answered.as_mut().enable();
-        let asked = {
-            let mut asked = locked(&self.pulse.asked);
-            if let Some(earlier) = *asked {
-                earlier
-            } else {
-                match send(&self.commands, Command::Answer) {
-                    Ok(()) => *asked.insert(Instant::now()),
-                    Err(PumpRefusal::Busy) => return self.pulse.stall(Duration::ZERO),
-                    Err(_) => return None,
-                }
-            }
+        let asked = match self.put_question() {
+            Ok(asked) => asked,
+            Err(PumpRefusal::Busy) => return self.pulse.stall(Duration::ZERO),
+            Err(_) => return None,
         };
         let left = limit.saturating_sub(asked.elapsed());
         match tokio::time::timeout(left, answered).await {
@@ -100,6 +101,27 @@ impl PumpHandle {
             Err(_) if self.commands.is_closed() => None,
             Err(_) => self.pulse.stall(asked.elapsed()),
         }
+    }
+
+    /// Puts the question of [`PumpHandle::stall`] already, so that several pumps are asked at the same time.
+    pub(super) fn ask(&self) {
+        // Who waits for the answer finds out why it could not be put.
+        let _ = self.put_question();
+    }
+
+    /// Whether a capture of this label is open here, or about to be.
+    pub(super) fn has_open(&self, label: &str) -> bool {
+        locked(&self.pulse.open).values().any(|of| **of == *label)
+    }
+
+    /// Since when the question waits. There is one at a time.
+    fn put_question(&self) -> Result<Instant, PumpRefusal> {
+        let mut asked = locked(&self.pulse.asked);
+        if let Some(earlier) = *asked {
+            return Ok(earlier);
+        }
+        send(&self.commands, Command::Answer)?;
+        Ok(*asked.insert(Instant::now()))
     }
 }
 

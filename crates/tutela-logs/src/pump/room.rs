@@ -24,6 +24,8 @@ const ORPHAN_DEADLINE: Duration = Duration::from_secs(1);
 pub(super) struct Room {
     pub(super) chunk: RefCell<Box<[u8]>>,
     pub(super) batch: RefCell<Batch>,
+    /// Masked bytes on their way to a file without timestamps.
+    pub(super) bytes: RefCell<Vec<u8>>,
     pub(super) on_event: Box<dyn Fn(PumpEvent) + Send>,
     pub(super) on_written: Box<dyn Fn(&Arc<str>) + Send>,
     pub(super) pulse: Arc<Pulse>,
@@ -216,6 +218,7 @@ pub(super) fn run(
     let room = Rc::new(Room {
         chunk: RefCell::new(vec![0; TURN_BYTES].into_boxed_slice()),
         batch: RefCell::default(),
+        bytes: RefCell::default(),
         on_event,
         on_written,
         pulse,

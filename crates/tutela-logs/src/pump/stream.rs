@@ -1,8 +1,8 @@
 //! One stream's task: reads when there is something to read, within its turn, into the shared buffer.
 
+use super::lines::{Lines, Way};
 use super::room::{Capture, Room};
 use super::{CaptureEnd, PumpEvent, Reader};
-use crate::lines::Splitter;
 use crate::policy::Stream;
 use crate::writer::Now;
 use std::future::Future;
@@ -27,9 +27,9 @@ pub(super) struct StreamTask {
     capture: Rc<Capture>,
     stream: Stream,
     reader: Reader,
-    splitter: Splitter,
-    /// Whether the bytes that the splitter holds still have to go to the file.
-    held_is_unwritten: bool,
+    lines: Lines,
+    /// By when what is held for joining has to go, while anything is.
+    joining: Option<(Instant, Option<Pin<Box<Sleep>>>)>,
     finishing: Option<Box<Finishing>>,
 }
 
@@ -41,68 +41,49 @@ struct Finishing {
 
 impl StreamTask {
     pub(super) fn new(room: Rc<Room>, capture: Rc<Capture>, stream: Stream, reader: Reader) -> Self {
-        let splitter = Splitter::default();
-        StreamTask { room, capture, stream, reader, splitter, held_is_unwritten: false, finishing: None }
+        StreamTask { room, capture, stream, reader, lines: Lines::default(), joining: None, finishing: None }
     }
 
     /// Brings a chunk to the taps and to the disk.
     fn take(&mut self, length: usize) {
-        let now = Now::read();
         let room = self.room.clone();
-        let (chunk, mut batch) = (room.chunk.borrow(), room.batch.borrow_mut());
-        let chunk = &chunk[..length];
-        let mut writer = self.capture.desk.writer.borrow_mut();
-        let mut taps = self.capture.taps.borrow_mut();
-        let stamped = writer.is_stamped();
-        if self.held_is_unwritten && !stamped {
-            // The form changed in the middle of a line: its beginning goes as it is, like its end.
-            writer.raw(&mut batch, self.splitter.held(), now);
-        } else if stamped && !self.held_is_unwritten && !self.splitter.held().is_empty() {
-            // Its beginning is in a file already, and must not get there twice.
-            self.splitter.finish(|piece| taps.offer(&self.capture.label, self.stream, piece));
-        }
-        if stamped || taps.active() {
-            self.splitter.feed(chunk, |piece| {
-                taps.offer(&self.capture.label, self.stream, piece);
-                if stamped {
-                    writer.entry(&mut batch, self.stream, piece, now);
-                }
-            });
-        } else {
-            // Nobody looks at lines any more, and what is held is in the file.
-            self.splitter = Splitter::default();
-        }
-        self.held_is_unwritten = stamped && !self.splitter.held().is_empty();
-        if stamped {
-            writer.flush(&mut batch, now);
-        } else {
-            writer.raw(&mut batch, chunk, now);
-        }
-        room.tell(&self.capture.label, &mut writer);
-        (room.on_written)(&self.capture.label);
+        let chunk = room.chunk.borrow();
+        self.on_the_way(|lines, way| lines.take(&chunk[..length], way));
+        self.joining = self.lines.wait().map(|wait| (Instant::now() + wait, self.joining.take().and_then(|it| it.1)));
     }
 
     /// The stream is over: what is held has no newline to come.
     fn end(&mut self, end: CaptureEnd) {
-        let now = Now::read();
+        self.on_the_way(Lines::end);
+        self.room.stream_ended(&self.capture, end);
+    }
+
+    fn on_the_way(&mut self, go: impl FnOnce(&mut Lines, Way<'_>)) {
         let mut writer = self.capture.desk.writer.borrow_mut();
-        let mut batch = self.room.batch.borrow_mut();
-        let mut taps = self.capture.taps.borrow_mut();
-        if self.held_is_unwritten && !writer.is_stamped() {
-            writer.raw(&mut batch, self.splitter.held(), now);
-            self.held_is_unwritten = false;
-        }
-        self.splitter.finish(|piece| {
-            taps.offer(&self.capture.label, self.stream, piece);
-            if self.held_is_unwritten {
-                writer.entry(&mut batch, self.stream, piece, now);
-            }
-        });
-        writer.flush(&mut batch, now);
+        let way = Way {
+            stream: self.stream,
+            taps: &mut self.capture.taps.borrow_mut(),
+            writer: &mut writer,
+            batch: &mut self.room.batch.borrow_mut(),
+            bytes: &mut self.room.bytes.borrow_mut(),
+            now: Now::read(),
+        };
+        go(&mut self.lines, way);
         self.room.tell(&self.capture.label, &mut writer);
         (self.room.on_written)(&self.capture.label);
-        drop((writer, batch, taps));
-        self.room.stream_ended(&self.capture, end);
+    }
+
+    /// What is held for joining goes when nothing came for a while.
+    fn wait_for_more(&mut self, cx: &mut Context<'_>) {
+        let Some((at, timer)) = &mut self.joining else { return };
+        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(*at)));
+        if timer.deadline() != *at {
+            timer.as_mut().reset(*at);
+        }
+        if timer.as_mut().poll(cx).is_ready() {
+            self.joining = None;
+            self.on_the_way(Lines::give);
+        }
     }
 
     /// Reads through one turn. `Pending`: nothing there, or the turn is over.
@@ -173,10 +154,13 @@ impl Future for StreamTask {
         task.capture.remember(task.stream, cx.waker());
         let end = match task.read(cx) {
             Poll::Ready(end) => end,
-            Poll::Pending => match task.wait_for_finish(cx) {
-                Poll::Ready(end) => end,
-                Poll::Pending => return Poll::Pending,
-            },
+            Poll::Pending => {
+                task.wait_for_more(cx);
+                match task.wait_for_finish(cx) {
+                    Poll::Ready(end) => end,
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
         };
         task.end(end);
         Poll::Ready(())

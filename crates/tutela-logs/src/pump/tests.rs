@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 use super::*;
 use crate::doors::tests::DOORS;
+use crate::policy::Form;
 use crate::tap;
 use std::sync::mpsc as std_mpsc;
 use std::task::{Context, Poll};
@@ -10,17 +11,17 @@ use std::time::Instant;
 use tokio::io::{AsyncWriteExt, DuplexStream, ReadBuf};
 
 /// Long for a test, so that a busy computer does not fail it.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-struct Bench {
-    dir: tempfile::TempDir,
-    pump: PumpHandle,
+pub(super) struct Bench {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) pump: PumpHandle,
     events: std_mpsc::Receiver<PumpEvent>,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (tell, events) = std_mpsc::sync_channel(64);
         // The test may be over before the pump is.
         let pump = PumpHandle::start(DOORS, move |event| drop(tell.send(event))).unwrap();
@@ -28,28 +29,43 @@ impl Bench {
         Bench { dir: tempfile::tempdir().unwrap(), pump, events, runtime }
     }
 
-    fn policy(&self, timestamps: bool) -> Arc<Policy> {
+    pub(super) fn policy(&self, timestamps: bool) -> Arc<Policy> {
         let dir = self.dir.path().to_owned();
-        Arc::new(Policy { dir, timestamps, rotate_size: None, rotate_every: None, keep: 3 })
+        let form = if timestamps { Form::Stamped } else { Form::Raw };
+        Arc::new(Policy { keep: 3, ..Policy::new(dir, form) })
     }
 
-    fn attach(&self, label: &str, timestamps: bool, taps: Taps) -> (CaptureHandle, DuplexStream, DuplexStream) {
+    pub(super) fn attach(
+        &self,
+        label: &str,
+        timestamps: bool,
+        taps: Taps,
+    ) -> (CaptureHandle, DuplexStream, DuplexStream) {
+        self.attach_as(label, self.policy(timestamps), taps)
+    }
+
+    pub(super) fn attach_as(
+        &self,
+        label: &str,
+        policy: Arc<Policy>,
+        taps: Taps,
+    ) -> (CaptureHandle, DuplexStream, DuplexStream) {
         let (out, out_reader) = tokio::io::duplex(64 * 1024);
         let (err, err_reader) = tokio::io::duplex(64 * 1024);
         let sources = vec![(Stream::Out, source(out_reader)), (Stream::Err, source(err_reader))];
-        (self.pump.attach(label, self.policy(timestamps), sources, taps).unwrap(), out, err)
+        (self.pump.attach(label, policy, sources, taps).unwrap(), out, err)
     }
 
-    fn finish(&self, capture: &CaptureHandle, deadline: Duration) -> CaptureEnd {
+    pub(super) fn finish(&self, capture: &CaptureHandle, deadline: Duration) -> CaptureEnd {
         let end = capture.finish(deadline).unwrap();
         self.runtime.block_on(async { tokio::time::timeout(PATIENCE, end).await.unwrap() })
     }
 
-    fn write(&self, pipe: &mut DuplexStream, bytes: &[u8]) {
+    pub(super) fn write(&self, pipe: &mut DuplexStream, bytes: &[u8]) {
         self.runtime.block_on(async { tokio::time::timeout(PATIENCE, pipe.write_all(bytes)).await.unwrap() }).unwrap();
     }
 
-    fn text(&self, label: &str) -> String {
+    pub(super) fn text(&self, label: &str) -> String {
         std::fs::read_to_string(self.dir.path().join(format!("{label}.log"))).unwrap()
     }
 }
@@ -222,8 +238,7 @@ fn a_pump_that_is_stuck_is_told_with_the_file_it_had_in_hand_and_one_that_goes_o
     );
     let (mut out, reader) = tokio::io::duplex(1024);
     let taps = Taps { console: None, patterns: vec![pattern] };
-    let policy =
-        Policy { dir: dir.path().to_owned(), timestamps: false, rotate_size: None, rotate_every: None, keep: 1 };
+    let policy = Policy { keep: 1, ..Policy::new(dir.path().to_owned(), Form::Raw) };
     let capture = pump.attach("api-0", Arc::new(policy), vec![(Stream::Out, source(reader))], taps).unwrap();
     let mut write = |bytes: &[u8]| runtime.block_on(out.write_all(bytes)).unwrap();
     write(b"first\n");
@@ -241,4 +256,92 @@ fn a_pump_that_is_stuck_is_told_with_the_file_it_had_in_hand_and_one_that_goes_o
     assert!(again.since > first.since && first.since >= limit, "{again:?}");
     release.send(()).unwrap();
     assert_eq!(stall(PATIENCE), None);
+}
+
+/// A disk that does not answer: whoever opens a file below a folder of this name waits until the gate is opened.
+const HUNG: &str = "hung";
+static GATE: (Mutex<bool>, std::sync::Condvar) = (Mutex::new(false), std::sync::Condvar::new());
+
+const DOORS_WITH_A_HUNG_DISK: Doors = Doors {
+    append: |path| {
+        if path.components().any(|part| part.as_os_str() == HUNG) {
+            drop(GATE.1.wait_while(GATE.0.lock().unwrap(), |open| !*open).unwrap());
+        }
+        (DOORS.append)(path)
+    },
+    read: DOORS.read,
+};
+
+#[test]
+fn a_disk_that_does_not_answer_holds_up_the_programs_whose_logs_lie_on_it_and_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (hung_dir, other_dir) = (dir.path().join(HUNG), dir.path().join("other"));
+    let pumps = Pumps::start(DOORS_WITH_A_HUNG_DISK, dir.path(), |_| ()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let attach = |label: &str, dir: &std::path::Path, text: &[u8]| {
+        let policy = Policy { keep: 3, ..Policy::new(dir.to_owned(), Form::Raw) };
+        let (mut out, reader) = tokio::io::duplex(64 * 1024);
+        runtime.block_on(out.write_all(text)).unwrap();
+        pumps.attach(label, Arc::new(policy), vec![(Stream::Out, source(reader))], Taps::default()).unwrap()
+    };
+    let finish = |capture: &CaptureHandle| {
+        let end = capture.finish(PATIENCE).unwrap();
+        runtime.block_on(async { tokio::time::timeout(PATIENCE, end).await.unwrap() })
+    };
+    let hung = attach("hung-0", &hung_dir, b"waits\n");
+    for (label, dir) in [("a-0", dir.path()), ("b-0", other_dir.as_path()), ("a-1", dir.path())] {
+        assert_eq!(finish(&attach(label, dir, b"goes on\n")), CaptureEnd::Complete, "{label}");
+        assert_eq!(std::fs::read_to_string(dir.join(format!("{label}.log"))).unwrap(), "goes on\n");
+    }
+    let stall = runtime.block_on(pumps.stall(Duration::from_millis(50))).unwrap();
+    assert_eq!(stall.file, Some(hung_dir.join("hung-0.log")));
+    pumps.rotate().unwrap();
+    assert_eq!(hung.status().bytes, 0);
+
+    *GATE.0.lock().unwrap() = true;
+    GATE.1.notify_all();
+    assert_eq!(finish(&hung), CaptureEnd::Complete);
+    assert_eq!(std::fs::read_to_string(hung_dir.join("hung-0.log")).unwrap(), "waits\n");
+    assert_eq!(runtime.block_on(pumps.stall(PATIENCE)), None);
+    runtime.block_on(pumps.stop(PATIENCE).unwrap());
+}
+
+#[test]
+fn a_label_whose_folder_changes_stays_with_its_pump_until_its_capture_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (before, after) = (dir.path().join("before"), dir.path().join("after"));
+    let pumps = Pumps::start(DOORS, dir.path(), |_| ()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let policy = |dir: &std::path::Path| Arc::new(Policy { keep: 3, ..Policy::new(dir.to_owned(), Form::Raw) });
+    let (mut out, reader) = tokio::io::duplex(64 * 1024);
+    let first = pumps.attach("a-0", policy(&before), vec![(Stream::Out, source(reader))], Taps::default()).unwrap();
+    pumps.set_policy("a-0", policy(&after)).unwrap();
+    let (mut again, reader) = tokio::io::duplex(64 * 1024);
+    let second = pumps.attach("a-0", policy(&after), vec![(Stream::Out, source(reader))], Taps::default()).unwrap();
+    runtime.block_on(async {
+        out.write_all(b"one\n").await.unwrap();
+        again.write_all(b"two\n").await.unwrap();
+        drop((out, again));
+        for capture in [&first, &second] {
+            let end = tokio::time::timeout(PATIENCE, capture.finish(PATIENCE).unwrap()).await.unwrap();
+            assert_eq!(end, CaptureEnd::Complete);
+        }
+    });
+    // Both by one writer: it counts for both.
+    assert_eq!((first.status().lines, second.status().lines), (2, 2));
+    let mut lines: Vec<_> =
+        std::fs::read_to_string(after.join("a-0.log")).unwrap().lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines, ["one", "two"]);
+    let (mut out, reader) = tokio::io::duplex(64 * 1024);
+    let third = pumps.attach("a-0", policy(&after), vec![(Stream::Out, source(reader))], Taps::default()).unwrap();
+    runtime.block_on(async {
+        out.write_all(b"three\n").await.unwrap();
+        drop(out);
+        let end = tokio::time::timeout(PATIENCE, third.finish(PATIENCE).unwrap()).await.unwrap();
+        assert_eq!(end, CaptureEnd::Complete);
+    });
+    // With the pump of its new folder, whose writer knows this line only.
+    assert_eq!(third.status().lines, 1);
+    assert_eq!(std::fs::read_to_string(after.join("a-0.log")).unwrap().lines().count(), 3);
 }

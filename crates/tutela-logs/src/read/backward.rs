@@ -2,31 +2,29 @@
 
 use super::Query;
 use super::entry::{head, is_wanted};
+use crate::policy::Form;
 use crate::stamp::{StampReader, Wall};
-use crate::writer::{ENTRY_BYTES_MAX, read_up_to};
+use crate::writer::{HEAD_BYTES, read_up_to};
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 
 /// How much is read at once.
 const BLOCK_BYTES: u64 = 64 * 1024;
 
-/// How much of a line is needed to know whether it is wanted: less than the shortest block overlap.
-const HEAD_BYTES: usize = 64;
-
 /// Looks for the `want`th wanted line from the end. Answers where it begins, or how many wanted lines there
 /// are if that is fewer. `written` is the time of lines that have none of their own.
 pub(super) fn start_of_last(
     file: &mut File,
     length: u64,
-    stamped: bool,
+    form: Form,
     written: Wall,
     query: &Query,
     want: usize,
 ) -> io::Result<Result<u64, usize>> {
     let (mut stamps, mut found) = (StampReader::default(), 0);
     let mut counts = |line: &[u8]| {
-        let head = head(line, stamped, &mut stamps);
-        is_wanted(query, head.origin, head.at.unwrap_or(written))
+        let (at, origin) = head(line, form, &mut stamps);
+        is_wanted(query, origin, at.unwrap_or(written))
     };
     // The block, and behind it the first bytes of the block after it: a line's head may lie across.
     let mut block = vec![0; BLOCK_BYTES as usize + HEAD_BYTES];
@@ -69,4 +67,4 @@ fn line_at(bytes: &[u8], from: usize) -> &[u8] {
     memchr::memchr(b'\n', rest).map_or(rest, |end| &rest[..end])
 }
 
-const _: () = assert!(HEAD_BYTES < ENTRY_BYTES_MAX && (HEAD_BYTES as u64) < BLOCK_BYTES);
+const _: () = assert!((HEAD_BYTES as u64) < BLOCK_BYTES);

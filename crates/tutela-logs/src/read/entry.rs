@@ -1,7 +1,9 @@
 //! One line from a file, and whether a query wants it.
 
 use super::Query;
-use crate::policy::Stream;
+use crate::policy::{Form, Stream};
+use crate::record::Parts;
+use crate::record::json::{self, Teller};
 use crate::stamp::{StampReader, Wall};
 use crate::writer::parse;
 use std::io::{self, Write};
@@ -27,14 +29,16 @@ pub struct Entry {
     pub at: Option<Wall>,
     /// From where.
     pub origin: Origin,
-    /// The program's bytes, without the newline.
+    /// The program's bytes, without the newline; of a record in JSON what [`Parts::text`] makes of it.
     pub text: Vec<u8>,
     /// Whether a newline stood behind them.
     pub ended: bool,
+    /// Of a record in JSON: its parts.
+    pub parts: Option<Box<Parts>>,
 }
 
 impl Entry {
-    /// Writes exactly what the program wrote: nothing for a note.
+    /// Writes exactly what the program wrote, but for fields of records in JSON; nothing for a note.
     ///
     /// # Errors
     /// Those of `out`.
@@ -47,25 +51,42 @@ impl Entry {
     }
 }
 
-/// What a line says about itself, without its text.
-pub(super) struct Head {
-    pub(super) at: Option<Wall>,
-    pub(super) origin: Origin,
-    pub(super) text_from: usize,
-    pub(super) ended: bool,
+/// The moment of a line of a file and where it comes from, from its first bytes.
+pub(super) fn head(line: &[u8], form: Form, stamps: &mut StampReader) -> (Option<Wall>, Origin) {
+    let known = match form {
+        Form::Raw => None,
+        Form::Stamped => parse(line, stamps).map(|it| (it.at, it.stream.map_or(Origin::Gap, Origin::Stream))),
+        Form::Json => json::read_head(line, stamps).map(|(at, teller)| (at, origin(teller))),
+    };
+    known.map_or((None, Origin::Unknown), |(at, origin)| (Some(at), origin))
 }
 
-/// Reads the beginning of a line of a file.
-pub(super) fn head(line: &[u8], stamped: bool, stamps: &mut StampReader) -> Head {
-    let parsed = if stamped { parse(line, stamps) } else { None };
-    match parsed {
-        Some(parsed) => Head {
-            at: Some(parsed.at),
-            origin: parsed.stream.map_or(Origin::Gap, Origin::Stream),
-            text_from: line.len() - parsed.piece.text.len(),
-            ended: parsed.piece.ended,
-        },
-        None => Head { at: None, origin: Origin::Unknown, text_from: 0, ended: true },
+/// Takes a whole line of a file apart.
+pub(super) fn entry(label: Arc<str>, line: &[u8], form: Form, stamps: &mut StampReader) -> Entry {
+    match form {
+        Form::Raw => {}
+        Form::Stamped => {
+            if let Some(parsed) = parse(line, stamps) {
+                let origin = parsed.stream.map_or(Origin::Gap, Origin::Stream);
+                let (text, ended) = (parsed.piece.text.to_vec(), parsed.piece.ended);
+                return Entry { label, at: Some(parsed.at), origin, text, ended, parts: None };
+            }
+        }
+        Form::Json => {
+            if let Some(read) = json::read(line, stamps) {
+                let (origin, text, ended) = (origin(read.teller), read.parts.text(), !read.partial);
+                return Entry { label, at: Some(read.at), origin, text, ended, parts: Some(Box::new(read.parts)) };
+            }
+        }
+    }
+    // Somebody else's, or the half of one.
+    Entry { label, at: None, origin: Origin::Unknown, text: line.to_vec(), ended: true, parts: None }
+}
+
+fn origin(teller: Teller) -> Origin {
+    match teller {
+        Teller::Program(stream) => Origin::Stream(stream),
+        Teller::Gap => Origin::Gap,
     }
 }
 

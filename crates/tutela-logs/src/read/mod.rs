@@ -16,10 +16,11 @@
 //! by retention before they were reached are missing, without a note. When several labels grow at once, a
 //! line that reaches its file late comes after later ones of other labels.
 //!
-//! Deliberately absent: patterns (the caller has the text), an index.
+//! Deliberately absent: patterns (a caller brings a [`LineFilter`]), an index.
 
 mod backward;
 mod entry;
+mod filter;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ mod track;
 pub mod trail;
 
 pub use entry::{Entry, Origin};
+pub use filter::LineFilter;
 
 use crate::doors::Doors;
 use crate::policy::Stream;
@@ -49,6 +51,10 @@ pub struct Place {
     /// The label.
     pub label: String,
 }
+
+/// How many lines are looked at first for each one that is wanted, where a filter decides; and by how much more each
+/// further look goes back. Together the looks cost little more than the last one.
+const BACK_FACTOR: usize = 16;
 
 /// Which lines. The default: all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -116,6 +122,44 @@ impl LogReader {
             }
             reader.ready = kept;
         }
+        Ok(reader)
+    }
+
+    /// The same of lines that a filter wants; the query's `last` counts only these.
+    ///
+    /// # Errors
+    /// As [`tail`].
+    pub fn open_filtered(doors: Doors, places: &[Place], query: Query, filter: LineFilter) -> io::Result<Self> {
+        let mut reader = LogReader { tracks: Vec::new(), query, ready: VecDeque::new(), coarse: false };
+        let mut kept = Vec::new();
+        for place in places {
+            let mut back = query.last.map(|last| last.saturating_mul(BACK_FACTOR));
+            let (mut track, coarse) = loop {
+                let (mut track, coarse) = Track::open(doors, place, &Query { last: back, ..query })?;
+                track.filter = Some(filter.clone());
+                let Some(last) = query.last else { break (track, coarse) };
+                let mut found = VecDeque::new();
+                while let Some(at) = track.peek(&query)? {
+                    found.extend(track.take().map(|entry| (at, entry)));
+                    if found.len() > last {
+                        found.pop_front();
+                    }
+                }
+                // Looked at less than was asked for: there is no more.
+                if found.len() == last || back.is_none_or(|back| track.looked < back) {
+                    kept.extend(found);
+                    break (track, coarse);
+                }
+                back = back.map(|back| back.saturating_mul(BACK_FACTOR));
+            };
+            track.looked = 0;
+            reader.coarse |= coarse;
+            reader.tracks.push(track);
+        }
+        // Stable: what is of one label stays in its order.
+        kept.sort_by_key(|(at, _)| *at);
+        let skip = query.last.map_or(0, |last| kept.len().saturating_sub(last));
+        reader.ready = kept.into_iter().skip(skip).map(|(_, entry)| entry).collect();
         Ok(reader)
     }
 

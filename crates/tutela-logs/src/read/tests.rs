@@ -4,7 +4,7 @@
 use super::*;
 use crate::doors::tests::DOORS;
 use crate::lines::Splitter;
-use crate::policy::Policy;
+use crate::policy::{Form, Policy};
 use crate::writer::{Batch, Now, Writer};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -22,7 +22,8 @@ pub(super) struct Pen {
 
 impl Pen {
     pub(super) fn new(dir: &Path, label: &str, timestamps: bool, rotate_size: Option<u64>) -> Self {
-        let policy = Policy { dir: dir.to_owned(), timestamps, rotate_size, rotate_every: None, keep: 10_000 };
+        let form = if timestamps { Form::Stamped } else { Form::Raw };
+        let policy = Policy { rotate_size, keep: 10_000, ..Policy::new(dir.to_owned(), form) };
         let now = Now { wall: Wall::from_micros(START), tick: std::time::Instant::now() };
         let writer = Writer::new(Arc::from(label), Arc::new(policy), DOORS);
         Pen { writer, batch: Batch::default(), splitters: Default::default(), now }
@@ -30,7 +31,7 @@ impl Pen {
 
     pub(super) fn put(&mut self, stream: Stream, chunk: &[u8]) {
         let Pen { writer, batch, splitters, now } = self;
-        if writer.is_stamped() {
+        if writer.form() == Form::Stamped {
             splitters[stream as usize].feed(chunk, |piece| writer.entry(batch, stream, piece, *now));
             writer.flush(batch, *now);
         } else {
@@ -247,4 +248,33 @@ fn what_has_the_name_of_a_log_file_and_is_none_is_passed_over() {
         followed.push(String::from_utf8(entry.text).unwrap());
     }
     assert_eq!(followed, numbers(0..10));
+}
+
+#[test]
+fn a_filter_sees_the_text_and_the_last_lines_are_counted_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pens = ["a", "b"].map(|label| Pen::new(dir.path(), label, true, Some(4000)));
+    for number in 0..3000usize {
+        let pen = &mut pens[number % 2];
+        pen.now.wall = at(number as u64);
+        pen.put(Stream::Out, format!("{number}\n").as_bytes());
+    }
+    let wants = || LineFilter::new(|text, _| text.ends_with(b"00") || text.ends_with(b"01"));
+    let places = ["a", "b"].map(|label| place(dir.path(), label));
+    let all: Vec<String> = (0..3000).filter(|n| n % 100 < 2 && *n > 1).map(|n| n.to_string()).collect();
+    let open = |query| LogReader::open_filtered(DOORS, &places, query, wants()).unwrap();
+    assert_eq!(texts(open(Query::default())), all);
+    for last in [0, 1, 7, 58, 1000] {
+        let query = Query { last: Some(last), ..Query::default() };
+        assert_eq!(texts(open(query)), all[all.len().saturating_sub(last)..], "last {last}");
+    }
+    let query = Query { last: Some(2), until: Some(at(500)), ..Query::default() };
+    assert_eq!(texts(open(query)), ["400", "401"]);
+    let mut followed = open(Query { last: Some(1), ..Query::default() });
+    pens[0].put(Stream::Out, b"no\nyes 00\n");
+    let mut seen = Vec::new();
+    while let Some(entry) = followed.next_now().unwrap() {
+        seen.push(String::from_utf8(entry.text).unwrap());
+    }
+    assert_eq!(seen, ["2901", "yes 00"]);
 }

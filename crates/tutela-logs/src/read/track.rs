@@ -1,13 +1,14 @@
 //! The way through the files of one label: from a rotated file to the next, and along the growing one.
 
 use super::backward::start_of_last;
-use super::entry::{Entry, head, is_wanted};
+use super::entry::{Entry, entry, head, is_wanted};
+use super::filter::LineFilter;
 use super::{Place, Query};
 use crate::doors::{Doors, Found};
 use crate::files;
-use crate::lines::LINE_BYTES_MAX;
+use crate::policy::Form;
 use crate::stamp::{StampReader, Wall};
-use crate::writer::{ENTRY_BYTES_MAX, is_stamped, read_up_to};
+use crate::writer::{HEAD_BYTES, entry_bytes_max, form_of, parse, read_up_to};
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::sync::Arc;
@@ -30,7 +31,7 @@ pub(super) struct Track {
     /// The stamp of the rotated file that is read, or, for the current file, of the last one before it.
     stamp: Option<String>,
     is_current: bool,
-    stamped: bool,
+    form: Form,
     /// The time of lines that have none of their own.
     written: Wall,
     read: u64,
@@ -45,6 +46,10 @@ pub(super) struct Track {
     stale: bool,
     stamps: StampReader,
     next: Option<(Wall, Entry)>,
+    /// Lines that it does not want are passed over.
+    pub(super) filter: Option<LineFilter>,
+    /// Lines that it was asked about, and that the query wants.
+    pub(super) looked: usize,
 }
 
 impl std::fmt::Debug for StampReader {
@@ -67,7 +72,7 @@ enum Next {
 struct Look {
     file: File,
     is_current: bool,
-    stamped: bool,
+    form: Form,
     written: Wall,
 }
 
@@ -85,14 +90,12 @@ impl Look {
             Err(error) => return Err(error),
         };
         let metadata = file.metadata()?;
-        let mut beginning = [0; 64];
+        let mut beginning = [0; HEAD_BYTES];
         let filled = read_up_to(&mut file, &mut beginning)?;
-        let stamped = is_stamped(
-            memchr::memchr(b'\n', &beginning[..filled]).map_or(&beginning[..filled], |end| &beginning[..end]),
-        );
+        let form = form_of(&beginning[..filled]);
         file.seek(SeekFrom::Start(0))?;
         let written = metadata.modified().map_or(Wall::default(), Wall::from);
-        Ok(Some(Look { file, is_current: stamp.is_none(), stamped, written }))
+        Ok(Some(Look { file, is_current: stamp.is_none(), form, written }))
     }
 }
 
@@ -124,13 +127,13 @@ impl Track {
         loop {
             if let Some(file) = &mut track.file {
                 let length = file.metadata()?.len();
-                coarse |= timed && !track.stamped && length > 0;
+                coarse |= timed && track.form == Form::Raw && length > 0;
                 left += length;
                 if let Some(rest) = want {
                     // `want` is above zero here but for a query of the last 0 lines.
                     let start = match rest {
                         0 => Ok(length),
-                        rest => start_of_last(file, length, track.stamped, track.written, query, rest)?,
+                        rest => start_of_last(file, length, track.form, track.written, query, rest)?,
                     };
                     match start {
                         Ok(offset) => {
@@ -161,7 +164,7 @@ impl Track {
     }
 
     fn at(doors: Doors, place: &Place, look: Option<Look>, stamp: Option<String>, is_current: bool) -> Self {
-        let (stamped, written) = look.as_ref().map_or((false, Wall::default()), |look| (look.stamped, look.written));
+        let (form, written) = look.as_ref().map_or((Form::Raw, Wall::default()), |look| (look.form, look.written));
         Track {
             doors,
             place: place.clone(),
@@ -169,7 +172,7 @@ impl Track {
             file: look.map(|look| look.file),
             stamp,
             is_current,
-            stamped,
+            form,
             written,
             read: 0,
             left: None,
@@ -179,6 +182,8 @@ impl Track {
             stale: false,
             stamps: StampReader::default(),
             next: None,
+            filter: None,
+            looked: 0,
         }
     }
 
@@ -197,7 +202,7 @@ impl Track {
     /// The time of the next wanted line.
     pub(super) fn peek(&mut self, query: &Query) -> io::Result<Option<Wall>> {
         while self.next.is_none() && !self.idle {
-            match self.advance()? {
+            match self.advance(query)? {
                 Some((at, entry)) if is_wanted(query, entry.origin, at) => self.next = Some((at, entry)),
                 Some(_) => {}
                 None => self.idle = true,
@@ -212,13 +217,18 @@ impl Track {
     }
 
     /// The next line of any kind. `None`: nothing at the moment.
-    fn advance(&mut self) -> io::Result<Option<(Wall, Entry)>> {
+    fn advance(&mut self, query: &Query) -> io::Result<Option<(Wall, Entry)>> {
         loop {
             let waiting = &self.buffer[self.from..];
-            let limit = if self.stamped { ENTRY_BYTES_MAX } else { LINE_BYTES_MAX };
-            match memchr::memchr(b'\n', waiting) {
+            let limit = entry_bytes_max(self.form);
+            let (end, waiting) = (memchr::memchr(b'\n', waiting), waiting.len());
+            match end {
+                Some(length) if length <= limit && self.is_refused(length, query) => {
+                    self.from += length + 1;
+                    continue;
+                }
                 Some(length) if length <= limit => return Ok(Some(self.cut(length, true))),
-                _ if waiting.len() > limit => return Ok(Some(self.cut(limit, false))),
+                _ if waiting > limit => return Ok(Some(self.cut(limit, false))),
                 _ => {}
             }
             if self.fill()? {
@@ -230,7 +240,7 @@ impl Track {
             let next = if is_over { Next::None } else { self.next_file()? };
             // What has no newline is given when its file has ended, and while following once it was seen
             // to stay. An entry with a timestamp always gets its newline; half of one is only early.
-            let has_ended = is_over || matches!(next, Next::File(..)) || (self.stale && !self.stamped);
+            let has_ended = is_over || matches!(next, Next::File(..)) || (self.stale && self.form == Form::Raw);
             let last = (unended > 0 && has_ended).then(|| self.cut(unended, false));
             match next {
                 Next::File(look, stamp) => self.go_on(*look, stamp),
@@ -243,17 +253,30 @@ impl Track {
         }
     }
 
+    /// Whether the filter does not want the line of this length.
+    fn is_refused(&mut self, length: usize, query: &Query) -> bool {
+        let Some(filter) = &self.filter else { return false };
+        let line = &self.buffer[self.from..self.from + length];
+        let (at, origin) = head(line, self.form, &mut self.stamps);
+        self.written = at.unwrap_or(self.written);
+        self.looked += usize::from(is_wanted(query, origin, self.written));
+        match self.form {
+            Form::Raw => !filter.wants(line, None),
+            Form::Stamped => !filter.wants(parse(line, &mut self.stamps).map_or(line, |it| it.piece.text), None),
+            Form::Json => {
+                let entry = entry(self.label.clone(), line, self.form, &mut self.stamps);
+                !filter.wants(&entry.text, entry.parts.and_then(|parts| parts.level))
+            }
+        }
+    }
+
     /// Takes a line of this length from the buffer.
     fn cut(&mut self, length: usize, ended: bool) -> (Wall, Entry) {
         let line = &self.buffer[self.from..self.from + length];
-        let head = head(line, self.stamped, &mut self.stamps);
-        if let Some(at) = head.at {
-            self.written = at;
-        }
-        let text = line[head.text_from..].to_vec();
+        let mut entry = entry(self.label.clone(), line, self.form, &mut self.stamps);
+        entry.ended &= ended;
+        self.written = entry.at.unwrap_or(self.written);
         self.from += length + usize::from(ended);
-        let entry =
-            Entry { label: self.label.clone(), at: head.at, origin: head.origin, text, ended: ended && head.ended };
         (self.written, entry)
     }
 
@@ -269,14 +292,13 @@ impl Track {
         self.buffer.truncate(kept + *result.as_ref().unwrap_or(&0));
         let count = result?;
         if count > 0 && self.read == 0 && kept == 0 {
-            let line = memchr::memchr(b'\n', &self.buffer).unwrap_or(self.buffer.len());
-            self.stamped = is_stamped(&self.buffer[..line]);
+            self.form = form_of(&self.buffer[..self.buffer.len().min(HEAD_BYTES)]);
         }
         self.read += count as u64;
         if let Some(left) = &mut self.left {
             *left -= count as u64;
         }
-        if count > 0 && !self.stamped {
+        if count > 0 && self.form == Form::Raw {
             self.written = if self.is_current && self.left.is_none() {
                 Wall::from(SystemTime::now())
             } else {
@@ -320,7 +342,7 @@ impl Track {
         self.is_current = look.is_current;
         self.stamp = stamp;
         self.stale = false;
-        (self.file, self.stamped, self.written, self.read) = (Some(look.file), look.stamped, look.written, 0);
+        (self.file, self.form, self.written, self.read) = (Some(look.file), look.form, look.written, 0);
     }
 
     /// Whether the file under the current name is another one than the open one, or an emptied one.

@@ -12,7 +12,8 @@ use crate::files;
 use crate::index::look::Index;
 use crate::index::pen::Pen;
 use crate::index::{Head, RECORD_BYTES};
-use crate::policy::Policy;
+use crate::policy::{Form, Policy};
+use crate::record::json;
 use crate::stamp::{StampReader, Wall};
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
@@ -54,7 +55,7 @@ impl Beginning<'_> {
             && index.count() == 0
         {
             // It was begun by a rotation and nothing came.
-            return Pen::new(self.index_path(), self.doors, index.head(), None, self.policy.timestamps);
+            return Pen::new(self.index_path(), self.doors, index.head(), None, self.policy.form != Form::Raw);
         }
         let Ok(stamps) = files::rotated_stamps(&self.policy.dir, self.label) else {
             return self.begin(Head { begun: self.now.wall.as_micros(), first: 0, exact: false });
@@ -105,7 +106,7 @@ impl Beginning<'_> {
             Some(Rest { index, .. }) => Some(index),
             None => None,
         };
-        let stamped = self.policy.timestamps;
+        let stamped = self.policy.form != Form::Raw;
         if former.is_none()
             && let Some(mut index) = Index::open(self.doors, &self.index_path())
         {
@@ -155,7 +156,7 @@ impl Beginning<'_> {
 
     /// An index that cannot be begun is gone without, and tried again with the first mark.
     fn begin(&self, head: Head) -> Pen {
-        let mut pen = Pen::new(self.index_path(), self.doors, head, None, self.policy.timestamps);
+        let mut pen = Pen::new(self.index_path(), self.doors, head, None, self.policy.form != Form::Raw);
         drop(pen.begin());
         pen
     }
@@ -202,7 +203,9 @@ pub(crate) fn newlines(file: &mut (impl io::Read + Seek), from: u64, to: u64) ->
 /// that can be.
 pub(crate) fn begun_without_index(beginning: &[u8], before: Option<&str>, metadata: &std::fs::Metadata) -> u64 {
     let line = memchr::memchr(b'\n', beginning).map_or(beginning, |end| &beginning[..end]);
-    let first = parse(line, &mut StampReader::default()).map(|entry| entry.at);
+    let mut stamps = StampReader::default();
+    let stamped = parse(line, &mut stamps).map(|entry| entry.at);
+    let first = stamped.or_else(|| Some(json::read_head(line, &mut stamps)?.0));
     let made = || metadata.created().or_else(|_| metadata.modified()).map_or(Wall::default(), Wall::from);
     first.or_else(|| before.and_then(moment_of)).unwrap_or_else(made).as_micros()
 }

@@ -2,7 +2,10 @@
 
 use super::status::Count;
 use crate::lines::{LINE_BYTES_MAX, Piece};
-use crate::policy::Stream;
+use crate::policy::{Form, Stream};
+use crate::record::join::Joined;
+use crate::record::json;
+use crate::record::normal::{normalise, plain};
 use crate::stamp::{STAMP_BYTES, StampReader, Stamper, Wall};
 
 /// Entries go to the disk when this many bytes of them are waiting, and at the end of every chunk. A
@@ -16,21 +19,57 @@ pub(crate) const GAP: &str = "gap";
 pub(crate) const PREFIX_BYTES: usize = STAMP_BYTES + 5;
 
 /// The longest entry: a prefix with a `+`, a full piece, the newline.
-pub(crate) const ENTRY_BYTES_MAX: usize = PREFIX_BYTES + 1 + LINE_BYTES_MAX + 1;
+const ENTRY_BYTES_MAX: usize = PREFIX_BYTES + 1 + LINE_BYTES_MAX + 1;
+
+/// The longest line in a file of this form, as far as nobody else wrote it.
+pub(crate) const fn entry_bytes_max(form: Form) -> usize {
+    match form {
+        Form::Raw => LINE_BYTES_MAX,
+        Form::Stamped => ENTRY_BYTES_MAX,
+        Form::Json => json::RECORD_LINE_BYTES_MAX,
+    }
+}
+
+/// How much of a file's beginning tells its form, and how much of a line tells its moment and stream, in every form.
+pub(crate) const HEAD_BYTES: usize = 64;
+
+/// The form of a file that begins like this; [`HEAD_BYTES`] of it are enough.
+pub(crate) fn form_of(head: &[u8]) -> Form {
+    let line = memchr::memchr(b'\n', head).map_or(head, |end| &head[..end]);
+    let mut stamps = StampReader::default();
+    if parse(line, &mut stamps).is_some() {
+        Form::Stamped
+    } else if json::read_head(line, &mut stamps).is_some() {
+        Form::Json
+    } else {
+        Form::Raw
+    }
+}
 
 /// Entries on their way to a file. One for all writers of a thread: it is empty between two chunks.
 pub struct Batch {
     pub(super) bytes: Vec<u8>,
     pub(super) count: Count,
+    /// Of records: where each ends, and what the program wrote for it, which they do not tell.
+    records: Vec<(usize, Count)>,
     /// How many newlines are in `bytes`.
     pub(super) entries: u64,
     stamper: Stamper,
+    /// For the times that programs say themselves.
+    times: Stamper,
 }
 
 impl Default for Batch {
     fn default() -> Self {
         let bytes = Vec::with_capacity(BATCH_BYTES + ENTRY_BYTES_MAX);
-        Batch { bytes, count: Count::default(), entries: 0, stamper: Stamper::default() }
+        Batch {
+            bytes,
+            count: Count::default(),
+            entries: 0,
+            records: Vec::new(),
+            stamper: Stamper::default(),
+            times: Stamper::default(),
+        }
     }
 }
 
@@ -55,8 +94,37 @@ impl Batch {
         self.count.add(count_of(piece.text.len(), piece.ended));
     }
 
-    /// A note that something is missing here.
-    pub(super) fn gap(&mut self, at: Wall, missing: Count, why: &str) -> Vec<u8> {
+    /// Adds a record. `owner` is what [`json::put_owner`] wrote.
+    pub(super) fn push_record(&mut self, stream: Stream, joined: &Joined<'_, ()>, owner: &[u8]) {
+        let normal = if joined.begins { normalise(joined.text) } else { plain(joined.text) };
+        let stamp = self.stamper.text(joined.at);
+        json::put_record(stamp, Some(stream), owner, &normal, !joined.ended, &mut self.times, &mut self.bytes);
+        let count = count_of_record(joined);
+        self.records.push((self.bytes.len(), count));
+        self.entries += 1;
+        self.count.add(count);
+    }
+
+    /// What the program wrote for the whole entries in the first so many bytes.
+    pub(super) fn count_of(&self, bytes: usize, form: Form) -> Count {
+        match form {
+            Form::Raw => Count::of_raw(&self.bytes[..bytes]),
+            Form::Stamped => count_of_entries(&self.bytes[..bytes]),
+            Form::Json => {
+                let mut count = Count::default();
+                self.records.iter().take_while(|(end, _)| *end <= bytes).for_each(|(_, of)| count.add(*of));
+                count
+            }
+        }
+    }
+
+    /// A note that something is missing here; for records with their owner.
+    pub(super) fn gap(&mut self, at: Wall, missing: Count, why: &str, owner: Option<&[u8]>) -> Vec<u8> {
+        if let Some(owner) = owner {
+            let mut note = Vec::new();
+            json::put_gap(self.stamper.text(at), owner, missing.bytes, missing.lines, why, &mut note);
+            return note;
+        }
         let stamp = String::from_utf8_lossy(self.stamper.text(at)).into_owned();
         let Count { bytes, lines } = missing;
         format!("{stamp} {GAP} {bytes} bytes in {lines} lines were not stored: {why}\n").into_bytes()
@@ -64,6 +132,8 @@ impl Batch {
 
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
+        self.bytes.shrink_to(BATCH_BYTES + ENTRY_BYTES_MAX);
+        self.records.clear();
         self.count = Count::default();
         self.entries = 0;
     }
@@ -74,8 +144,13 @@ fn count_of(text_bytes: usize, ended: bool) -> Count {
     Count { bytes: text_bytes as u64 + u64::from(ended), lines: u64::from(ended) }
 }
 
+/// What the program wrote for a record.
+pub(super) fn count_of_record(joined: &Joined<'_, ()>) -> Count {
+    Count { bytes: joined.text.len() as u64 + u64::from(joined.ended), lines: u64::from(joined.lines) }
+}
+
 /// What the program wrote for these whole entries.
-pub(super) fn count_of_entries(entries: &[u8]) -> Count {
+fn count_of_entries(entries: &[u8]) -> Count {
     let (mut count, mut start) = (Count::default(), 0);
     for newline in memchr::memchr_iter(b'\n', entries) {
         let entry = &entries[start..newline];

@@ -2,11 +2,11 @@
 
 use super::Now;
 use super::beginning::Beginning;
-use super::entry::{PREFIX_BYTES, parse};
+use super::entry::{HEAD_BYTES, form_of};
 use crate::doors::{Doors, Found};
 use crate::files;
 use crate::index::pen::Pen;
-use crate::policy::Policy;
+use crate::policy::{Form, Policy};
 use crate::stamp::{StampReader, Stamper, Wall};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -63,10 +63,10 @@ impl OpenFile {
             open.index = Some(beginning.of_empty(rest));
             return Ok(Opened { file: open, blemish });
         }
-        let mut head = [0; PREFIX_BYTES + 1];
+        let mut head = [0; HEAD_BYTES];
         open.file.seek(SeekFrom::Start(0))?;
         let length = read_up_to(&mut open.file, &mut head)?;
-        let stamped = is_stamped(&head[..length]);
+        let form = form_of(&head[..length]);
         let mut last = [b'\n'];
         open.file.seek(SeekFrom::End(-1))?;
         read_up_to(&mut open.file, &mut last)?;
@@ -76,10 +76,10 @@ impl OpenFile {
         open.index = Some(index);
         open.born = begun.unwrap_or(open.born);
         // Where too much would have to be counted, the next file begins to count.
-        if stamped != policy.timestamps || is_hopeless {
+        if form != policy.form || is_hopeless {
             return open.rotate(policy, label, doors, now);
         }
-        if stamped && !open.at_line_start {
+        if form != Form::Raw && !open.at_line_start {
             open.write(b"\n").1?;
             open.wrote(1);
         }
@@ -315,11 +315,6 @@ pub(super) fn prune(policy: &Policy, label: &str) -> Option<Blemish> {
         first.get_or_insert(Blemish { cause: "no file", text });
     }
     first
-}
-
-/// Whether a file that begins like this has timestamps.
-pub(crate) fn is_stamped(head: &[u8]) -> bool {
-    parse(head, &mut StampReader::default()).is_some()
 }
 
 /// Fills `buffer` from the file as far as the file goes.

@@ -30,15 +30,18 @@ mod tests;
 
 pub(crate) use beginning::{begun_without_index, newlines};
 pub use entry::Batch;
-pub(crate) use entry::{ENTRY_BYTES_MAX, parse};
-pub(crate) use file::{is_stamped, moment_of, read_up_to};
+pub(crate) use entry::{HEAD_BYTES, entry_bytes_max, form_of, parse};
+pub(crate) use file::{moment_of, read_up_to};
 pub use status::CaptureStatus;
 pub(crate) use status::StatusCell;
 
 use crate::doors::Doors;
 use crate::files;
 use crate::lines::{LINE_BYTES_MAX, Piece};
-use crate::policy::{Policy, Stream};
+use crate::policy::{Form, Policy, Stream};
+use crate::record::join::{Joined, Multiline};
+use crate::record::json;
+use crate::record::redact::Redactor;
 use crate::stamp::Wall;
 use file::{Blemish, OpenFile, Opened, Rest};
 use status::Count;
@@ -104,6 +107,10 @@ pub struct Writer {
     /// What is known of the file while it is closed.
     rest: Option<Rest>,
     trouble: Option<Box<Trouble>>,
+    /// What every record says of its owner, of this generation of the host; empty until there is a record.
+    owner: (u64, Vec<u8>),
+    /// The moment of the last record.
+    latest: Wall,
     /// Somebody wants a new file, and the next line is its first.
     rotation_asked: bool,
     events: Vec<WriterEvent>,
@@ -132,6 +139,8 @@ impl Writer {
             open: None,
             rest: None,
             trouble: None,
+            owner: (0, Vec::new()),
+            latest: Wall::default(),
             rotation_asked: false,
             events: Vec::new(),
             told: None,
@@ -143,9 +152,19 @@ impl Writer {
         &self.label
     }
 
-    /// Whether entries are wanted, else bytes.
-    pub fn is_stamped(&self) -> bool {
-        self.policy.timestamps
+    /// What is wanted: bytes or entries.
+    pub fn form(&self) -> Form {
+        self.policy.form
+    }
+
+    /// What is to be masked in it; `None`: nothing.
+    pub(crate) fn mask(&self) -> Option<Arc<Redactor>> {
+        (!self.policy.mask.is_idle()).then(|| self.policy.mask.clone())
+    }
+
+    /// Which lines belong together.
+    pub(crate) fn multiline(&self) -> Option<Arc<Multiline>> {
+        self.policy.multiline.clone().filter(|_| self.policy.form == Form::Json)
     }
 
     /// What became of the output so far.
@@ -162,13 +181,14 @@ impl Writer {
         if *policy == *self.policy {
             return;
         }
-        if policy.dir != self.policy.dir || policy.timestamps != self.policy.timestamps {
+        if policy.dir != self.policy.dir || policy.form != self.policy.form {
             self.close();
         }
         if policy.dir != self.policy.dir {
             self.rest = None;
         }
         let fewer = policy.keep < self.policy.keep;
+        self.owner.0 = 0;
         self.policy = policy;
         if fewer && let Some(blemish) = file::prune(&self.policy, &self.label) {
             self.blemish(blemish, Instant::now());
@@ -193,8 +213,27 @@ impl Writer {
     }
 
     /// Adds a line, or a piece of one, to the batch; where the batch is full, or the file is, it is
-    /// flushed first. To be used when [`Writer::is_stamped`].
+    /// flushed first. To be used when the form is [`Form::Stamped`].
     pub fn entry(&mut self, batch: &mut Batch, stream: Stream, piece: Piece<'_>, now: Now) {
+        let count = Count { bytes: piece.text.len() as u64 + u64::from(piece.ended), lines: u64::from(piece.ended) };
+        if self.admit(batch, count, now) {
+            batch.push(now.wall, stream, piece);
+        }
+    }
+
+    /// Adds a record, as [`Writer::entry`] does a line. To be used when the form is [`Form::Json`].
+    pub fn record(&mut self, batch: &mut Batch, stream: Stream, joined: &Joined<'_, ()>, now: Now) {
+        if self.admit(batch, entry::count_of_record(joined), now) {
+            // One that was held for joining may begin before what the other stream wrote meanwhile. The moments of a file
+            // grow all the same, as long as the clock does.
+            let at = if self.latest <= now.wall { joined.at.max(self.latest) } else { joined.at };
+            self.latest = at;
+            batch.push_record(stream, &Joined { at, ..*joined }, &self.owner.1);
+        }
+    }
+
+    /// Whether an entry can go into the batch; else it is counted as lost. Flushes first where that is due.
+    fn admit(&mut self, batch: &mut Batch, count: Count, now: Now) -> bool {
         let file_is_full = || match (&self.open, self.policy.rotate_size) {
             (Some(open), Some(limit)) => open.size + batch.bytes.len() as u64 >= limit,
             (None, Some(_)) => true,
@@ -204,10 +243,20 @@ impl Writer {
             self.flush(batch, now);
         }
         if batch.bytes.is_empty() && !self.prepare(batch, now) {
-            self.lose(Count { bytes: piece.text.len() as u64 + u64::from(piece.ended), lines: u64::from(piece.ended) });
-            return;
+            self.lose(count);
+            return false;
         }
-        batch.push(now.wall, stream, piece);
+        true
+    }
+
+    /// What records say of their owner is what is true for this batch.
+    fn know_owner(&mut self) {
+        let generation = self.policy.author.host.generation();
+        if self.policy.form == Form::Json && self.owner.0 != generation {
+            let mut text = Vec::new();
+            json::put_owner(&self.policy.author.owner(), &mut text);
+            self.owner = (generation, text);
+        }
     }
 
     /// Brings the batch to the disk. To be called at the end of every chunk.
@@ -232,7 +281,7 @@ impl Writer {
                 let whole = memchr::memrchr(b'\n', &batch.bytes[..written]).map_or(0, |newline| newline + 1);
                 open.take_back(written - whole);
                 open.wrote(Count::of_raw(&batch.bytes[..whole]).lines);
-                let stored = entry::count_of_entries(&batch.bytes[..whole]);
+                let stored = batch.count_of(whole, self.policy.form);
                 self.status.stored(stored);
                 self.fail(&error, now);
                 self.lose(batch.count - stored);
@@ -242,7 +291,7 @@ impl Writer {
         self.told_of_index(marked, now);
     }
 
-    /// Writes bytes as they are. To be used when not [`Writer::is_stamped`].
+    /// Writes bytes as they are. To be used when the form is [`Form::Raw`].
     pub fn raw(&mut self, batch: &mut Batch, mut chunk: &[u8], now: Now) {
         while !chunk.is_empty() {
             if !self.prepare(batch, now) {
@@ -273,6 +322,7 @@ impl Writer {
         if self.trouble.as_ref().is_some_and(|trouble| now.tick < trouble.retry_at) {
             return false;
         }
+        self.know_owner();
         if let Err(error) = self.make_ready(now).and_then(|()| self.tell_gap(batch, now)) {
             self.fail(&error, now);
             return false;
@@ -313,10 +363,11 @@ impl Writer {
     /// After trouble: says in the file what is missing. A file without timestamps has no place for it.
     fn tell_gap(&mut self, batch: &mut Batch, now: Now) -> io::Result<()> {
         let (Some(trouble), Some(open)) = (&mut self.trouble, &mut self.open) else { return Ok(()) };
-        if !self.policy.timestamps || trouble.untold == Count::default() {
+        if self.policy.form == Form::Raw || trouble.untold == Count::default() {
             return Ok(());
         }
-        let note = batch.gap(now.wall, trouble.untold, &trouble.error);
+        let owner = (self.policy.form == Form::Json).then_some(&*self.owner.1);
+        let note = batch.gap(now.wall, trouble.untold, &trouble.error, owner);
         let (written, result) = open.write(&note);
         match result {
             Ok(()) => {

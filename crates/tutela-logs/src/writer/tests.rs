@@ -20,7 +20,7 @@ impl Bench {
     fn new(change: impl FnOnce(&mut Policy)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("logs");
-        let mut policy = Policy { dir: path, timestamps: true, rotate_size: None, rotate_every: None, keep: 1000 };
+        let mut policy = Policy { keep: 1000, ..Policy::new(path, Form::Stamped) };
         change(&mut policy);
         let now = Now { wall: Wall::from_micros(1_795_209_825_123_456), tick: Instant::now() };
         let writer = Writer::new(Arc::from("api-0"), Arc::new(policy), DOORS);
@@ -29,7 +29,7 @@ impl Bench {
 
     fn feed(&mut self, chunk: &[u8]) {
         let Bench { writer, batch, splitter, now, .. } = self;
-        if writer.is_stamped() {
+        if writer.form() == Form::Stamped {
             splitter.feed(chunk, |piece| writer.entry(batch, Stream::Out, piece, *now));
             writer.flush(batch, *now);
         } else {
@@ -106,7 +106,7 @@ fn an_entry_has_its_time_and_stream_and_the_bytes_as_they_are() {
 
 #[test]
 fn a_file_is_rotated_at_the_first_end_of_line_behind_its_size_and_named_by_the_moment() {
-    let mut bench = Bench::new(|policy| (policy.timestamps, policy.rotate_size) = (false, Some(10)));
+    let mut bench = Bench::new(|policy| (policy.form, policy.rotate_size) = (Form::Raw, Some(10)));
     bench.feed(b"0123\n0123456");
     bench.feed(b"7\nnext\n");
     assert_eq!(bench.files(), [b"0123\n01234567\n".to_vec(), b"next\n".to_vec()]);
@@ -115,7 +115,7 @@ fn a_file_is_rotated_at_the_first_end_of_line_behind_its_size_and_named_by_the_m
 
 #[test]
 fn a_line_without_end_does_not_keep_a_file_from_being_rotated() {
-    let mut bench = Bench::new(|policy| (policy.timestamps, policy.rotate_size) = (false, Some(1000)));
+    let mut bench = Bench::new(|policy| (policy.form, policy.rotate_size) = (Form::Raw, Some(1000)));
     for _ in 0..100 {
         bench.feed(&[b'x'; 1000]);
     }
@@ -140,7 +140,7 @@ fn a_file_is_rotated_by_age_when_the_next_line_comes_and_only_so_many_are_kept()
 
 #[test]
 fn rotated_files_stay_in_order_when_the_clock_is_set_back() {
-    let mut bench = Bench::new(|policy| (policy.timestamps, policy.rotate_size) = (false, Some(1)));
+    let mut bench = Bench::new(|policy| (policy.form, policy.rotate_size) = (Form::Raw, Some(1)));
     for index in 0..20u8 {
         bench.feed(&[b'a' + index, b'\n']);
         bench.now.wall = bench.now.wall.before(Duration::from_secs(3600));
@@ -151,11 +151,11 @@ fn rotated_files_stay_in_order_when_the_clock_is_set_back() {
 
 #[test]
 fn a_file_never_mixes_the_two_forms() {
-    let mut bench = Bench::new(|policy| policy.timestamps = false);
+    let mut bench = Bench::new(|policy| policy.form = Form::Raw);
     bench.feed(b"raw without end");
-    bench.change(|policy| policy.timestamps = true);
+    bench.change(|policy| policy.form = Form::Stamped);
     bench.feed(b"stamped\n");
-    bench.change(|policy| policy.timestamps = false);
+    bench.change(|policy| policy.form = Form::Raw);
     bench.feed(b"raw again\n");
     let files = bench.files();
     assert_eq!(files.len(), 3);
@@ -164,7 +164,7 @@ fn a_file_never_mixes_the_two_forms() {
 
 #[test]
 fn a_change_of_folder_and_of_keep_takes_effect_at_once() {
-    let mut bench = Bench::new(|policy| (policy.timestamps, policy.rotate_size) = (false, Some(1)));
+    let mut bench = Bench::new(|policy| (policy.form, policy.rotate_size) = (Form::Raw, Some(1)));
     for _ in 0..4 {
         bench.feed(b"x\n");
     }
@@ -187,7 +187,7 @@ fn an_entry_cut_off_by_a_power_cut_gets_an_end() {
 
 #[test]
 fn a_file_that_somebody_removed_or_emptied_is_noticed_within_a_second() {
-    let mut bench = Bench::new(|policy| policy.timestamps = false);
+    let mut bench = Bench::new(|policy| policy.form = Form::Raw);
     bench.feed(b"one\n");
     std::fs::remove_file(bench.path().join("api-0.log")).unwrap();
     bench.pass(Duration::from_secs(1));
@@ -233,7 +233,8 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn written(bytes: &[u8], cuts: &[usize], stamps: bool, limit: Option<u64>) -> (Vec<Vec<u8>>, CaptureStatus) {
-    let mut bench = Bench::new(|policy| (policy.timestamps, policy.rotate_size) = (stamps, limit));
+    let form = if stamps { Form::Stamped } else { Form::Raw };
+    let mut bench = Bench::new(|policy| (policy.form, policy.rotate_size) = (form, limit));
     let mut rest = bytes;
     for cut in cuts {
         let (chunk, later) = rest.split_at((*cut).min(rest.len()));
@@ -269,7 +270,7 @@ proptest! {
         prop_assert!(rotated.concat() == whole.concat());
         for file in rotated.iter().rev().skip(1) {
             prop_assert!(file.len() as u64 >= limit);
-            prop_assert!(file.len() as u64 <= limit + ENTRY_BYTES_MAX as u64);
+            prop_assert!(file.len() as u64 <= limit + entry_bytes_max(Form::Stamped) as u64);
             prop_assert!(!stamps || file.ends_with(b"\n"));
         }
     }
@@ -277,8 +278,8 @@ proptest! {
 
 #[test]
 fn a_rotation_that_was_asked_for_comes_with_the_next_line_and_only_once() {
-    for timestamps in [true, false] {
-        let mut bench = Bench::new(|policy| policy.timestamps = timestamps);
+    for form in [Form::Stamped, Form::Raw] {
+        let mut bench = Bench::new(|policy| policy.form = form);
         bench.writer.rotate();
         bench.feed(b"one\ntw");
         bench.writer.rotate();
@@ -304,7 +305,7 @@ fn names(bench: &Bench) -> Vec<String> {
 
 #[test]
 fn what_lies_in_the_place_of_the_file_and_is_none_is_put_aside_and_told_and_costs_no_byte() {
-    let mut bench = Bench::new(|policy| policy.timestamps = false);
+    let mut bench = Bench::new(|policy| policy.form = Form::Raw);
     std::fs::create_dir_all(bench.path().join("api-0.log/inside")).unwrap();
     bench.feed(b"one\n");
     assert_eq!(bench.current(), "one\n");
@@ -328,7 +329,7 @@ fn what_lies_in_the_place_of_the_file_and_is_none_is_put_aside_and_told_and_cost
 #[test]
 fn an_entry_that_is_no_file_ends_no_pruning_and_is_told_once() {
     let mut bench = Bench::new(|policy| {
-        (policy.timestamps, policy.rotate_size, policy.keep) = (false, Some(1), 2);
+        (policy.form, policy.rotate_size, policy.keep) = (Form::Raw, Some(1), 2);
     });
     let stranger = "api-0.20200101T000000.000000Z.log";
     std::fs::create_dir_all(bench.path().join(stranger)).unwrap();

@@ -101,6 +101,12 @@ pub(crate) fn name_of(account: &AccountId) -> String {
     }
 }
 
+/// The kernel keeps it per session where it was built to, and gives the highest number where nobody logged in.
+pub(crate) fn login_of(pid: u32) -> Option<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/loginuid")).ok()?;
+    text.trim().parse().ok().filter(|uid| *uid != u32::MAX)
+}
+
 /// The name of a group's number, or the number as text.
 pub(crate) fn group_name(gid: u32) -> String {
     let found = entry(

@@ -4,6 +4,7 @@ use super::bell;
 use super::watch::Watched;
 use crate::Error;
 use crate::process::Signal;
+use crate::signals::Sender;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const TAKEN_OVER: [i32; 7] =
@@ -34,6 +35,10 @@ impl Signals {
             let heard = self.0.when_readable(bell::silence).await;
             heard.map_err(|source| Error::io("wait for a signal", source))?;
         }
+    }
+
+    pub(crate) fn sender(&self, signal: Signal) -> Option<Sender> {
+        bell::sender_of(signal.number())
     }
 }
 

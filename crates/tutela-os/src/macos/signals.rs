@@ -16,6 +16,10 @@ impl Signals {
     pub(crate) async fn next(&mut self) -> Result<Signal, Error> {
         match *self {}
     }
+
+    pub(crate) fn sender(&self, _signal: Signal) -> Option<crate::signals::Sender> {
+        match *self {}
+    }
 }
 
 /// Nothing: this OS interrupts no threads with signals, or we take none over.

@@ -57,6 +57,12 @@ pub(crate) fn append_plain(path: &Path, make: bool) -> io::Result<File> {
     Ok(file)
 }
 
+/// A new, empty file of this account alone.
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
+    refuse_led_astray(path)?;
+    OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(NO_DETOUR).open(path).map(drop)
+}
+
 /// A link on the way that somebody made whom nobody has to trust may lead to a folder of theirs, and to no other.
 /// Whoever owns a folder above can put such a link there.
 fn refuse_led_astray(path: &Path) -> io::Result<()> {
@@ -128,6 +134,20 @@ mod tests {
         std::fs::write(&victim, "secret").unwrap();
         assert_eq!(word(append_plain(&link)), "a symbolic link");
         assert_eq!(word(read_plain(&link)), "a symbolic link");
+    }
+
+    #[test]
+    fn a_private_file_is_made_for_this_account_alone_and_never_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        for _ in 0..2 {
+            assert_eq!(word(crate::files::append_private(&file)), "a file");
+        }
+        assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+        symlink(dir.path().join("elsewhere"), &link).unwrap();
+        assert_eq!(word(crate::files::append_private(&link)), "a symbolic link");
+        assert!(!dir.path().join("elsewhere").exists());
+        crate::files::sync_folder(dir.path()).unwrap();
     }
 
     #[test]

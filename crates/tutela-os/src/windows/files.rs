@@ -214,6 +214,11 @@ pub(crate) fn append_plain(path: &Path, make: bool) -> io::Result<File> {
     without_detour(path, OpenOptions::new().read(true).append(true).create_new(make))
 }
 
+/// A new, empty file of this account alone.
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
+    create(path, false).map(drop)
+}
+
 pub(crate) fn read_plain(path: &Path) -> io::Result<File> {
     without_detour(path, OpenOptions::new().read(true))
 }

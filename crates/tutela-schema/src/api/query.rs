@@ -52,6 +52,19 @@ pub struct LogQuery {
     /// Only one stream; left out: both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<LogStream>,
+    /// Only lines that say a level of at least this: `trace`, `debug`, `info`, `notice`, `warn`, `error`, `fatal`, or
+    /// another usual spelling. Lines that say none are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
+    /// Only lines that this regular expression matches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grep: Option<String>,
+    /// Whether `grep` does not tell capitals from small letters.
+    #[serde(default)]
+    pub ignore_case: bool,
+    /// Whether only lines are wanted that `grep` does not match.
+    #[serde(default)]
+    pub invert: bool,
 }
 
 /// The query of `/v1/events`.
@@ -74,25 +87,39 @@ pub struct EventQuery {
 
 /// A program's output streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
 pub enum LogStream {
     /// Standard output.
+    #[serde(rename = "out", alias = "stdout")]
     Stdout,
     /// Standard error.
+    #[serde(rename = "err", alias = "stderr")]
     Stderr,
 }
 
-/// One line of output: one line of JSON in the answer of `/v1/logs/{service}`.
+/// One line of output: one line of JSON in the answer of `/v1/logs/{service}` and of `tutela logs --json`. An empty
+/// line there is no record: it shows that the stream lives, and the first one that what was written before the
+/// question was asked has been sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogLine {
     /// When it was written; null where the files keep no timestamps.
-    pub at: Option<WallTime>,
-    /// The instance that wrote it, such as `api:0`.
-    pub id: String,
+    pub timestamp: Option<WallTime>,
+    /// The guard. Only `tutela logs --json` tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<String>,
+    /// The service that wrote it, such as `api`.
+    pub service_name: String,
+    /// Which copy of the service, such as `0`.
+    pub instance: String,
+    /// The level that the line says; left out when it says none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
     /// Where it was written to; null where the files keep no streams.
     pub stream: Option<LogStream>,
     /// The line, without its end. Bytes that are no UTF-8 are shown as U+FFFD.
-    pub line: String,
+    pub message: String,
+    /// The fields that the program gave it beside its message; of files with `format = "json"`. Left out when there are none.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub fields: serde_json::Map<String, serde_json::Value>,
     /// Whether the line goes on in the next record, because it is very long.
     #[serde(default)]
     pub partial: bool,

@@ -189,6 +189,9 @@ pub struct Usage {
     pub memory_bytes: Option<u64>,
     /// Processes; null: not known.
     pub processes: Option<u64>,
+    /// Threads; null: not known.
+    #[serde(default)]
+    pub threads: Option<u64>,
     /// Open files; null: not known.
     pub open_files: Option<u64>,
 }

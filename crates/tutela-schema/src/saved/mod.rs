@@ -16,9 +16,10 @@ use crate::wall::WallTime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// The version that [`encode`] writes.
-pub const SAVED_VERSION: u64 = 1;
+pub const SAVED_VERSION: u64 = 2;
 
 /// The longest saved text that is read, in bytes: a full window of restart times and long names fit ten times.
 pub const SAVED_BYTES_MAX: usize = 256 * 1024;
@@ -35,6 +36,8 @@ pub struct SavedInstance {
     pub instance: u16,
     /// Restarts since the first start ever.
     pub restarts: u64,
+    /// The same by cause, and those that somebody wished. A cause that is not known is passed over.
+    pub restarts_by: BTreeMap<String, u64>,
     /// The last life that its program was given; the next one is larger.
     pub run: u64,
     /// When the restarts that the burst window still counts happened, oldest first.
@@ -57,6 +60,7 @@ impl SavedInstance {
             service: service.to_owned(),
             instance,
             restarts: 0,
+            restarts_by: BTreeMap::new(),
             run: 0,
             window: Vec::new(),
             failures: 0,
@@ -161,6 +165,7 @@ mod tests {
     fn example() -> SavedInstance {
         SavedInstance {
             restarts: 9,
+            restarts_by: BTreeMap::from([("oom".to_owned(), 4)]),
             run: 10,
             window: vec![WallTime::from_unix_millis(1_000), WallTime::from_unix_millis(2_000)],
             failures: 2,
@@ -186,14 +191,23 @@ mod tests {
             "window":["1970-01-01T00:00:01.000Z","1970-01-01T00:00:02.000Z"],"failures":2,
             "cooldown_until":"1970-01-01T00:05:00.000Z","wanted":"down",
             "last_exit":{"code":null,"signal":"KILL","at":"1970-01-01T00:00:02.000Z"}}"#;
+        assert_eq!(decode(text).unwrap(), SavedInstance { restarts_by: BTreeMap::new(), ..example() });
+    }
+
+    #[test]
+    fn the_text_of_version_2_stays_readable() {
+        let text = br#"{"v":2,"service":"api","instance":1,"restarts":9,"restarts_by":{"oom":4},"run":10,
+            "window":["1970-01-01T00:00:01.000Z","1970-01-01T00:00:02.000Z"],"failures":2,
+            "cooldown_until":"1970-01-01T00:05:00.000Z","wanted":"down",
+            "last_exit":{"code":null,"signal":"KILL","at":"1970-01-01T00:00:02.000Z"}}"#;
         assert_eq!(decode(text).unwrap(), example());
     }
 
     #[test]
     fn a_newer_version_is_refused_and_says_so() {
-        let refusal = decode(br#"{"v":2,"something":"else"}"#).unwrap_err();
-        assert!(matches!(refusal, SavedRefusal::Newer { found: 2 }));
-        assert!(refusal.to_string().contains("version 2"));
+        let refusal = decode(br#"{"v":3,"something":"else"}"#).unwrap_err();
+        assert!(matches!(refusal, SavedRefusal::Newer { found: 3 }));
+        assert!(refusal.to_string().contains("version 3"));
     }
 
     #[test]

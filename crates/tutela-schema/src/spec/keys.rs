@@ -5,11 +5,14 @@
 //! know the layers. The `default` in each schema is compared with the real one by a test.
 
 mod install;
+mod logs;
+mod metrics;
 mod sink;
 
 pub use install::{InstallKeys, InstallOsKeys, InstallStartKey, PortKeys, ProtocolKey};
-
-pub use sink::{OtlpProtocolKey, OverflowKey, SinkFormatKey, SinkKeys, SinkLevelKey};
+pub use logs::{GuardLogKeys, MultilineKeys};
+pub use metrics::{MetricsKeys, OtlpCompressKey, OtlpProtocolKey};
+pub use sink::{OverflowKey, SinkFormatKey, SinkKeys, SinkLevelKey};
 
 use super::scalar::{CommandText, EnvValue, Percent, Size, Span, Templated};
 use super::union::{EnvFile, HookList, StatusText};
@@ -30,12 +33,27 @@ pub struct SpecKeys {
     pub description: Option<String>,
     /// The services by name; at least one.
     pub services: Option<BTreeMap<String, ServiceKeys>>,
+    /// What holds for the output of every service.
+    pub logs: Option<GuardLogKeys>,
     /// Where alerts go, by name.
     pub alerts: Option<BTreeMap<String, AlertKeys>>,
     /// Where output goes beside the files, by name.
     pub sinks: Option<BTreeMap<String, SinkKeys>>,
+    /// Where the guard's figures go by themselves.
+    pub metrics: Option<MetricsKeys>,
     /// How the guard becomes a service of the OS; for `tutela install` alone.
     pub install: Option<InstallKeys>,
+    /// The record of who did what to the guard and its services.
+    pub audit: Option<AuditKeys>,
+}
+
+/// The record of who did what to the guard and its services; `tutela audit` shows it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditKeys {
+    /// How long an entry is kept. Files of a day are removed as a whole, and an entry says so.
+    #[schemars(extend("default" = "180d"))]
+    pub keep_for: Option<Span>,
 }
 
 /// Writes the keys of a service twice: once as they stand in a service, with the sections for one OS, and once as they
@@ -354,10 +372,10 @@ pub struct SecurityKeys {
 pub struct LogKeys {
     /// The folder of the files, relative to the spec's folder; left out: the guard's own log folder.
     pub dir: Option<String>,
-    /// The form of the files: lines as the program wrote them.
+    /// The form of the files: lines as the program wrote them, or records in JSON.
     #[schemars(extend("default" = "raw"))]
     pub format: Option<FormatKey>,
-    /// Whether each line gets a timestamp and the name of its stream.
+    /// Whether each line gets a timestamp and the name of its stream. Records in JSON always have both.
     #[schemars(extend("default" = true))]
     pub timestamps: Option<bool>,
     /// A larger file is rotated; `"0"`: never by size.
@@ -372,6 +390,11 @@ pub struct LogKeys {
     /// How rotated files are compressed. `zstd` is not done by this version, which says so and compresses nothing.
     #[schemars(extend("default" = "none"))]
     pub compress: Option<CompressKey>,
+    /// Which lines belong together as one record, in JSON files and in sinks; left out: each line is one.
+    pub multiline: Option<MultilineKeys>,
+    /// Regular expressions, beside those of `[logs]`: what they match in the output becomes `***` before it is written or shown; of one with groups, what its groups match.
+    #[schemars(extend("default" = [], "examples" = [["(?i)bearer ([a-z0-9._~+/-]+)"]]))]
+    pub redact: Option<Vec<String>>,
 }
 
 /// The form of log files.
@@ -380,6 +403,8 @@ pub struct LogKeys {
 pub enum FormatKey {
     /// Lines as the program wrote them.
     Raw,
+    /// A record in JSON per line: `timestamp`, `stream`, `level`, `service_name`, `instance`, `host`, `host_ip`, `message`, and what the program's own JSON says.
+    Json,
 }
 
 /// How rotated files are compressed.

@@ -6,9 +6,15 @@ use super::diagnostic::{Code, Diagnostic, Severity, near};
 use super::env_file;
 use super::install::install;
 use super::interpolate::{Scope, interpolate};
-use super::keys::{AlertKeys, InstallKeys, InstallOsKeys, OsKeys, ServiceKeys, SinkKeys, SpecKeys};
+use super::keys::{
+    AlertKeys, AuditKeys, GuardLogKeys, InstallKeys, InstallOsKeys, MetricsKeys, OsKeys, ServiceKeys, SinkKeys,
+    SpecKeys,
+};
+use super::logs::guard_logs;
+use super::metrics::metrics;
 use super::needs;
 use super::resolved::Origins;
+use super::secrets::Secrets;
 use super::section::{Section, resolve, steps};
 use super::service::{service, set_variable};
 use super::sink::{SINKS_MAX, sink};
@@ -17,11 +23,13 @@ use super::tree::{self, Entry, Node, Step, Table, Value};
 use super::union::EnvFile;
 use super::{Loaded, Os, PROFILE_VARIABLE, Refused, Sources};
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tutela_core::names::Name;
-use tutela_core::spec::{AlertSpec, GuardSpec, HOST_VARIABLES, InstallSpec, ServiceSpec, SinkSpec};
+use tutela_core::spec::{
+    AlertSpec, AuditPolicy, GuardSpec, HOST_VARIABLES, InstallSpec, MetricsSpec, Redaction, ServiceSpec, SinkSpec,
+};
 use tutela_core::template::Template;
 
 /// The most instances of all services together: each may be a program, with pipes and files of its own.
@@ -140,6 +148,7 @@ impl Reader<'_> {
         let alerts = table.take("alerts");
         let sinks = table.take("sinks");
         let installs = table.take("install");
+        let figures = table.take("metrics");
 
         let none = Variables::new();
         let case_matters = sources.os != Os::Windows;
@@ -148,6 +157,8 @@ impl Reader<'_> {
         interpolate(&mut root, &scope, &self.map, &mut self.out, &mut broken);
         let keys: SpecKeys = de::read(&mut root, "", &self.map, &mut self.out, &mut broken).unwrap_or_default();
         let name = self.guard_name(&root, keys.name, broken.is_empty());
+        let audit = self.audit(&root, &keys.audit.unwrap_or_default(), &broken);
+        let (redact_secrets, patterns) = self.logs(&root, keys.logs.unwrap_or_default(), &broken);
         let mut alert_specs = BTreeMap::new();
         let mut services_read = BTreeMap::new();
         let mut origins = BTreeMap::new();
@@ -167,6 +178,7 @@ impl Reader<'_> {
             self.error(Code::TooMany, sinks.as_ref().map(|entry| entry.key_place), message, None);
         }
         let install = installs.map(|entry| self.install(entry, &scope, &mut root)).unwrap_or_default();
+        let metrics = figures.map(|entry| self.metrics(entry, &scope, &mut root)).unwrap_or_default();
         let shared = self.shared_env();
         for (name, entry) in self.tables(services.as_ref(), "services") {
             let (service, tree) = self.service(name.clone(), entry, &shared);
@@ -183,15 +195,40 @@ impl Reader<'_> {
         }
         self.together(&services_read, &origins, services.as_ref());
         self.sinks_know_their_services(&sink_specs, &root, services.as_ref());
+        let mut secrets = Secrets { process: &sources.env, found: BTreeSet::new() };
+        if redact_secrets {
+            secrets.collect(&root, &services_read, &origins);
+        }
         let spec = GuardSpec {
             name: name?,
             description: keys.description.unwrap_or_default(),
             services: services_read,
             alerts: alert_specs,
             sinks: sink_specs,
+            metrics,
             install,
+            audit,
+            redaction: Redaction { secrets: redact_secrets.then_some(secrets.found), patterns },
         };
         Some((spec, profile, root, origins))
+    }
+
+    fn audit(&mut self, root: &Node, keys: &AuditKeys, broken: &[Vec<Step>]) -> AuditPolicy {
+        let mut section = self.section(root, broken);
+        let default = AuditPolicy::default().keep_for;
+        let keep_for = section.some_time(keys.keep_for.as_ref(), default, steps!["audit", "keep_for"]);
+        let found = section.out;
+        self.out.extend(found);
+        AuditPolicy { keep_for }
+    }
+
+    /// Whether secrets are masked, and the patterns.
+    fn logs(&mut self, root: &Node, keys: GuardLogKeys, broken: &[Vec<Step>]) -> (bool, Vec<String>) {
+        let mut section = self.section(root, broken);
+        let read = guard_logs(&mut section, keys);
+        let found = section.out;
+        self.out.extend(found);
+        read
     }
 
     fn guard_name(&mut self, root: &Node, given: Option<String>, complete: bool) -> Option<Name> {
@@ -322,6 +359,27 @@ impl Reader<'_> {
         // Kept for the origins of its values.
         if let Some(root) = root.as_table_mut() {
             root.entries.insert("install".into(), Entry { key_place: entry.key_place, node: tree });
+        }
+        spec
+    }
+
+    fn metrics(&mut self, entry: Entry, scope: &Scope<'_>, root: &mut Node) -> MetricsSpec {
+        let mut tree = Node { place: entry.key_place, ..entry.node };
+        if tree.as_table().is_none() {
+            let message = format!("'metrics' must be a table, not {}", tree.kind());
+            self.error(Code::WrongType, Some(tree.place), message, Some("write [metrics]".to_owned()));
+            return MetricsSpec::default();
+        }
+        let mut broken = Vec::new();
+        interpolate(&mut tree, scope, &self.map, &mut self.out, &mut broken);
+        let keys: Option<MetricsKeys> = de::read(&mut tree, "metrics", &self.map, &mut self.out, &mut broken);
+        let mut section = self.section(&tree, &broken);
+        let spec = keys.map(|keys| metrics(&mut section, keys)).unwrap_or_default();
+        let found = section.out;
+        self.out.extend(found);
+        // Kept for the origins of its values.
+        if let Some(root) = root.as_table_mut() {
+            root.entries.insert("metrics".into(), Entry { key_place: entry.key_place, node: tree });
         }
         spec
     }

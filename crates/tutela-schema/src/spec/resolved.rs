@@ -13,8 +13,9 @@ use super::tree::{Node, Step, UsedFrom};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tutela_core::spec::{
-    AlertSpec, AlertWay, Command, GuardSpec, Hook, InstallSpec, LadderStep, Limits, LogPolicy, OpenPort, Priority,
-    ProbeSpec, ProbeTarget, RestartPolicy, RestartWhen, Security, ServiceSpec, StartMode, StopStep,
+    AlertSpec, AlertWay, Command, GuardSpec, Hook, InstallSpec, LadderStep, Limits, LogForm, LogPolicy, MetricsSpec,
+    MultilineRule, OpenPort, Priority, ProbeSpec, ProbeTarget, RestartPolicy, RestartWhen, Security, ServiceSpec,
+    StartMode, StopStep,
 };
 
 /// What is shown in the place of a secret.
@@ -58,7 +59,11 @@ pub(super) fn resolve(spec: &GuardSpec, origins: &Origins) -> Vec<ResolvedValue>
     for sink in spec.sinks.values() {
         list.sink(sink);
     }
+    list.metrics(&spec.metrics);
     list.install(&spec.install);
+    list.put(steps!["logs", "redact"], array(&spec.redaction.patterns));
+    list.put(steps!["logs", "redact_secrets"], spec.redaction.secrets.is_some().to_string());
+    list.days(steps!["audit", "keep_for"], spec.audit.keep_for);
     list.out
 }
 
@@ -158,6 +163,17 @@ impl List<'_> {
 
     fn span(&mut self, steps: &[Step], span: Duration) {
         self.put(steps, quoted(&humantime::format_duration(span).to_string()));
+    }
+
+    /// A duration that people count in days; months have no length.
+    fn days(&mut self, steps: &[Step], span: Duration) {
+        const DAY: u64 = 24 * 60 * 60;
+        match span.as_secs() {
+            seconds if seconds % DAY == 0 && span.subsec_nanos() == 0 => {
+                self.text(steps, &format!("{}d", seconds / DAY))
+            }
+            _ => self.span(steps, span),
+        }
     }
 
     fn command(&mut self, steps: &[Step], command: &Command) {
@@ -346,14 +362,23 @@ impl List<'_> {
         if let Some(dir) = &logs.dir {
             self.text(steps!["logs", "dir"], &dir.to_string_lossy());
         }
-        self.text(steps!["logs", "format"], "raw");
-        self.put(steps!["logs", "timestamps"], logs.timestamps.to_string());
+        self.text(steps!["logs", "format"], if logs.form == LogForm::Json { "json" } else { "raw" });
+        self.put(steps!["logs", "timestamps"], (logs.form != LogForm::Raw).to_string());
         self.text(steps!["logs", "rotate_size"], &bytes(logs.rotate_size.unwrap_or(0)));
         if let Some(span) = logs.rotate_every {
             self.span(steps!["logs", "rotate_every"], span);
         }
         self.put(steps!["logs", "keep"], logs.keep.to_string());
         self.text(steps!["logs", "compress"], "none");
+        if let Some(multiline) = &logs.multiline {
+            match &multiline.rule {
+                MultilineRule::Start(pattern) => self.text(steps!["logs", "multiline", "start"], pattern),
+                MultilineRule::Continue(pattern) => self.text(steps!["logs", "multiline", "continue"], pattern),
+            }
+            self.span(steps!["logs", "multiline", "wait"], multiline.wait);
+            self.put(steps!["logs", "multiline", "lines"], multiline.lines.to_string());
+        }
+        self.put(steps!["logs", "redact"], array(&logs.redact));
     }
 
     fn install(&mut self, install: &InstallSpec) {
@@ -382,17 +407,31 @@ impl List<'_> {
         self.put(&at("open_ports"), format!("[{}]", openings.join(", ")));
     }
 
+    fn metrics(&mut self, metrics: &MetricsSpec) {
+        let Some(push) = &metrics.push else { return };
+        let at = |key: &str| [Step::from("metrics"), Step::from(key)];
+        self.text(&at("otlp"), &push.otlp);
+        self.text(&at("protocol"), if push.grpc { "grpc" } else { "http" });
+        self.span(&at("every"), push.every);
+        self.span(&at("timeout"), push.timeout);
+        self.headers(steps!["metrics"], &push.headers);
+        self.text(&at("compress"), if push.gzip { "gzip" } else { "none" });
+    }
+
+    fn headers(&mut self, way: &[Step], headers: &BTreeMap<String, String>) {
+        for (name, value) in headers {
+            let shown = if is_secret(name) { MASK.to_owned() } else { mask_addresses(value) };
+            self.put(&[way, steps!["headers", name.as_str()]].concat(), quoted(&shown));
+        }
+    }
+
     fn alert(&mut self, alert: &AlertSpec) {
         let way = steps!["alerts", alert.name.as_str()];
         let at = |key: &str| [way, &[Step::from(key)]].concat();
         match &alert.way {
             AlertWay::Webhook { url, headers } => {
                 self.text(&at("webhook"), url);
-                for (name, value) in headers {
-                    let steps = [way, steps!["headers", name.as_str()]].concat();
-                    let shown = if is_secret(name) { MASK.to_owned() } else { mask_addresses(value) };
-                    self.put(&steps, quoted(&shown));
-                }
+                self.headers(way, headers);
             }
             AlertWay::Command(command) => self.command(&at("command"), command),
             AlertWay::Email { smtp, from, to } => {

@@ -46,7 +46,10 @@ pub fn run_spec(
         services: BTreeMap::from([(name, Arc::new(service))]),
         alerts: BTreeMap::new(),
         sinks: BTreeMap::new(),
+        metrics: tutela_core::spec::MetricsSpec::default(),
+        redaction: tutela_core::spec::Redaction::default(),
         install: tutela_core::spec::InstallSpec::default(),
+        audit: tutela_core::spec::AuditPolicy::default(),
     })
 }
 

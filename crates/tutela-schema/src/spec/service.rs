@@ -2,9 +2,8 @@
 
 use super::Os;
 use super::diagnostic::{Code, near};
-use super::keys::{
-    HookKeys, LimitKeys, LogKeys, PriorityKey, RestartKeys, SecurityKeys, ServiceKeys, StartKey, WhenKey,
-};
+use super::keys::{HookKeys, LimitKeys, PriorityKey, RestartKeys, SecurityKeys, ServiceKeys, StartKey, WhenKey};
+use super::logs::logs;
 use super::probe::{Role, dependency, probe};
 use super::scalar::{CommandText, Span};
 use super::section::{Section, steps};
@@ -16,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tutela_core::names::{Name, ServiceName};
 use tutela_core::spec::{
-    Capability, Command, Hook, Hooks, Launch, Limits, LogPolicy, Priority, RestartPolicy, RestartWhen, Security,
-    ServiceSpec, StartMode,
+    Capability, Command, Hook, Hooks, Launch, Limits, Priority, RestartPolicy, RestartWhen, Security, ServiceSpec,
+    StartMode,
 };
 use tutela_core::template::Template;
 
@@ -29,15 +28,6 @@ pub(super) const START_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// How long a hook may take where the spec is silent.
 pub(super) const HOOK_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The size at which a log file is rotated where the spec is silent.
-pub(super) const ROTATE_SIZE: u64 = 50 * 1024 * 1024;
-
-/// How many rotated files are kept where the spec is silent.
-pub(super) const KEEP: u32 = 10;
-
-/// The most that may be kept: each costs a look at start.
-const KEEP_MAX: u32 = 100_000;
 
 /// The service. `env` is its environment without its own `env`.
 pub(super) fn service(
@@ -308,31 +298,6 @@ fn security(section: &mut Section<'_>, keys: SecurityKeys) -> Security {
         capabilities,
         read_only_paths: paths("read_only_paths", keys.read_only_paths),
         writable_paths: paths("writable_paths", keys.writable_paths),
-    }
-}
-
-fn logs(section: &mut Section<'_>, keys: LogKeys) -> LogPolicy {
-    if keys.compress == Some(super::keys::CompressKey::Zstd) {
-        let message = "this version does not compress: rotated files stay as they are";
-        section.warning(Code::NotYet, steps!["logs", "compress"], message, Some("leave it; a later version does"));
-    }
-    let keep = keys.keep.unwrap_or(KEEP);
-    if keep > KEEP_MAX {
-        section.error(Code::NumberRange, steps!["logs", "keep"], format!("'logs.keep' is at most {KEEP_MAX}"));
-    }
-    let rotate_size = keys.rotate_size.map_or(ROTATE_SIZE, |size| size.0);
-    // Below this, rotation itself would be the work.
-    const ROTATE_SIZE_MIN: u64 = 4096;
-    if rotate_size > 0 && rotate_size < ROTATE_SIZE_MIN {
-        let message = format!("'logs.rotate_size' is at least {ROTATE_SIZE_MIN} bytes, or \"0\" for never");
-        section.error(Code::NumberRange, steps!["logs", "rotate_size"], message);
-    }
-    LogPolicy {
-        dir: keys.dir.map(|dir| section.path(&dir, steps!["logs", "dir"])),
-        timestamps: keys.timestamps.unwrap_or(true),
-        rotate_size: (rotate_size > 0).then_some(rotate_size),
-        rotate_every: keys.rotate_every.map(|span| span.0).filter(|span| !span.is_zero()),
-        keep,
     }
 }
 

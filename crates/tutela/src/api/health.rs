@@ -32,7 +32,7 @@ fn reply(checks: Vec<HealthCheck>) -> Answer {
 /// Everything: the guard, its ledger, its logs, its disks, every service.
 pub(super) async fn health(context: &Context) -> Result<Answer, ErrorReply> {
     let (turn, pump) = tokio::join!(turn(context), pump(context));
-    let mut checks = vec![turn, ledger(context), pump];
+    let mut checks = vec![turn, ledger(context), audit(context), pump];
     let (logs, state) = (context.log_dir.clone(), context.state_dir.clone());
     let disks = tokio::task::spawn_blocking(move || {
         let mut checks = vec![disk("disk_state", &state), disk("disk_logs", &logs)];
@@ -86,6 +86,16 @@ fn ledger(context: &Context) -> HealthCheck {
     if !error.is_empty() {
         check.status = CheckStatus::Warning;
         check.message = Some(format!("events cannot be written down: {error}"));
+    }
+    check
+}
+
+/// A guard that cannot write down who did what still does it.
+fn audit(context: &Context) -> HealthCheck {
+    let mut check = HealthCheck::new("audit", CheckStatus::Healthy);
+    if let Some(error) = context.audit.figures().failure() {
+        check.status = CheckStatus::Warning;
+        check.message = Some(format!("the audit record cannot be written: {error}"));
     }
     check
 }

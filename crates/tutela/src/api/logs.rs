@@ -4,7 +4,7 @@ use super::answer::{Answer, Pieces, stream};
 use super::events::{KEEP_ALIVE, since_of};
 use super::serve::{Context, ask, ended, query_of, target_of};
 use crate::conductor::Request as Ask;
-use crate::logs_view::{DOORS, places_of, record_of};
+use crate::logs_view::{self, filter_of, places_of, record_of};
 use std::sync::Arc;
 use std::time::Duration;
 use tutela_logs::read::{LogReader, Query};
@@ -24,6 +24,7 @@ const PIECE_BYTES: usize = 32 * 1024;
 pub(super) async fn logs(context: &Arc<Context>, service: &str, query: &str) -> Result<Answer, ErrorReply> {
     let query: LogQuery = query_of(query)?;
     let (since, until) = (since_of(query.since.as_deref())?, since_of(query.until.as_deref())?);
+    let filter = filter_of(&query).map_err(|why| ErrorReply::new(ErrorCode::BadRequest, why, None))?;
     let target = target_of(Some(service))?;
     let of = target.clone();
     let answer = ask(context, |reply| Ask::Status { target: of, reply }).await?;
@@ -47,7 +48,7 @@ pub(super) async fn logs(context: &Arc<Context>, service: &str, query: &str) -> 
     let (pieces, answer) = stream("application/x-ndjson");
     let (follow, places) = (query.follow, places_of(&dir, &instances));
     // To open is to read until the beginning is found, on a disk that may not answer.
-    let opened = tokio::task::spawn_blocking(move || LogReader::open(DOORS, &places, wanted)).await;
+    let opened = tokio::task::spawn_blocking(move || logs_view::open(&places, wanted, filter)).await;
     let reader = opened
         .map_err(|_| ended())?
         .map_err(|error| ErrorReply::new(ErrorCode::Failed, format!("failed to read the logs: {error}"), None))?;
@@ -60,6 +61,7 @@ pub(super) async fn logs(context: &Arc<Context>, service: &str, query: &str) -> 
 /// services may be followed in all of them and has fewer threads.
 async fn send(mut reader: LogReader, pieces: Pieces, follow: bool) {
     let mut told = tokio::time::Instant::now();
+    let mut is_caught_up = false;
     loop {
         let Ok((back, portion)) = tokio::task::spawn_blocking(move || {
             let portion = read(&mut reader, follow);
@@ -80,16 +82,18 @@ async fn send(mut reader: LogReader, pieces: Pieces, follow: bool) {
             Then::More => {}
             Then::End => return,
             Then::Wait => {
-                tokio::select! {
-                    () = pieces.closed() => return,
-                    () = tokio::time::sleep(LOOK_EVERY) => {}
-                }
-                // An empty line is no record; it shows that the stream lives.
-                if told.elapsed() >= KEEP_ALIVE {
+                // An empty line is no record; it shows that the stream lives, and the first one that all that was
+                // there has been sent.
+                if told.elapsed() >= KEEP_ALIVE || !is_caught_up {
+                    is_caught_up = true;
                     told = tokio::time::Instant::now();
                     if pieces.send("\n").await.is_err() {
                         return;
                     }
+                }
+                tokio::select! {
+                    () = pieces.closed() => return,
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
                 }
             }
         }

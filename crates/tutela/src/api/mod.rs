@@ -16,3 +16,4 @@ mod serve;
 
 pub(crate) use logs::wall_of as logs_wall;
 pub use serve::{Context, Reload, reload_now, serve};
+pub(crate) use serve::{ended, measure};

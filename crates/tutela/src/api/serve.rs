@@ -2,7 +2,9 @@
 
 use super::answer::{Answer, json, refusal, whole};
 use super::{events, health, logs, metrics};
-use crate::conductor::{Feed, Identity, Inbox, Input, Request as Ask, StatusAnswer};
+use crate::audit::{Asker, Auditor};
+use crate::conductor::{Feed, Identity, Inbox, Input, Request as Ask, StatusAnswer, wall_now};
+use crate::figures::Source;
 use crate::hands::ledger::Ledger;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -18,12 +20,13 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tutela_core::guard::{Command, Target};
 use tutela_core::spec::GuardSpec;
-use tutela_logs::PumpHandle;
+use tutela_logs::Pumps;
 use tutela_os::endpoint::{Listener, Peer, Stream};
 use tutela_schema::api::{
     CommandQuery, CommandRequest, ErrorCode, ErrorReply, GuardInfo, REASON_CHARS_MAX, RouteId, StatusQuery,
     StatusReply, Verb, find_route,
 };
+use tutela_schema::audit::{AuditEntry, AuditResult};
 use tutela_schema::spec::Diagnostic;
 
 /// Connections at a time. A fleet agent, a scraper and some operators are a dozen; a thousand idle ones are
@@ -68,12 +71,16 @@ pub struct Context {
     pub feed: Feed,
     /// The events that happened.
     pub ledger: Arc<Ledger>,
+    /// Who did what.
+    pub audit: Arc<Auditor>,
+    /// What `/metrics` is made of.
+    pub figures: Arc<Source>,
     /// Who the guard is.
     pub identity: Identity,
     /// Reads and checks the spec again; `None`: this guard has no spec file.
     pub reload: Option<Box<Reload>>,
     /// What writes the logs; asked whether it makes progress.
-    pub pump: PumpHandle,
+    pub pump: Pumps,
     /// Where logs go unless the spec says otherwise.
     pub log_dir: PathBuf,
     /// Where the guard keeps its state.
@@ -145,6 +152,11 @@ async fn connection(stream: Stream, peer: Peer, context: Arc<Context>, mut endin
 async fn respond(request: Request<Incoming>, peer: &Peer, context: &Arc<Context>) -> Answer {
     if !peer.may_control() {
         let who = peer.account.name();
+        if let Some((verb, service)) = commanded(request.method().as_str(), request.uri().path()) {
+            let asker = Asker::of_socket(String::new(), who.clone(), peer);
+            let text = format!("{who} may not control this guard");
+            context.audit.note_stranger(refusal_entry(context, &asker, verb, service.as_deref(), &text));
+        }
         let message = format!("refused: {who} may not control the guard {}", context.identity.name);
         let help = format!("run this as {} or as an administrator", context.identity.account);
         return refusal(&ErrorReply::new(ErrorCode::NotAllowed, message, Some(help)));
@@ -161,9 +173,8 @@ async fn respond(request: Request<Incoming>, peer: &Peer, context: &Arc<Context>
     let outcome = match (found.route.id, found.service.as_deref()) {
         (RouteId::Status, _) => status(context, query).await,
         (RouteId::Service, service) => service_status(context, service).await,
-        (RouteId::ServiceCommand(verb), service) => command(context, verb, service, query, body, by()).await,
-        (RouteId::GuardCommand(Verb::Reload), _) => reload(context, query, body, by()).await,
-        (RouteId::GuardCommand(verb), _) => command(context, verb, None, query, body, by()).await,
+        (RouteId::ServiceCommand(verb), service) => carry_out(context, verb, service, query, body, by()).await,
+        (RouteId::GuardCommand(verb), _) => carry_out(context, verb, None, query, body, by()).await,
         (RouteId::Logs, service) => logs::logs(context, service.unwrap_or_default(), query).await,
         (RouteId::Events, _) => events::events(context, query, &parts.headers).await,
         (RouteId::Info, _) => info(context).await,
@@ -178,12 +189,29 @@ async fn respond(request: Request<Incoming>, peer: &Peer, context: &Arc<Context>
 
 /// For the record: who asks, by name. The guard's own account, which asks most, is known already; to find
 /// another one's name may take a look into a directory.
-fn who_asks(peer: &Peer, context: &Context) -> String {
+fn who_asks(peer: &Peer, context: &Context) -> Asker {
     let name = if peer.is_own_account() { context.identity.account.clone() } else { peer.account.name() };
-    match peer.pid {
+    let by = match peer.pid {
         Some(pid) => format!("{name} (pid {pid})"),
-        None => name,
+        None => name.clone(),
+    };
+    Asker::of_socket(by, name, peer)
+}
+
+/// The command that a request is, and for which service.
+fn commanded(method: &str, path: &str) -> Option<(Verb, Option<String>)> {
+    let found = find_route(method, path).ok()?;
+    match found.route.id {
+        RouteId::ServiceCommand(verb) | RouteId::GuardCommand(verb) => Some((verb, found.service)),
+        _ => None,
     }
+}
+
+/// What is noted down of a command that is refused before the conductor hears of it.
+fn refusal_entry(context: &Context, asker: &Asker, verb: Verb, service: Option<&str>, why: &str) -> AuditEntry {
+    let name = &context.identity.name;
+    let target = service.map_or_else(|| name.clone(), |service| format!("{name}/{service}"));
+    asker.entry(wall_now(), verb.word(), &target, AuditResult::Refused).saying(why)
 }
 
 /// Reads a query into its type; the names and values that it may have are those of the API's description.
@@ -204,7 +232,7 @@ pub(super) fn target_of(text: Option<&str>) -> Result<Target, ErrorReply> {
     Target::parse(text).ok_or_else(unknown)
 }
 
-pub(super) fn ended() -> ErrorReply {
+pub(crate) fn ended() -> ErrorReply {
     ErrorReply::new(ErrorCode::Failed, "refused: this guard is ending", None)
 }
 
@@ -218,28 +246,79 @@ pub(super) async fn ask<T>(
     answer.await.map_err(|_| ended())?
 }
 
-/// The status, with what each tree uses when it is wanted. Reading usage is a dozen small files for each
-/// tree, so it is done off the loop.
+/// A command that was refused, and whether the conductor has noted that down.
+struct Refused {
+    reply: ErrorReply,
+    noted: bool,
+}
+
+impl From<ErrorReply> for Refused {
+    fn from(reply: ErrorReply) -> Self {
+        Refused { reply, noted: false }
+    }
+}
+
+/// Asks the conductor to carry something out, which it notes down, or to refuse it, which it notes down too.
+async fn order<T>(
+    context: &Context,
+    request: impl FnOnce(oneshot::Sender<Result<T, ErrorReply>>) -> Ask,
+) -> Result<T, Refused> {
+    let (reply, answer) = oneshot::channel();
+    context.inbox.send(Input::Request(request(reply))).await.map_err(|_| ended())?;
+    // It takes every request that it lives to see; one that it does not answer was begun.
+    let answer = answer.await.map_err(|_| Refused { reply: ended(), noted: true })?;
+    answer.map_err(|reply| Refused { reply, noted: true })
+}
+
+/// Carries a command out and sees to it that it is noted down, whatever becomes of it.
+async fn carry_out(
+    context: &Arc<Context>,
+    verb: Verb,
+    service: Option<&str>,
+    query: &str,
+    body: Incoming,
+    mut by: Asker,
+) -> Result<Answer, ErrorReply> {
+    let outcome = match verb {
+        // It reads a file.
+        Verb::Reload => reload(context, query, body, &mut by).await,
+        _ => command(context, verb, service, query, body, &mut by).await,
+    };
+    if let Err(Refused { reply, noted: false }) = &outcome {
+        context.audit.note(refusal_entry(context, &by, verb, service, &reply.error.message));
+    }
+    // Who is answered may rely on what was asked being written down.
+    context.audit.settled().await;
+    outcome.map_err(|refused| refused.reply)
+}
+
+/// The status, with what each tree uses when it is wanted. Reading that takes a while, so it is done off the loop.
 pub(super) async fn status_of(context: &Context, target: Target, usage: bool) -> Result<StatusAnswer, ErrorReply> {
     let mut answer = ask(context, |reply| Ask::Status { target, reply }).await?;
     if !usage {
         return Ok(answer);
     }
     let measured = tokio::task::spawn_blocking(move || {
-        for (service, instance, tree) in &answer.trees {
-            let place = answer.status.services.get_mut(*service).and_then(|it| it.instances.get_mut(*instance));
-            if let (Some(place), Ok(usage)) = (place, tree.usage()) {
-                place.usage = Some(tutela_schema::api::Usage {
-                    cpu_seconds: Some(usage.cpu.as_secs_f64()),
-                    memory_bytes: Some(usage.memory_bytes),
-                    processes: Some(u64::from(usage.processes)),
-                    open_files: usage.open_files,
-                });
-            }
-        }
+        measure(&mut answer);
         answer
     });
     measured.await.map_err(|_| ended())
+}
+
+/// Reads what each tree uses. Blocks: a dozen small files for each tree, or a walk over the process table.
+pub(crate) fn measure(answer: &mut StatusAnswer) {
+    for (service, instance, tree) in &answer.trees {
+        let place = answer.status.services.get_mut(*service).and_then(|it| it.instances.get_mut(*instance));
+        if let (Some(place), Ok(usage)) = (place, tree.usage()) {
+            place.usage = Some(tutela_schema::api::Usage {
+                cpu_seconds: Some(usage.cpu.as_secs_f64()),
+                memory_bytes: Some(usage.memory_bytes),
+                processes: Some(u64::from(usage.processes)),
+                threads: Some(u64::from(usage.threads)),
+                open_files: usage.open_files,
+            });
+        }
+    }
 }
 
 async fn status(context: &Context, query: &str) -> Result<Answer, ErrorReply> {
@@ -274,14 +353,13 @@ async fn read_request(body: Incoming) -> Result<CommandRequest, ErrorReply> {
         .map_err(|error| ErrorReply::new(ErrorCode::BadRequest, format!("refused: the body is wrong: {error}"), None))
 }
 
-fn with_reason(by: String, request: &CommandRequest) -> String {
-    match &request.reason {
+fn add_reason(by: &mut Asker, request: CommandRequest) {
+    if let Some(reason) = request.reason {
         // It is shown in terminals and is one line of several logs.
-        Some(reason) => {
-            let plain = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
-            format!("{by}: {}", plain.take(REASON_CHARS_MAX).collect::<String>())
-        }
-        None => by,
+        let plain = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let reason: String = plain.take(REASON_CHARS_MAX).collect();
+        by.by = format!("{}: {reason}", by.by);
+        by.reason = Some(reason);
     }
 }
 
@@ -291,10 +369,10 @@ async fn command(
     service: Option<&str>,
     query: &str,
     body: Incoming,
-    by: String,
-) -> Result<Answer, ErrorReply> {
+    by: &mut Asker,
+) -> Result<Answer, Refused> {
     let query: CommandQuery = query_of(query)?;
-    let by = with_reason(by, &read_request(body).await?);
+    add_reason(by, read_request(body).await?);
     let target = target_of(service)?;
     let command = match verb {
         Verb::Start => Command::Start(target),
@@ -303,11 +381,11 @@ async fn command(
         Verb::Pause => Command::Pause(target),
         Verb::Resume => Command::Resume(target),
         Verb::Shutdown => Command::End,
-        // It has a route of its own, because it reads a file.
-        Verb::Reload => return Err(ended()),
+        // It has a way of its own.
+        Verb::Reload => return Err(ended().into()),
     };
-    let wait = query.wait;
-    let reply = ask(context, |reply| Ask::Command { verb, command, by, wait, reply }).await?;
+    let (wait, by) = (query.wait, by.clone());
+    let reply = order(context, |reply| Ask::Command { verb, command, by, wait, reply }).await?;
     if wait && matches!(verb, Verb::Start | Verb::Stop) {
         // A wish that was answered outlives the guard, whatever ends it.
         let _ = tokio::time::timeout(KEPT_LIMIT, context.ledger.flush()).await;
@@ -315,29 +393,33 @@ async fn command(
     Ok(json(if wait { StatusCode::OK } else { StatusCode::ACCEPTED }, &reply))
 }
 
-async fn reload(context: &Arc<Context>, query: &str, body: Incoming, by: String) -> Result<Answer, ErrorReply> {
+async fn reload(context: &Arc<Context>, query: &str, body: Incoming, by: &mut Asker) -> Result<Answer, Refused> {
     let query: CommandQuery = query_of(query)?;
-    let by = with_reason(by, &read_request(body).await?);
-    let reply = reload_now(context, query.wait, by).await?;
+    add_reason(by, read_request(body).await?);
+    let reply = read_again(context, query.wait, by.clone()).await?;
     Ok(json(if query.wait { StatusCode::OK } else { StatusCode::ACCEPTED }, &reply))
 }
 
-/// Reads the spec and hands it to the conductor. Also what a HUP does.
-pub async fn reload_now(
-    context: &Arc<Context>,
-    wait: bool,
-    by: String,
-) -> Result<tutela_schema::api::ReloadReply, ErrorReply> {
+/// Reads the spec again, as a HUP does: nobody waits for it, and what came of it is an event either way.
+pub async fn reload_now(context: &Arc<Context>, by: Asker) {
+    if let Err(Refused { reply, noted: false }) = read_again(context, false, by.clone()).await {
+        context.audit.note(refusal_entry(context, &by, Verb::Reload, None, &reply.error.message));
+    }
+}
+
+/// Reads the spec and hands it to the conductor.
+async fn read_again(context: &Arc<Context>, wait: bool, by: Asker) -> Result<tutela_schema::api::ReloadReply, Refused> {
     if context.reload.is_none() {
         let message = "refused: this guard keeps a single program and has no spec to read again";
-        return Err(ErrorReply::new(ErrorCode::Conflict, message, Some("restart it with another command".into())));
+        let help = Some("restart it with another command".into());
+        return Err(ErrorReply::new(ErrorCode::Conflict, message, help).into());
     }
     let reader = context.clone();
     let read = tokio::task::spawn_blocking(move || reader.reload.as_ref().map(|reload| reload())).await;
     match read {
         Ok(Some(Ok((spec, warnings)))) => {
             let spec = Box::new(spec);
-            ask(context, |reply| Ask::Reload { spec, warnings, by, wait, reply }).await
+            order(context, |reply| Ask::Reload { spec, warnings, by, wait, reply }).await
         }
         Ok(Some(Err(diagnostics))) => {
             let first = diagnostics.first().map(ToString::to_string).unwrap_or_default();
@@ -347,10 +429,12 @@ pub async fn reload_now(
                 Some("tutela check shows everything that is wrong with it".into()),
             );
             reply.error.diagnostics = diagnostics.iter().map(Into::into).collect();
-            context.inbox.send(Input::Request(Ask::ReloadRefused { diagnostics })).await.map_err(|_| ended())?;
-            Err(reply)
+            let refusal = Box::new(reply.clone());
+            let refused = Ask::ReloadRefused { diagnostics, refusal, by };
+            context.inbox.send(Input::Request(refused)).await.map_err(|_| ended())?;
+            Err(Refused { reply, noted: true })
         }
-        Ok(None) | Err(_) => Err(ended()),
+        Ok(None) | Err(_) => Err(ended().into()),
     }
 }
 

@@ -54,10 +54,18 @@ fn cli_markdown() -> String {
     root.build();
     for command in root.get_subcommands_mut().filter(|command| !command.is_hide_set()) {
         let name = command.get_name().to_owned();
-        let help = command.render_long_help().to_string();
-        let help: Vec<&str> = help.lines().map(str::trim_end).collect();
-        // A page is text of ours, so a String takes it.
-        let _ = write!(out, "\n## tutela {name}\n\n```text\n{}\n```\n", help.join("\n").trim_end());
+        section(&mut out, &name, command);
+        for inner in command.get_subcommands_mut().filter(|command| !command.is_hide_set()) {
+            let name = format!("{name} {}", inner.get_name());
+            section(&mut out, &name, inner);
+        }
     }
     out
+}
+
+fn section(out: &mut String, name: &str, command: &mut clap::Command) {
+    let help = command.render_long_help().to_string();
+    let help: Vec<&str> = help.lines().map(str::trim_end).collect();
+    // A page is text of ours, so a String takes it.
+    let _ = write!(out, "\n## tutela {name}\n\n```text\n{}\n```\n", help.join("\n").trim_end());
 }

@@ -6,17 +6,21 @@
 //! Exit codes: 0 done; 1 failed; 2 the words or the spec were wrong; 3 `status` of something not running;
 //! 4 no such guard or service; 5 not allowed.
 
+mod audit;
 mod check;
 mod command;
 mod doctor;
+mod events;
 mod export;
 mod generate;
 mod import;
 mod install;
 mod logs;
+mod metrics;
 mod report;
 mod run;
 mod status;
+mod top;
 mod words;
 
 use clap::Parser;
@@ -79,8 +83,11 @@ fn dispatch(command: Command, paths: &Paths, scm: Option<Scm>) -> Code {
         Command::Resume(words) => command::command(tutela_schema::api::Verb::Resume, &words, paths),
         Command::Reload(words) => command::reload(&words, paths),
         Command::Status(words) => status::status(&words, paths),
+        Command::Top(words) => top::top(&words, paths),
         Command::Logs(words) => logs::logs(&words, paths),
-        Command::Events(words) => logs::events(&words, paths),
+        Command::Events(words) => events::events(&words, paths),
+        Command::Audit(words) => audit::audit(&words, paths),
+        Command::Metrics(words) => metrics::metrics(&words, paths),
         Command::Doctor(words) => doctor::doctor(&words, paths),
         Command::Import(words) => import::import(&words),
         Command::Export(words) => export::export(&words),

@@ -37,10 +37,16 @@ pub enum Command {
     Resume(TargetWords),
     /// Show what runs, since when, why, and what comes next
     Status(StatusWords),
+    /// Watch services on the whole terminal, and start, stop and restart them with a key
+    Top(TopWords),
     /// Show the output of services
     Logs(LogWords),
     /// Show what happened
     Events(EventWords),
+    /// Show who did what, or check that the record of it is whole
+    Audit(AuditWords),
+    /// Print the figures of /metrics, for people and for Prometheus' textfile collector
+    Metrics(MetricsWords),
     /// Say what this computer can and cannot do, and what a spec would meet here
     Doctor(DoctorWords),
     /// Make a spec of what NSSM, WinSW, supervisord, systemd, pm2 or a Procfile is configured with
@@ -237,16 +243,35 @@ pub struct StatusWords {
     pub watch: bool,
 }
 
+/// `tutela metrics`.
+#[derive(Debug, Args)]
+pub struct MetricsWords {
+    /// The guard; left out: every guard of this computer that you may control
+    #[arg(value_name = "NAME")]
+    pub guard: Option<String>,
+    /// Write them into this file, at once for whoever reads it
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `tutela top`.
+#[derive(Debug, Args)]
+pub struct TopWords {
+    /// The guard, or one of its services; left out: every guard of this computer
+    #[arg(value_name = "NAME[/SERVICE]")]
+    pub target: Option<String>,
+}
+
 /// `tutela logs`.
 #[derive(Debug, Args)]
 pub struct LogWords {
-    /// The guard, or one of its services: shop, shop/api, shop/api:0
-    #[arg(value_name = "NAME[/SERVICE]")]
-    pub target: String,
-    /// Go on showing lines as they are written
+    /// Guards and services: shop, shop/api, shop/api:0. Lines of several come in the order of time
+    #[arg(value_name = "NAME[/SERVICE]", required = true)]
+    pub targets: Vec<String>,
+    /// Go on showing lines as they are written, also when the guard is started again
     #[arg(long, short)]
     pub follow: bool,
-    /// Only the last so many lines; 100 unless --since is given
+    /// Only the last so many of the lines that are wanted; 100 unless --since is given
     #[arg(long, short = 'n', value_name = "N")]
     pub lines: Option<u64>,
     /// Only lines from then on: 1h, or 2026-11-20T21:38:54Z
@@ -258,6 +283,21 @@ pub struct LogWords {
     /// Only one of the streams
     #[arg(long, value_enum)]
     pub stream: Option<StreamWord>,
+    /// Only lines that say a level of at least this: trace, debug, info, notice, warn, error, fatal
+    #[arg(long, short, value_name = "LEVEL")]
+    pub level: Option<String>,
+    /// Only lines that this regular expression matches
+    #[arg(long, short = 'g', value_name = "PATTERN")]
+    pub grep: Option<String>,
+    /// Do not tell capitals from small letters in --grep
+    #[arg(long, short, requires = "grep")]
+    pub ignore_case: bool,
+    /// Only lines that --grep does not match
+    #[arg(long, short = 'v', requires = "grep")]
+    pub invert_match: bool,
+    /// Only what the program wrote: no time, no name
+    #[arg(long, visible_alias = "raw", conflicts_with = "json")]
+    pub no_prefix: bool,
     /// Print one JSON record a line
     #[arg(long)]
     pub json: bool,
@@ -267,8 +307,10 @@ pub struct LogWords {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum StreamWord {
     /// Standard output.
+    #[value(name = "out", alias = "stdout")]
     Stdout,
     /// Standard error.
+    #[value(name = "err", alias = "stderr")]
     Stderr,
 }
 
@@ -288,6 +330,51 @@ pub struct EventWords {
     #[arg(long, value_name = "WHEN")]
     pub since: Option<String>,
     /// Print one JSON record a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tutela audit`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct AuditWords {
+    /// What else than to show it.
+    #[command(subcommand)]
+    pub command: Option<AuditCommand>,
+    /// The guard, or one of its services: shop, shop/api, shop/api:0
+    #[arg(value_name = "NAME[/SERVICE]", required = true)]
+    pub target: Option<String>,
+    /// Only the last so many; 100 unless --since is given
+    #[arg(long, short = 'n', value_name = "N")]
+    pub lines: Option<u64>,
+    /// Only entries from then on: 1h, or 2026-11-20T21:38:54Z
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// Only entries until then
+    #[arg(long, value_name = "WHEN")]
+    pub until: Option<String>,
+    /// Print the entries as they are kept, one JSON record a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What can be done with a record but to show it.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Find changed and missing entries; ends with 1 where there are any
+    Verify(VerifyWords),
+}
+
+/// `tutela audit verify`.
+#[derive(Debug, Args)]
+pub struct VerifyWords {
+    /// The guard
+    pub name: String,
+    /// Compare with an entry's number and hash that an earlier verify printed and that you kept elsewhere; may be given
+    /// several times
+    #[arg(long, value_name = "SEQ:HASH")]
+    pub expect: Vec<String>,
+    /// Print what was found as JSON
     #[arg(long)]
     pub json: bool,
 }

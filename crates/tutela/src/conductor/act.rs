@@ -2,7 +2,7 @@
 
 use super::errands::Errand;
 use super::{Conductor, Live, chain, os_words};
-use crate::hands::launch::{Job, Order, Output, log_policy};
+use crate::hands::launch::{Job, Order, Output};
 use std::sync::Arc;
 use std::time::Duration;
 use tutela_core::guard;
@@ -361,17 +361,27 @@ impl Conductor {
     /// Tells the pump and the question desk what a reload changed.
     pub(super) fn spread_spec(&mut self) {
         self.questions.forget_all();
+        self.surroundings.keeping.adopt(&self.guard.spec().redaction);
+        self.audit.keep_for(self.guard.spec().audit.keep_for);
+        self.metrics.send_if_modified(|known| {
+            let wanted = &self.guard.spec().metrics;
+            *known != *wanted && {
+                *known = wanted.clone();
+                true
+            }
+        });
         let policies: Vec<(String, Arc<tutela_logs::Policy>)> = self
             .guard
             .instances()
             .map(|(_, id, service)| {
-                let policy = log_policy(service.spec(), &self.surroundings.log_dir);
+                let policy = self.surroundings.keeping.policy(service.spec(), id.index);
                 (format!("{}-{}", id.service, id.index), Arc::new(policy))
             })
             .collect();
         for (label, policy) in policies {
+            // The others have theirs all the same: only one of several disks may be hanging.
             if let Err(refusal) = self.pump.set_policy(&label, policy) {
-                return self.trouble(refusal.to_string());
+                self.trouble(format!("how the output of {label} is kept stays as it was: {refusal}"));
             }
         }
     }

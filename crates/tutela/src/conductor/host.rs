@@ -11,6 +11,7 @@
 //! A guard that cools down or waits between restarts is not paused: that word is for what an operator asked for.
 
 use super::Conductor;
+use crate::audit::Asker;
 use std::collections::HashMap;
 use tokio::time::Instant;
 use tutela_core::guard::{Command, Target};
@@ -60,18 +61,41 @@ pub(super) async fn next_control(controls: &Controls) -> Control {
 
 impl Conductor {
     pub(super) fn handle_control(&mut self, now: Moment, control: Control) {
+        let asker = Asker::of_host(BY);
         match control {
-            Control::Stop => self.end(now, BY, false),
-            Control::Shutdown => self.end(now, "the shutdown of the computer", false),
-            Control::Pause => self.hold(now),
-            Control::Continue => self.let_go(now),
+            Control::Stop => {
+                self.note_control(&asker, &control, None);
+                self.end(now, BY, false);
+            }
+            Control::Shutdown => {
+                self.note_control(&asker, &control, None);
+                self.end(now, "the shutdown of the computer", false);
+            }
+            Control::Pause => {
+                let held = self.hold(now);
+                self.note_control(&asker, &control, (!held).then_some("it ends, or is paused already"));
+            }
+            Control::Continue => {
+                let held = self.let_go(now);
+                self.note_control(&asker, &control, (!held).then_some("it is not paused"));
+            }
             Control::Reload | Control::User(RELOAD) => match &self.reload {
-                Some(reload) => reload(BY),
-                None => self.say_host_told(now, "a reload was asked for, but a single program has no spec to read"),
+                Some(reload) => reload(asker),
+                None => {
+                    let why = "a reload was asked for, but a single program has no spec to read";
+                    self.note_control(&asker, &Control::Reload, Some(why));
+                    self.say_host_told(now, why);
+                }
             },
             Control::User(ROTATE) => match self.pump.rotate() {
-                Ok(()) => self.say_host_told(now, "new log files begin, asked by the service manager"),
-                Err(refusal) => self.trouble(refusal.to_string()),
+                Ok(()) => {
+                    self.note_control(&asker, &control, None);
+                    self.say_host_told(now, "new log files begin, asked by the service manager");
+                }
+                Err(refusal) => {
+                    self.note_control(&asker, &control, Some(&refusal.to_string()));
+                    self.trouble(refusal.to_string());
+                }
             },
             // The turn that this control began has looked at the clock already: a sleep is over for every deadline.
             Control::Power(_) | Control::Session { .. } | Control::TimeChanged { .. } | Control::User(_) => {
@@ -94,9 +118,10 @@ impl Conductor {
         }
     }
 
-    fn hold(&mut self, now: Moment) {
+    /// Answers whether anything was to be done.
+    fn hold(&mut self, now: Moment) -> bool {
         if self.guard.is_ending() || self.held.is_some() {
-            return;
+            return false;
         }
         self.held = Some(Held::new());
         self.keep_still(now);
@@ -105,15 +130,19 @@ impl Conductor {
         if let Some(host) = &self.host {
             let _ = host.paused();
         }
+        true
     }
 
-    fn let_go(&mut self, now: Moment) {
-        if self.held.take().is_some() {
+    /// Answers whether anything was to be done.
+    fn let_go(&mut self, now: Moment) -> bool {
+        let held = self.held.take().is_some();
+        if held {
             // Refused only when it ends, and then it is let go too.
             let _ = self.guard.handle_command(now, Command::Resume(Target::All), BY);
             self.act(now);
         }
         self.say_running();
+        held
     }
 
     /// While everything is held still, what comes up is held still too. That an operator let one of them go on ends it.

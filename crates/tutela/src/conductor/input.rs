@@ -1,6 +1,7 @@
 //! Everything that can wake the conductor, in one closed list, and the bounded way in.
 
 use super::errands::ErrandEnd;
+use crate::audit::Asker;
 use crate::hands::alerts::DeliveryError;
 use crate::hands::alerts::outbox::Ticket;
 use crate::hands::launch::Order;
@@ -92,7 +93,7 @@ pub enum Request {
         /// What is asked.
         command: Command,
         /// Who asks.
-        by: String,
+        by: Asker,
         /// Whether the answer waits until it is carried out.
         wait: bool,
         /// The answer.
@@ -105,7 +106,7 @@ pub enum Request {
         /// What is worth knowing about it.
         warnings: Vec<Diagnostic>,
         /// Who asks.
-        by: String,
+        by: Asker,
         /// Whether the answer waits until everything has settled.
         wait: bool,
         /// The answer.
@@ -115,7 +116,13 @@ pub enum Request {
     ReloadRefused {
         /// What is wrong.
         diagnostics: Vec<Diagnostic>,
+        /// What is answered.
+        refusal: Box<ErrorReply>,
+        /// Who asks.
+        by: Asker,
     },
+    /// Everything that figures are made of.
+    Figures(oneshot::Sender<Result<super::FiguresAnswer, ErrorReply>>),
     /// Something that only proves that the conductor turns.
     Ping(oneshot::Sender<()>),
 }

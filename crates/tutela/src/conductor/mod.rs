@@ -17,7 +17,9 @@
 
 mod act;
 mod alerts;
+mod audit;
 mod errands;
+mod figures;
 mod host;
 mod input;
 mod publish;
@@ -26,10 +28,12 @@ mod told;
 mod view;
 
 pub use errands::ErrandEnd;
+pub use figures::{FiguresAnswer, InstanceFigures, ProbeFigures, TURN_BOUNDS, Turns};
 pub use input::{AlertNews, Ended, Inbox, Input, InstanceRef, Matches, Request, StatusAnswer};
 pub use publish::{FEED_EVENTS_MAX, Feed};
 pub use view::{Identity, wall_now};
 
+use crate::audit::{Asker, Auditor};
 use crate::hands::console::Console;
 use crate::hands::journal::Journal;
 use crate::hands::launch::{Order, Surroundings};
@@ -39,20 +43,23 @@ use crate::hands::sinks::desk::Sinks;
 use crate::hands::spawner::{Spawner, Started, chain};
 use publish::Shadow;
 use requests::Ticket;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tutela_core::guard::{self, Guard};
 use tutela_core::names::{InstanceKey, RunId};
 use tutela_core::service::Exit as CoreExit;
+use tutela_core::spec::MetricsSpec;
 use tutela_core::time::Moment;
-use tutela_logs::{CaptureHandle, PumpHandle};
+use tutela_logs::{CaptureCounters, CaptureHandle, Pumps};
 use tutela_os::clock::{self, Alarm};
 use tutela_os::host::{Control, Controls};
 use tutela_os::notify::{Host, Inbox as NotifyInbox};
 use tutela_os::process::{Child, ChildSignal, ChildToken, ContainerKind, Exit, Nursery, Signal};
-use tutela_os::signals::Signals;
+use tutela_os::signals::{Sender, Signals};
+use tutela_schema::audit::AuditResult;
+use tutela_schema::events::EventKind;
 
 /// Inputs that one turn takes before it looks at the ends of programs again.
 const INPUTS_A_TURN: usize = 256;
@@ -78,7 +85,7 @@ const EARLY_MAX: usize = 20_000;
 const EARLY_NOTICES_MAX: usize = 256;
 
 /// Has the spec read again, off this thread. Called with who asks.
-pub type AskReload = Box<dyn Fn(&str) + Send>;
+pub type AskReload = Box<dyn Fn(Asker) + Send>;
 
 /// Everything that the conductor needs and somebody else has made.
 pub struct Parts {
@@ -99,13 +106,15 @@ pub struct Parts {
     /// Starts programs.
     pub spawner: Spawner,
     /// Keeps their output.
-    pub pump: PumpHandle,
+    pub pump: Pumps,
     /// Bring it elsewhere.
     pub sinks: Arc<Sinks>,
     /// Asks questions.
     pub questions: QuestionDesk,
     /// Keeps what outlives the guard.
     pub ledger: Arc<Ledger>,
+    /// Notes down who did what.
+    pub audit: Arc<Auditor>,
     /// Shows what happens.
     pub console: Console,
     /// Shows it instead, where operators look into the OS's own log.
@@ -132,6 +141,8 @@ pub struct Parts {
     pub alerts: Vec<(String, Vec<u8>)>,
     /// What came up while the parts were made.
     pub troubles: Vec<String>,
+    /// Where figures are to be sent, for who sends them; it changes with the spec.
+    pub metrics: watch::Sender<MetricsSpec>,
     /// Reads the spec again, for a reload by signal or control; it is told who asks. `None`: there is no file, and a
     /// signal is passed on.
     pub reload: Option<AskReload>,
@@ -159,10 +170,11 @@ pub struct Conductor {
     nursery: Arc<Nursery>,
     host: Option<Host>,
     spawner: Spawner,
-    pump: PumpHandle,
+    pump: Pumps,
     sinks: Arc<Sinks>,
     questions: QuestionDesk,
     ledger: Arc<Ledger>,
+    audit: Arc<Auditor>,
     console: Console,
     journal: Option<Journal>,
     show_output: bool,
@@ -187,6 +199,13 @@ pub struct Conductor {
     alerts: alerts::Desk,
     shadows: HashMap<InstanceKey, Shadow>,
     touched: HashSet<InstanceKey>,
+    /// What became of each instance's output, also while it does not run.
+    outputs: HashMap<InstanceKey, CaptureCounters>,
+    /// Events so far, by kind.
+    events: BTreeMap<EventKind, u64>,
+    turns: figures::Turns,
+    /// Where figures are to be sent; the hands listen.
+    metrics: watch::Sender<MetricsSpec>,
     /// What this computer cannot do for an instance, told once and not at every start.
     unsupported: HashSet<(InstanceKey, &'static str)>,
     suspended: Duration,
@@ -220,7 +239,7 @@ enum Woken {
     Children,
     Input(Option<Input>),
     Alarm,
-    Signal(Signal),
+    Signal(Signal, Option<Sender>),
     Control(Control),
     Notice(tutela_os::notify::Message),
     Matches(Vec<(InstanceKey, guard::Input)>),
@@ -245,6 +264,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         sinks: parts.sinks,
         questions: parts.questions,
         ledger: parts.ledger,
+        audit: parts.audit,
         console: parts.console,
         journal: parts.journal,
         show_output: parts.show_output,
@@ -268,6 +288,10 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         alerts: alerts::Desk::restore(parts.alerts, &mut troubles),
         shadows: HashMap::new(),
         touched: HashSet::new(),
+        outputs: HashMap::new(),
+        events: BTreeMap::new(),
+        turns: figures::Turns::default(),
+        metrics: parts.metrics,
         unsupported: HashSet::new(),
         suspended: clock::suspended_total(),
         told: told::Told::default(),
@@ -279,10 +303,13 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
     };
     conductor.begin(kept_down, troubles);
     let mut host_alive = host::Alive::default();
+    let mut turn_began = std::time::Instant::now();
     loop {
         conductor.after_turn();
+        conductor.turns.took(turn_began.elapsed());
         if let Some(outcome) = conductor.outcome() {
             conductor.say_ended();
+            conductor.note_ended(outcome);
             if let Some(journal) = conductor.journal {
                 journal.end();
             }
@@ -313,7 +340,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         let woken = tokio::select! {
             biased;
             _ = children => Woken::Children,
-            signal = signals.next() => signal.map_or(Woken::Nothing, Woken::Signal),
+            signal = signals.next() => signal.map_or(Woken::Nothing, |signal| Woken::Signal(signal, signals.sender(signal))),
             control = asked => Woken::Control(control),
             _ = alarm.fired() => Woken::Alarm,
             notice = notices => notice,
@@ -321,6 +348,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
             matches = conductor.matches.take() => Woken::Matches(matches),
             input = inputs.recv() => Woken::Input(input),
         };
+        turn_began = std::time::Instant::now();
         conductor.turn(woken, &mut inputs);
     }
 }
@@ -329,6 +357,7 @@ impl Conductor {
     fn begin(&mut self, kept_down: std::collections::BTreeSet<tutela_core::names::InstanceId>, troubles: Vec<String>) {
         let now = clock::now();
         self.say_started(now);
+        self.note_started();
         for trouble in troubles {
             self.trouble(trouble);
         }
@@ -347,7 +376,7 @@ impl Conductor {
                 self.handle_waiting(now, inputs);
             }
             Woken::Alarm => {}
-            Woken::Signal(signal) => self.handle_signal(now, signal),
+            Woken::Signal(signal, sender) => self.handle_signal(now, signal, sender),
             Woken::Control(control) => self.handle_control(now, control),
             Woken::Notice(message) => self.handle_notice(now, &message),
             Woken::Matches(matches) => {
@@ -433,6 +462,9 @@ impl Conductor {
             Err(reason) => self.guard.handle(now, key, guard::Input::SpawnFailed { run, reason }),
             Ok(Started { child, capture }) => {
                 let (pid, token) = (child.pid(), child.token());
+                if let Some(capture) = &capture {
+                    self.outputs.insert(key, capture.counters());
+                }
                 for missing in child.unenforced() {
                     self.say_unsupported(key, missing);
                 }
@@ -453,21 +485,31 @@ impl Conductor {
         }
     }
 
-    fn handle_signal(&mut self, now: Moment, signal: Signal) {
+    fn handle_signal(&mut self, now: Moment, signal: Signal, sender: Option<Sender>) {
         let by = format!("signal {signal}");
+        let asker = Asker::of_signal(by.clone(), sender);
         match signal {
             Signal::TERM | Signal::INT | Signal::QUIT => {
                 self.interrupts += 1;
-                self.end(now, &by, self.interrupts > 1 || signal == Signal::QUIT);
+                let hurry = self.interrupts > 1 || signal == Signal::QUIT;
+                let how = if hurry { format!("{by}: the shortest way") } else { by.clone() };
+                self.note_other(&asker, "shutdown", AuditResult::Accepted, &how);
+                self.end(now, &by, hurry);
             }
-            Signal::HUP if self.reload.is_some() => self.reload.iter().for_each(|reload| reload(&by)),
+            Signal::HUP if self.reload.is_some() => self.reload.iter().for_each(|reload| reload(asker.clone())),
+            Signal::WINCH if self.forward_signals => self.pass_on(signal),
             other if self.forward_signals => {
-                for live in self.live.values() {
-                    // One that has just ended is no error, one that may not be signalled is not ours to mend.
-                    let _ = live.child.signal(other);
-                }
+                self.note_other(&asker, "pass_on", AuditResult::Accepted, &format!("{by}, to every program"));
+                self.pass_on(other);
             }
             _ => {}
+        }
+    }
+
+    fn pass_on(&self, signal: Signal) {
+        for live in self.live.values() {
+            // One that has just ended is no error, one that may not be signalled is not ours to mend.
+            let _ = live.child.signal(signal);
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::sync::broadcast;
 use tutela_core::guard::Event;
 use tutela_core::names::{InstanceId, InstanceKey};
 use tutela_core::reload::Change;
-use tutela_core::service::{Cause, Event as Fact, Exit, ProbeRole, Service, StateName};
+use tutela_core::service::{Cause, Event as Fact, Exit, ProbeRole, RestartCause, RestartTally, Service, StateName};
 use tutela_core::spec::Occasion;
 use tutela_core::time::Moment;
 use tutela_os::Unsupported;
@@ -49,6 +49,7 @@ impl Default for Feed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shadow {
     restarts: u64,
+    by_cause: RestartTally,
     in_a_row: u32,
     cooldown_until: Option<Moment>,
     half_open: bool,
@@ -117,6 +118,7 @@ impl Conductor {
                 let tree = self.live.remove(&key).map(|live| live.child.tree().clone());
                 self.forget(key, &format!("{}-{}", id.service, id.index), tree);
                 self.touched.remove(&key);
+                self.outputs.remove(&key);
             }
         }
     }
@@ -201,6 +203,7 @@ impl Conductor {
         for (name, value) in telling.data {
             record.data.insert(name.to_owned(), value);
         }
+        *self.events.entry(record.kind.clone()).or_default() += 1;
         let record = Arc::new(record);
         if telling.shown {
             match (&self.journal, id) {
@@ -410,6 +413,7 @@ fn shadow_of(service: &Service) -> Shadow {
     let asked_down = matches!(service.cause(), Cause::Asked { .. } | Cause::Because(_)) && !service.is_wanted_up();
     Shadow {
         restarts: history.restarts,
+        by_cause: history.by_cause,
         in_a_row: history.in_a_row,
         cooldown_until: history.cooldown_until,
         half_open: history.half_open,
@@ -422,6 +426,8 @@ fn saved_of(dial: &Dial, id: &InstanceId, service: &Service, kept_down: bool) ->
     let history = service.history();
     let mut saved = SavedInstance::new(id.service.as_str(), id.index);
     saved.restarts = history.restarts;
+    let by_cause = RestartCause::ALL.map(|cause| (cause.word().to_owned(), history.by_cause.of(cause)));
+    saved.restarts_by = by_cause.into_iter().filter(|(_, count)| *count > 0).collect();
     saved.run = service.run().0;
     saved.window = history.recent.iter().map(|at| dial.wall(*at)).collect();
     saved.failures = history.in_a_row;

@@ -1,8 +1,9 @@
 //! What operators ask, and the tickets of those who wait until it is done.
 
+use super::audit::{self, Noted};
 use super::view::{self, state};
 use super::{Conductor, Request};
-use crate::hands::launch::log_policy;
+use crate::audit::Asker;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tutela_core::guard::{Command, Refusal, Target};
@@ -29,6 +30,8 @@ pub(super) struct Ticket {
     began: Moment,
     keys: Vec<Watched>,
     reply: Reply,
+    /// What is to be noted down of its outcome.
+    noted: Option<Noted>,
 }
 
 struct Watched {
@@ -77,24 +80,31 @@ impl Conductor {
                     Target::Instance(id) => Some(&id.service),
                 };
                 let spec = service.and_then(|name| self.guard.spec().services.get(name));
-                let dir = spec.map(|spec| log_policy(spec, &self.surroundings.log_dir).dir);
+                let dir = spec.map(|spec| self.surroundings.keeping.dir(spec));
                 let _ = reply.send(dir.ok_or_else(|| refused(&Refusal::Unknown(target))));
             }
             Request::Command { verb, command, by, wait, reply } => {
-                self.command(now, verb, command, &by, wait, reply);
+                self.command(now, verb, command, by, wait, reply);
             }
             Request::Reload { spec, warnings, by, wait, reply } => {
-                let answer = self.reload(now, *spec, &warnings, &by);
+                let answer = self.reload(now, *spec, &warnings, &by.by);
+                let noted = answer.as_ref().map(|(_, reply)| reply.clone()).map_err(Clone::clone);
+                self.note_reload(&by, &noted);
                 match answer {
                     Ok((keys, answer)) if wait && self.tickets.len() < TICKETS_MAX => {
                         let keys = keys.into_iter().filter_map(|key| self.watched(key)).collect();
                         let reply = Reply::Reload(reply, Box::new(answer));
-                        self.tickets.push(Ticket { goal: Goal::Settled, verb: Verb::Reload, began: now, keys, reply });
+                        let (goal, verb) = (Goal::Settled, Verb::Reload);
+                        self.tickets.push(Ticket { goal, verb, began: now, keys, reply, noted: None });
                     }
                     other => drop(reply.send(other.map(|(_, answer)| answer))),
                 }
             }
-            Request::ReloadRefused { diagnostics } => self.say_reload_refused(now, &diagnostics),
+            Request::ReloadRefused { diagnostics, refusal, by } => {
+                self.note_reload(&by, &Err(*refusal));
+                self.say_reload_refused(now, &diagnostics);
+            }
+            Request::Figures(reply) => drop(reply.send(Ok(self.figures()))),
             Request::Ping(reply) => drop(reply.send(())),
         }
     }
@@ -104,7 +114,7 @@ impl Conductor {
         now: Moment,
         verb: Verb,
         command: Command,
-        by: &str,
+        by: Asker,
         wait: bool,
         reply: oneshot::Sender<Result<CommandReply, ErrorReply>>,
     ) {
@@ -116,10 +126,16 @@ impl Conductor {
         };
         let all: Vec<InstanceKey> = self.guard.instances().map(|(key, _, _)| key).collect();
         let before: Vec<Watched> = all.into_iter().filter_map(|key| self.watched(key)).collect();
-        let keys = match self.guard.handle_command(now, command, by) {
+        let target = audit::target_of(&command);
+        let keys = match self.guard.handle_command(now, command, &by.by) {
             Ok(keys) => keys,
-            Err(refusal) => return drop(reply.send(Err(refused(&refusal)))),
+            Err(refusal) => {
+                let refusal = refused(&refusal);
+                self.note_refused(&by, verb, &target, &refusal);
+                return drop(reply.send(Err(refusal)));
+            }
         };
+        let noted = self.note_begun(by, verb, &target, wait && self.tickets.len() < TICKETS_MAX);
         if wait && self.tickets.len() >= TICKETS_MAX {
             let message = format!("accepted, but {TICKETS_MAX} commands are being waited for already");
             let busy = ErrorReply::new(ErrorCode::Busy, message, Some("ask for the status".into()));
@@ -133,7 +149,7 @@ impl Conductor {
                 Goal::Anew | Goal::Settled => false,
             });
         }
-        let ticket = Ticket { goal, verb, began: now, keys: watched, reply: Reply::Command(reply) };
+        let ticket = Ticket { goal, verb, began: now, keys: watched, reply: Reply::Command(reply), noted };
         if wait {
             self.tickets.push(ticket);
         } else {
@@ -221,7 +237,11 @@ impl Conductor {
                     ticket.keys.iter().map(|watched| self.outcome_of(ticket.goal, watched, waited)).collect();
                 let mut services: Vec<String> = ticket.keys.iter().map(|watched| watched.service.clone()).collect();
                 services.dedup();
-                let _ = reply.send(Ok(CommandReply { command: ticket.verb, services, instances, took_ms }));
+                let answer = CommandReply { command: ticket.verb, services, instances, took_ms };
+                if let Some(noted) = &ticket.noted {
+                    self.note_outcome(noted, &answer);
+                }
+                let _ = reply.send(Ok(answer));
             }
         }
     }

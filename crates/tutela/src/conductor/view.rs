@@ -65,6 +65,13 @@ pub fn wall_now() -> WallTime {
 
 impl Conductor {
     pub(super) fn status_of(&self, target: &Target) -> Option<StatusAnswer> {
+        let answer = self.status_of_any(target);
+        let empty = answer.status.services.iter().all(|service| service.instances.is_empty());
+        (!empty || *target == Target::All).then_some(answer)
+    }
+
+    /// The same; of a target that is not there, it has no instances.
+    pub(super) fn status_of_any(&self, target: &Target) -> StatusAnswer {
         let dial = Dial::read();
         let wanted = |spec: &ServiceSpec| match target {
             Target::All => true,
@@ -97,10 +104,6 @@ impl Conductor {
                 needs: spec.needs.iter().map(ToString::to_string).collect(),
             });
         }
-        let empty = services.iter().all(|service| service.instances.is_empty());
-        if empty && *target != Target::All {
-            return None;
-        }
         let identity = &self.identity;
         let status = api::GuardStatus {
             name: identity.name.clone(),
@@ -112,10 +115,10 @@ impl Conductor {
             services,
             sinks: if *target == Target::All { self.sinks.status() } else { Vec::new() },
         };
-        Some(StatusAnswer { status, trees })
+        StatusAnswer { status, trees }
     }
 
-    fn live_of(&self, key: InstanceKey) -> Option<&Live> {
+    pub(super) fn live_of(&self, key: InstanceKey) -> Option<&Live> {
         self.live.get(&key)
     }
 }

@@ -3,6 +3,7 @@
 //! Runs on the spawner's thread, because looking for a program, and for an account, asks a disk or a
 //! directory service.
 
+use super::keeping::Keeping;
 use super::spawner::chain;
 use crate::conductor::InstanceRef;
 use std::collections::BTreeMap;
@@ -25,8 +26,8 @@ pub struct Surroundings {
     pub guard: String,
     /// What programs get as `NOTIFY_SOCKET`, where this host has such a thing.
     pub notify_address: Option<OsString>,
-    /// Where logs go unless the spec says otherwise.
-    pub log_dir: PathBuf,
+    /// How output is kept.
+    pub keeping: Arc<Keeping>,
     /// Where the guard keeps its own state.
     pub state_dir: PathBuf,
     /// The spec's folder.
@@ -150,7 +151,7 @@ impl Job {
                 let mut sources: Vec<(Stream, Source)> = Vec::with_capacity(2);
                 request.stdout = stream(Stream::Out, &mut sources)?;
                 request.stderr = stream(Stream::Err, &mut sources)?;
-                let policy = Arc::new(log_policy(&self.spec, &self.surroundings.log_dir));
+                let policy = Arc::new(self.surroundings.keeping.policy(&self.spec, index));
                 Some(PreparedOutput { label: self.instance.label(), policy, sources, taps })
             }
         };
@@ -187,17 +188,6 @@ impl Job {
             set(key, value.clone().into());
         }
         env
-    }
-}
-
-/// How a service's output is kept.
-pub fn log_policy(spec: &ServiceSpec, log_dir: &Path) -> Policy {
-    Policy {
-        dir: spec.logs.dir.clone().unwrap_or_else(|| log_dir.to_owned()),
-        timestamps: spec.logs.timestamps,
-        rotate_size: spec.logs.rotate_size,
-        rotate_every: spec.logs.rotate_every,
-        keep: spec.logs.keep,
     }
 }
 

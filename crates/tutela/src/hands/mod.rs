@@ -4,9 +4,11 @@
 //! must not wait for: a disk, a program, a peer. Between them and the conductor stand bounded queues.
 //!
 //! - [`spawner`]: starts programs; [`launch`] is what it starts them with;
+//! - [`keeping`]: how output is kept;
 //! - [`probes`]: questions over the network; [`questions`]: which of them are asked, and where;
 //! - [`alerts`]: what an operator is told, at least once;
 //! - [`sinks`]: output on its way to others;
+//! - [`otlp`]: figures, spans and records on their way to a collector;
 //! - [`ledger`]: what outlives the guard;
 //! - [`console`]: what somebody at the terminal sees;
 //! - [`journal`]: what somebody sees who looks into the OS's own log.
@@ -14,8 +16,10 @@
 pub mod alerts;
 pub mod console;
 pub mod journal;
+pub mod keeping;
 pub mod launch;
 pub mod ledger;
+pub mod otlp;
 pub mod probes;
 pub mod questions;
 pub mod queue;

@@ -13,7 +13,7 @@ use crate::conductor::{Inbox, Input};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tutela_logs::{CaptureHandle, PumpHandle};
+use tutela_logs::{CaptureHandle, Pumps};
 use tutela_os::process::{Child, Nursery};
 
 /// Threads at the most. Each stands for a program that hangs in its start; more of them at a time mean that
@@ -52,7 +52,7 @@ struct Shared {
     filled: Condvar,
     processors: usize,
     nursery: Arc<Nursery>,
-    pump: PumpHandle,
+    pump: Pumps,
     inbox: Inbox,
 }
 
@@ -75,7 +75,7 @@ impl Spawner {
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub fn start(nursery: Arc<Nursery>, pump: PumpHandle, inbox: Inbox) -> std::io::Result<Spawner> {
+    pub fn start(nursery: Arc<Nursery>, pump: Pumps, inbox: Inbox) -> std::io::Result<Spawner> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let (queue, filled) = (Mutex::default(), Condvar::new());
         let shared = Arc::new(Shared { queue, filled, processors, nursery, pump, inbox });

@@ -48,7 +48,10 @@ fn spec(text: &str) -> GuardSpec {
         services: services.collect(),
         alerts: BTreeMap::new(),
         sinks: BTreeMap::new(),
+        metrics: crate::spec::MetricsSpec::default(),
+        redaction: crate::spec::Redaction::default(),
         install: crate::spec::InstallSpec::default(),
+        audit: crate::spec::AuditPolicy::default(),
     }
 }
 

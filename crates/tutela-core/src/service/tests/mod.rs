@@ -52,7 +52,15 @@ pub(crate) fn spec() -> ServiceSpec {
         dependencies: Vec::new(),
         hooks: crate::spec::Hooks::default(),
         limits: Limits::default(),
-        logs: LogPolicy { dir: None, timestamps: false, rotate_size: None, rotate_every: None, keep: 0 },
+        logs: LogPolicy {
+            dir: None,
+            form: crate::spec::LogForm::Raw,
+            multiline: None,
+            redact: Vec::new(),
+            rotate_size: None,
+            rotate_every: None,
+            keep: 0,
+        },
     }
 }
 

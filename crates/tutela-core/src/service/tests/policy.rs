@@ -113,6 +113,20 @@ fn every_end_under_every_policy_has_its_state() {
             };
             end(&mut s, how);
             assert_eq!(s.service.state_name(), expected, "{how:?} under {when:?}");
+            let cause = match how {
+                End::Zero | End::Good => RestartCause::Success,
+                End::Bad => RestartCause::Failure,
+                End::Killed => RestartCause::Oom,
+                End::NotStarted | End::HookFails => RestartCause::NotStarted,
+                End::Unhealthy => RestartCause::Unhealthy,
+                End::TooLate => RestartCause::StartTimeout,
+            };
+            let restarts = u64::from(expected == StateName::Backoff);
+            for counted in RestartCause::ALL {
+                let wanted = if counted == cause { restarts } else { 0 };
+                let count = s.service.history().by_cause.of(counted);
+                assert_eq!(count, wanted, "{counted:?} of {how:?} under {when:?}");
+            }
         }
     }
 }
@@ -342,7 +356,26 @@ fn a_stop_forgives_and_keeps_the_total() {
     let mut s = in_cooldown(looping());
     s.stop();
     s.is(StateName::Stopped);
-    assert_eq!(*s.service.history(), History { restarts: 3, ..History::default() });
+    let mut by_cause = RestartTally::default();
+    by_cause.restore(RestartCause::Failure, 3);
+    assert_eq!(*s.service.history(), History { restarts: 3, by_cause, ..History::default() });
+}
+
+#[test]
+fn a_restart_that_somebody_wished_has_its_own_cause_and_is_not_in_the_total() {
+    let mut s = in_cooldown(looping());
+    s.advance(secs(300));
+    s.spawned();
+    s.service.handle_restart(s.now, Cause::Asked { by: "somebody".into() });
+    s.ends(0);
+    s.spawned();
+    s.service.handle_restart(s.now, Cause::Reloaded("its command".into()));
+    s.ends(0);
+    let history = s.service.history();
+    let count = |cause| history.by_cause.of(cause);
+    assert_eq!(history.restarts, 4);
+    assert_eq!((count(RestartCause::Failure), count(RestartCause::HalfOpen)), (3, 1));
+    assert_eq!((count(RestartCause::Asked), count(RestartCause::Reloaded)), (1, 1));
 }
 
 #[test]

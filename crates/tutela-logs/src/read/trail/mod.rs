@@ -6,8 +6,7 @@
 //! # What it promises
 //!
 //! - Every line that is in the files is given once, in their order, whole: one that has no newline yet is given when it
-//!   has one, when its file was rotated, or in pieces when it is longer than what is held ([`LINE_BYTES_MAX`], in a file
-//!   of JSON records [`JSON_BYTES_MAX`]).
+//!   has one, when its file was rotated, or in pieces when it is longer than a line or a record can be.
 //! - A file that was rotated or compressed between two reads is the same file.
 //! - What was removed before it was read is a number ([`Trail::lost`]), by the counts in the indexes; where they do not
 //!   say, it is at least told that something is missing. An emptied or replaced file is begun anew.
@@ -26,9 +25,9 @@ pub use cursor::{BadCursor, Cursor};
 use super::Place;
 use super::entry::{Origin, head};
 use crate::doors::Doors;
-use crate::lines::LINE_BYTES_MAX;
+use crate::policy::Form;
 use crate::stamp::{StampReader, Wall};
-use crate::writer::ENTRY_BYTES_MAX;
+use crate::writer::{entry_bytes_max, parse};
 use reading::Reading;
 use std::collections::BTreeMap;
 use std::io;
@@ -36,10 +35,6 @@ use way::Next;
 
 /// How much is read at once.
 const BLOCK_BYTES: usize = 64 * 1024;
-
-/// The longest record of JSON that is given whole: a message of [`LINE_BYTES_MAX`] of which every byte is written as six,
-/// and its fields.
-pub const JSON_BYTES_MAX: usize = 256 * 1024;
 
 /// How often the files may change while one is looked for, before that is an error.
 const TRIES_MAX: usize = 10;
@@ -67,6 +62,8 @@ pub struct TrailLine<'a> {
     pub text: &'a [u8],
     /// Whether the line ends here.
     pub ended: bool,
+    /// The form of its file: of [`Form::Json`] the text is the record as it is written.
+    pub form: Form,
     /// Where it begins.
     pub cursor: Cursor,
 }
@@ -221,7 +218,7 @@ impl Trail {
     /// Gives the whole lines of the buffer: how many bytes of the file.
     fn give(&mut self, most: usize, each: &mut impl FnMut(TrailLine<'_>)) -> usize {
         let Some(open) = &mut self.open else { return 0 };
-        let (mut given, limit) = (0, limit_of(open));
+        let (mut given, limit) = (0, entry_bytes_max(open.form));
         while given < most || given == 0 {
             let waiting = &self.buffer[self.from..];
             let (length, ended) = match memchr::memchr(b'\n', waiting) {
@@ -305,15 +302,6 @@ impl Trail {
     }
 }
 
-/// How long a line may be that is given whole.
-fn limit_of(open: &Reading) -> usize {
-    match (open.stamped, open.json) {
-        (true, _) => ENTRY_BYTES_MAX,
-        (false, true) => JSON_BYTES_MAX,
-        (false, false) => LINE_BYTES_MAX,
-    }
-}
-
 fn line<'a>(
     open: &mut Reading,
     stamps: &mut StampReader,
@@ -321,7 +309,20 @@ fn line<'a>(
     ended: bool,
     cursor: Cursor,
 ) -> TrailLine<'a> {
-    let head = head(bytes, open.stamped, stamps);
-    let at = if open.stamped { head.at } else { open.moment(cursor.offset) };
-    TrailLine { at, origin: head.origin, text: &bytes[head.text_from..], ended: ended && head.ended, cursor }
+    let form = open.form;
+    if form == Form::Stamped
+        && let Some(parsed) = parse(bytes, stamps)
+    {
+        let origin = parsed.stream.map_or(Origin::Gap, Origin::Stream);
+        return TrailLine {
+            at: Some(parsed.at),
+            origin,
+            text: parsed.piece.text,
+            ended: ended && parsed.piece.ended,
+            form,
+            cursor,
+        };
+    }
+    let (at, origin) = head(bytes, form, stamps);
+    TrailLine { at: at.or_else(|| open.moment(cursor.offset)), origin, text: bytes, ended, form, cursor }
 }

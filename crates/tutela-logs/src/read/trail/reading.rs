@@ -5,10 +5,11 @@ use crate::doors::Doors;
 use crate::files;
 use crate::index::Mark;
 use crate::index::look::Index;
+use crate::policy::Form;
 use crate::read::Place;
 use crate::read::source::Source;
 use crate::stamp::Wall;
-use crate::writer::{begun_without_index, is_stamped, read_up_to};
+use crate::writer::{begun_without_index, form_of, read_up_to};
 use std::io::{self, Read, Seek, SeekFrom};
 
 /// How much of a file is looked at to know its form: its longest beginning of an entry.
@@ -20,9 +21,7 @@ pub(super) struct Reading {
     pub(super) source: Source,
     /// `None`: it is the current one.
     pub(super) stamp: Option<String>,
-    pub(super) stamped: bool,
-    /// Whether its lines are JSON, which may be longer.
-    pub(super) json: bool,
+    pub(super) form: Form,
     pub(super) begun: u64,
     /// How many lines were before it; `None`: nobody knows.
     pub(super) first: Option<u64>,
@@ -50,7 +49,6 @@ impl Reading {
         let mut beginning = [0; BEGINNING_BYTES];
         let filled = read_up_to(&mut source, &mut beginning)?;
         let beginning = &beginning[..filled];
-        let line = memchr::memchr(b'\n', beginning).map_or(beginning, |end| &beginning[..end]);
         let index = Index::open(doors, &files::index_of(&path));
         let head = index.as_ref().map(Index::head);
         let begun = match head {
@@ -58,8 +56,7 @@ impl Reading {
             None => begun_without_index(beginning, before, &source.metadata()?),
         };
         Ok(Some(Reading {
-            stamped: is_stamped(line),
-            json: beginning.first() == Some(&b'{'),
+            form: form_of(beginning),
             source,
             stamp: stamp.map(str::to_owned),
             begun,
@@ -85,8 +82,7 @@ impl Reading {
 
     /// The form of a file that was empty when it was opened.
     pub(super) fn look_at_form(&mut self, beginning: &[u8]) {
-        let line = memchr::memchr(b'\n', beginning).map_or(beginning, |end| &beginning[..end]);
-        (self.stamped, self.json) = (is_stamped(line), beginning.first() == Some(&b'{'));
+        self.form = form_of(beginning);
     }
 
     /// When what stands at this offset was written, as far as the index knows. For offsets that grow.

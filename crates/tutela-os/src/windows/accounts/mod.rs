@@ -96,6 +96,15 @@ pub(crate) fn current() -> Result<Identity, Error> {
     Ok(identity(account_of(named), std::env::var_os("USERPROFILE").map(PathBuf::from)))
 }
 
+/// Users have no numbers that anybody is told here.
+pub(crate) fn user_name(uid: u32) -> String {
+    uid.to_string()
+}
+
+pub(crate) fn login_of(_pid: u32) -> Option<u32> {
+    None
+}
+
 pub(crate) fn name_of(account: &AccountId) -> String {
     match account {
         AccountId::Sid(text) => text.parse().map_or_else(|_| text.clone(), |sid: Sid| sid.name()),

@@ -1,6 +1,7 @@
 //! The keys of sinks.
 
-use super::super::scalar::{Size, Span};
+use super::OtlpProtocolKey;
+use crate::spec::scalar::{Size, Span};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -124,16 +125,6 @@ pub enum OverflowKey {
     DropOldest,
     /// What is written while it is too far behind.
     DropNewest,
-}
-
-/// How OpenTelemetry travels.
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OtlpProtocolKey {
-    /// A POST with a protobuf body.
-    Http,
-    /// gRPC.
-    Grpc,
 }
 
 /// How records stand in a body.

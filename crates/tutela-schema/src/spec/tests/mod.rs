@@ -1,9 +1,11 @@
 //! Tests of the reading of specs, from the outside: text in, spec or diagnostics out.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod audit;
 mod hostile;
 mod install;
 mod layers;
+mod metrics;
 mod refusals;
 mod sinks;
 mod whole;

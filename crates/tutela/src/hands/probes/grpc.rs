@@ -235,7 +235,7 @@ fn take_varint(rest: &mut &[u8]) -> Option<u64> {
 /// The tasks that an HTTP/2 connection splits itself into, kept within the question's own future: spawned
 /// ones would outlive a question that is dropped.
 #[derive(Clone, Default)]
-struct Tasks(Arc<Mutex<Added>>);
+pub(in crate::hands) struct Tasks(Arc<Mutex<Added>>);
 
 /// Tasks that came since the last turn, and whom to wake for them.
 #[derive(Default)]
@@ -262,7 +262,7 @@ impl Tasks {
     }
 
     /// Runs them for as long as it is polled.
-    async fn run(&self) {
+    pub(in crate::hands) async fn run(&self) {
         let mut running: Vec<Task> = Vec::new();
         poll_fn(|cx| {
             let mut added = self.lock();

@@ -26,6 +26,7 @@ mod tls;
 
 pub(in crate::hands) use dial::{Stage, Trouble, dial, secure};
 pub use grpc::GrpcQuestion;
+pub(in crate::hands) use grpc::Tasks;
 pub use http::HttpQuestion;
 pub(in crate::hands) use http::{drive, excerpt};
 pub(in crate::hands) use target::Url;

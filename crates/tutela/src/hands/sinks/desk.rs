@@ -14,9 +14,8 @@ use super::ear::{Bell, Ear, End};
 use super::hand::{self, Hand};
 use super::kept;
 use crate::conductor::{Inbox, InstanceRef};
-use crate::hands::launch::log_policy;
+use crate::hands::keeping::Keeping;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -24,9 +23,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tutela_core::names::Name;
 use tutela_core::spec::{GuardSpec, SinkSpec};
+use tutela_logs::Policy;
 use tutela_logs::read::Place;
 use tutela_logs::read::trail::{Cursor, Start, Trail};
 use tutela_logs::record::Owner;
+use tutela_logs::record::join::Multiline;
 use tutela_schema::api::SinkStatus;
 
 /// What a removed sink may take to deliver what is left.
@@ -51,6 +52,8 @@ pub struct Label {
     pub place: Place,
     /// Whose output it is.
     pub owner: Arc<Owner>,
+    /// How its lines are joined.
+    pub multiline: Option<Arc<Multiline>>,
     /// Where to begin.
     pub start: Start,
 }
@@ -58,12 +61,8 @@ pub struct Label {
 /// What is the same for every sink.
 #[derive(Debug, Clone)]
 pub struct Around {
-    /// The guard's name.
-    pub guard: Arc<str>,
-    /// This computer's name.
-    pub host: Arc<str>,
-    /// The guard's own folder of logs.
-    pub log_dir: PathBuf,
+    /// How output is kept, and so where.
+    pub keeping: Arc<Keeping>,
     /// The folder of what is kept of sinks.
     pub dir: PathBuf,
     /// The way to the conductor.
@@ -75,7 +74,6 @@ pub struct Around {
 pub struct Sinks {
     around: Around,
     bell: Arc<Bell>,
-    host_ip: Option<IpAddr>,
     running: Mutex<BTreeMap<Name, Running>>,
 }
 
@@ -96,8 +94,7 @@ impl Sinks {
     /// # Errors
     /// The folder cannot be made, or the system has no thread to give. What else goes wrong is among the texts.
     pub fn begin(around: Around, bell: Arc<Bell>, spec: &GuardSpec) -> Result<(Arc<Self>, Vec<String>), String> {
-        let host_ip = if spec.sinks.is_empty() { None } else { address() };
-        let sinks = Sinks { around, bell, host_ip, running: Mutex::default() };
+        let sinks = Sinks { around, bell, running: Mutex::default() };
         let mut troubles = Vec::new();
         sinks.forget_others(spec, &mut troubles);
         for sink in spec.sinks.values() {
@@ -105,8 +102,8 @@ impl Sinks {
             let (kept, trouble) = kept::read(&sinks.file(&sink.name));
             troubles.extend(trouble);
             for label in &mut setup.labels {
-                if let Some(damaged) = kept.start_of(&label.place) {
-                    label.start = damaged;
+                if let Some(known) = kept.start_of(&label.place) {
+                    label.start = known;
                     continue;
                 }
                 // A folder that cannot be read now is begun at its end later.
@@ -192,29 +189,20 @@ impl Sinks {
         let mut labels = Vec::new();
         let wanted = |name: &Name| sink.services.as_ref().is_none_or(|services| services.contains(name));
         for service in spec.services.values().filter(|service| wanted(&service.name)) {
-            let dir = log_policy(service, &self.around.log_dir).dir;
             let before = old.and_then(|old| old.services.get(&service.name)).map_or(0, |old| old.instances);
             for index in 0..service.instances {
                 let label = InstanceRef { service: service.name.clone(), index }.label();
                 let is_known = old.is_none() || index < before;
+                let Policy { dir, author, multiline, .. } = self.around.keeping.policy(service, index);
                 labels.push(Label {
-                    place: Place { dir: dir.clone(), label },
-                    owner: self.owner(service.name.as_str(), index),
+                    place: Place { dir, label },
+                    owner: Arc::new(author.owner()),
+                    multiline,
                     start: if is_known { Start::End } else { Start::Beginning },
                 });
             }
         }
         Setup { spec: sink.clone(), labels }
-    }
-
-    fn owner(&self, service: &str, instance: u16) -> Arc<Owner> {
-        Arc::new(Owner {
-            guard: self.around.guard.clone(),
-            service: service.into(),
-            instance,
-            host: self.around.host.clone(),
-            host_ip: self.host_ip.or_else(address),
-        })
     }
 
     fn start(&self, name: &Name, setup: Setup, kept: kept::Kept, before: Option<JoinHandle<()>>) -> Result<(), String> {
@@ -252,16 +240,6 @@ impl Sinks {
             }
         }
     }
-}
-
-/// The address by which this computer reaches others. Nothing is sent: the system only looks where it would go.
-fn address() -> Option<IpAddr> {
-    // Addresses for documentation, which no network has.
-    [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")].into_iter().find_map(|(from, to)| {
-        let socket = UdpSocket::bind(from).ok()?;
-        socket.connect(to).ok()?;
-        socket.local_addr().ok().map(|address| address.ip()).filter(|address| !address.is_unspecified())
-    })
 }
 
 /// The owner of a label that the spec does not have any more.

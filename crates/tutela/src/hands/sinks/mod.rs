@@ -9,6 +9,7 @@
 
 pub mod desk;
 pub mod ear;
+mod figures;
 pub mod forwarder;
 pub mod hand;
 mod http;
@@ -59,6 +60,7 @@ mod tests {
             owner: Arc::new(owner),
             id: RecordId { file: 11, offset: 22 },
             at: Wall::from_micros(1_795_209_825_123_456),
+            time: None,
             stream: Some(Stream::Err),
             level: None,
             message: message.as_bytes().into(),

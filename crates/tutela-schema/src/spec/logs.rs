@@ -1,0 +1,148 @@
+//! `[services.X.logs]` and `[logs]`: sizes that make sense, forms that go together, patterns that can be used.
+
+use super::diagnostic::Code;
+use super::keys::{FormatKey, GuardLogKeys, LogKeys, MultilineKeys};
+use super::section::{Section, steps};
+use super::tree::Step;
+use std::time::Duration;
+use tutela_core::spec::{LogForm, LogPolicy, MultilineRule, MultilineSpec};
+
+/// The size at which a log file is rotated where the spec is silent.
+pub(super) const ROTATE_SIZE: u64 = 50 * 1024 * 1024;
+
+/// How many rotated files are kept where the spec is silent.
+pub(super) const KEEP: u32 = 10;
+
+/// The most that may be kept: each costs a look at start.
+const KEEP_MAX: u32 = 100_000;
+
+/// How long a record waits for a further line where the spec is silent: longer than any program takes between the lines
+/// of a stack trace, shorter than anybody who looks at the file notices.
+const WAIT: Duration = Duration::from_millis(500);
+
+/// The longest wait: nobody finds a line in the file before.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// How many lines a record has where the spec is silent, and at most.
+const LINES: u32 = 500;
+const LINES_MAX: u32 = 10_000;
+
+/// How large a compiled pattern may be; as that of a log probe.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
+
+/// What `[logs]` asks for: whether secrets are masked, and patterns.
+pub(super) fn guard_logs(section: &mut Section<'_>, keys: GuardLogKeys) -> (bool, Vec<String>) {
+    (keys.redact_secrets.unwrap_or(true), patterns(section, keys.redact, steps!["logs", "redact"]))
+}
+
+/// How a service's output is kept.
+pub(super) fn logs(section: &mut Section<'_>, keys: LogKeys) -> LogPolicy {
+    if keys.compress == Some(super::keys::CompressKey::Zstd) {
+        let message = "this version does not compress: rotated files stay as they are";
+        section.warning(Code::NotYet, steps!["logs", "compress"], message, Some("leave it; a later version does"));
+    }
+    let keep = keys.keep.unwrap_or(KEEP);
+    if keep > KEEP_MAX {
+        section.error(Code::NumberRange, steps!["logs", "keep"], format!("'logs.keep' is at most {KEEP_MAX}"));
+    }
+    let rotate_size = keys.rotate_size.map_or(ROTATE_SIZE, |size| size.0);
+    // Below this, rotation itself would be the work.
+    const ROTATE_SIZE_MIN: u64 = 4096;
+    if rotate_size > 0 && rotate_size < ROTATE_SIZE_MIN {
+        let message = format!("'logs.rotate_size' is at least {ROTATE_SIZE_MIN} bytes, or \"0\" for never");
+        section.error(Code::NumberRange, steps!["logs", "rotate_size"], message);
+    }
+    let form = match (keys.format.unwrap_or(FormatKey::Raw), keys.timestamps.unwrap_or(true)) {
+        (FormatKey::Raw, false) => LogForm::Raw,
+        (FormatKey::Raw, true) => LogForm::Stamped,
+        (FormatKey::Json, true) => LogForm::Json,
+        (FormatKey::Json, false) => {
+            let message = "records in JSON have timestamps: 'timestamps = false' does not go with format = \"json\"";
+            section.error_with(Code::BadValue, steps!["logs", "timestamps"], message, "leave 'timestamps' out");
+            LogForm::Json
+        }
+    };
+    let multiline = keys.multiline.and_then(|keys| multiline(section, keys));
+    let redact = patterns(section, keys.redact, steps!["logs", "redact"]);
+    LogPolicy {
+        dir: keys.dir.map(|dir| section.path(&dir, steps!["logs", "dir"])),
+        form,
+        multiline,
+        redact,
+        rotate_size: (rotate_size > 0).then_some(rotate_size),
+        rotate_every: keys.rotate_every.map(|span| span.0).filter(|span| !span.is_zero()),
+        keep,
+    }
+}
+
+fn multiline(section: &mut Section<'_>, keys: MultilineKeys) -> Option<MultilineSpec> {
+    let at = |key: &str| steps!["logs", "multiline", key].to_vec();
+    let wait = section.some_time(keys.wait.as_ref(), WAIT, &at("wait"));
+    if wait > WAIT_MAX {
+        section.error(Code::NumberRange, &at("wait"), "'logs.multiline.wait' is at most 1m");
+    }
+    let lines = keys.lines.unwrap_or(LINES);
+    if !(2..=LINES_MAX).contains(&lines) {
+        section.error(Code::NumberRange, &at("lines"), format!("'logs.multiline.lines' is 2 to {LINES_MAX}"));
+    }
+    let rule = match (keys.start, keys.r#continue) {
+        (Some(start), None) => pattern(section, &start, &at("start")).then_some(MultilineRule::Start(start)),
+        (None, Some(rest)) => pattern(section, &rest, &at("continue")).then_some(MultilineRule::Continue(rest)),
+        (Some(_), Some(_)) => {
+            let message = "'start' and 'continue' say the same thing in two ways";
+            section.error_with(Code::BadValue, &at("continue"), message, "leave one of them out");
+            None
+        }
+        (None, None) => {
+            let message = "'logs.multiline' does not say which lines belong together";
+            let help = "give 'start' or 'continue' a pattern, such as continue = '^\\s'";
+            section.error_with(Code::MissingKey, steps!["logs", "multiline"], message, help);
+            None
+        }
+    }?;
+    Some(MultilineSpec { rule, wait, lines })
+}
+
+/// The patterns that can be used; the others are refused, each at its place.
+fn patterns(section: &mut Section<'_>, given: Option<Vec<String>>, way: &[Step]) -> Vec<String> {
+    let mut used = Vec::new();
+    for (at, text) in given.unwrap_or_default().into_iter().enumerate() {
+        let steps = [way, steps![at]].concat();
+        if !pattern(section, &text, &steps) {
+            continue;
+        }
+        if matches_nothing(&text) {
+            let message =
+                format!("the pattern {text:?} matches the empty text, so it would mask every place of every line");
+            section.error_with(
+                Code::BadPattern,
+                &steps,
+                message,
+                "let it match at least one character: '+' in place of '*'",
+            );
+            continue;
+        }
+        used.push(text);
+    }
+    used
+}
+
+/// Whether a text is a regular expression of a size that can be used.
+fn pattern(section: &mut Section<'_>, text: &str, steps: &[Step]) -> bool {
+    let built = regex::RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build();
+    if let Err(error) = &built {
+        let why = error.to_string();
+        let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        section.error(Code::BadPattern, steps, format!("the pattern cannot be used: {why}"));
+    }
+    built.is_ok()
+}
+
+/// Whether a pattern can match no character at all. Not every one that can does so in an empty text: `\b` wants a word
+/// beside it.
+fn matches_nothing(text: &str) -> bool {
+    let found = |regex: regex::Regex| {
+        ["", "a b\n-", "0"].iter().any(|sample| regex.find_iter(sample).any(|found| found.is_empty()))
+    };
+    regex::Regex::new(text).is_ok_and(found)
+}

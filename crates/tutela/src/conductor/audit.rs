@@ -1,0 +1,138 @@
+//! What the conductor carries out or refuses, noted down in that order.
+//!
+//! A command has an entry when it is begun and, where somebody waits for it, another one with what came of it.
+
+use super::{Conductor, Outcome, wall_now};
+use crate::audit::{Asker, target_words};
+use tutela_core::guard::{Command, Target};
+use tutela_os::host::Control;
+use tutela_schema::api::{CommandReply, ErrorReply, Outcome as Done, ReloadReply, Verb};
+use tutela_schema::audit::{AuditEntry, AuditResult, Surface};
+
+/// Instances that a message names; the event ledger has all of them.
+const NAMED_MAX: usize = 8;
+
+/// A command that is noted down and not over.
+pub(super) struct Noted {
+    pub(super) asker: Asker,
+    target: String,
+    number: u64,
+}
+
+impl Conductor {
+    fn entry(&self, asker: &Asker, command: &str, target: &Target, result: AuditResult) -> AuditEntry {
+        asker.entry(wall_now(), command, &target_words(&self.identity.name, target), result)
+    }
+
+    /// A command was begun. `wait`: what came of it will be told.
+    pub(super) fn note_begun(&self, asker: Asker, verb: Verb, target: &Target, wait: bool) -> Option<Noted> {
+        let entry = self.entry(&asker, verb.word(), target, AuditResult::Accepted);
+        if !wait {
+            self.audit.note(entry);
+            return None;
+        }
+        let target = entry.target.clone();
+        Some(Noted { asker, target, number: self.audit.note_begun(entry) })
+    }
+
+    /// A command was refused.
+    pub(super) fn note_refused(&self, asker: &Asker, verb: Verb, target: &Target, refusal: &ErrorReply) {
+        let entry = self.entry(asker, verb.word(), target, AuditResult::Refused);
+        self.audit.note(entry.saying(&refusal.error.message));
+    }
+
+    /// What came of a command.
+    pub(super) fn note_outcome(&self, noted: &Noted, reply: &CommandReply) {
+        let bad: Vec<String> = reply
+            .instances
+            .iter()
+            .filter(|it| !matches!(it.outcome, Done::Done | Done::Already))
+            .map(|it| format!("{} {}: {}", it.id, it.state, it.message.as_deref().unwrap_or("it is not as was asked")))
+            .collect();
+        let result = if bad.is_empty() { AuditResult::Done } else { AuditResult::Failed };
+        let mut message = match bad.len() {
+            0 if reply.instances.len() == 1 => format!("1 instance after {} ms", reply.took_ms),
+            0 => format!("{} instances after {} ms", reply.instances.len(), reply.took_ms),
+            _ => bad.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join("; "),
+        };
+        if bad.len() > NAMED_MAX {
+            message.push_str(&format!("; and {} more", bad.len() - NAMED_MAX));
+        }
+        let entry = noted.asker.entry(wall_now(), reply.command.word(), &noted.target, result);
+        self.audit.note_outcome(entry.saying(&message), noted.number);
+    }
+
+    /// A spec was read again.
+    pub(super) fn note_reload(&self, asker: &Asker, reply: &Result<ReloadReply, ErrorReply>) {
+        let reply = match reply {
+            Err(refusal) => return self.note_refused(asker, Verb::Reload, &Target::All, refusal),
+            Ok(reply) => reply,
+        };
+        let lists = [
+            ("added", &reply.added),
+            ("removed", &reply.removed),
+            ("restarted", &reply.restarted),
+            ("adjusted", &reply.adjusted),
+        ];
+        let changed = lists.into_iter().filter(|(_, names)| !names.is_empty());
+        let words: Vec<String> = changed.map(|(word, names)| format!("{word}: {}", names.join(", "))).collect();
+        let message = if words.is_empty() { "nothing differs".to_owned() } else { words.join("; ") };
+        let entry = self.entry(asker, Verb::Reload.word(), &Target::All, AuditResult::Done);
+        self.audit.note(entry.saying(&message));
+    }
+
+    /// Something that has no word in the API, or comes in another way.
+    pub(super) fn note_other(&self, asker: &Asker, command: &str, result: AuditResult, message: &str) {
+        self.audit.note(self.entry(asker, command, &Target::All, result).saying(message));
+    }
+
+    /// What the service manager asked for, once it is carried out.
+    pub(super) fn note_control(&self, asker: &Asker, control: &Control, refused: Option<&str>) {
+        let command = match control {
+            Control::Stop | Control::Shutdown => Verb::Shutdown.word(),
+            Control::Pause => Verb::Pause.word(),
+            Control::Continue => Verb::Resume.word(),
+            Control::Reload => Verb::Reload.word(),
+            Control::User(_) => "rotate",
+            Control::Power(_) | Control::Session { .. } | Control::TimeChanged { .. } => return,
+        };
+        let result = if refused.is_some() { AuditResult::Refused } else { AuditResult::Accepted };
+        self.note_other(asker, command, result, refused.unwrap_or(&control.to_string()));
+    }
+
+    pub(super) fn note_started(&self) {
+        let identity = &self.identity;
+        let message = format!(
+            "tutela {} as {}, pid {}, keeps {}",
+            identity.version, identity.account, identity.pid, identity.spec
+        );
+        self.note_guard("guard_start", &message);
+    }
+
+    pub(super) fn note_ended(&self, outcome: Outcome) {
+        let message = match outcome {
+            Outcome::Asked => "asked for; everything is stopped",
+            Outcome::AllDone { well: true } => "everything is done",
+            Outcome::AllDone { well: false } => "everything is done, and not all of it well",
+        };
+        self.note_guard("guard_end", message);
+    }
+
+    fn note_guard(&self, command: &str, message: &str) {
+        let name = &self.identity.name;
+        let entry = AuditEntry::new(wall_now(), Surface::Guard, command, name, AuditResult::Done);
+        self.audit.note(entry.saying(message));
+    }
+}
+
+/// Whom a command is for.
+pub(super) fn target_of(command: &Command) -> Target {
+    match command {
+        Command::Start(target)
+        | Command::Stop(target)
+        | Command::Restart(target)
+        | Command::Pause(target)
+        | Command::Resume(target) => target.clone(),
+        Command::End | Command::Hurry | Command::Reload(_) => Target::All,
+    }
+}

@@ -1,0 +1,182 @@
+//! How output is kept: from what the spec says of a service to the policy of its instances' files.
+//!
+//! Called where a program is prepared and where a reload is spread; from both threads, so what is known for all services
+//! (the masks, this computer's name and address) is behind a lock that is held for moments. What does not differ is
+//! shared: services with the same patterns have one mask.
+//!
+//! Deliberately absent: the files themselves, which are the pump's.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+use tutela_core::spec::{LogForm, MultilineRule, MultilineSpec, Redaction, ServiceSpec};
+use tutela_logs::record::join::{Multiline, Rule};
+use tutela_logs::record::redact::Redactor;
+use tutela_logs::record::{Author, Host};
+use tutela_logs::{Form, Policy};
+
+/// How often this computer's name and address are looked up. They change when a laptop travels or a container moves;
+/// a record that names the old address for minutes harms nobody.
+const HOST_EVERY: Duration = Duration::from_secs(600);
+
+/// How the output of a guard's services is kept.
+#[derive(Debug)]
+pub struct Keeping {
+    guard: Arc<str>,
+    log_dir: PathBuf,
+    host: Arc<Host>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    redaction: Redaction,
+    /// The secrets before the last reload: programs that have them may still be ending.
+    earlier: BTreeSet<String>,
+    /// By the patterns of a service.
+    masks: HashMap<Vec<String>, Arc<Redactor>>,
+}
+
+impl Keeping {
+    /// For the services of this guard, with files in `log_dir` unless the spec names another folder.
+    pub fn new(guard: &str, log_dir: &Path, redaction: &Redaction) -> Self {
+        let known = Known { redaction: redaction.clone(), ..Known::default() };
+        let (name, ip) = host();
+        Keeping {
+            guard: Arc::from(guard),
+            log_dir: log_dir.to_owned(),
+            host: Arc::new(Host::new(&name, ip)),
+            known: Mutex::new(known),
+        }
+    }
+
+    /// A reload may have changed what is masked. The secrets before it stay masked until the next one.
+    pub fn adopt(&self, redaction: &Redaction) {
+        let mut known = self.lock();
+        if known.redaction != *redaction {
+            let before = std::mem::replace(&mut known.redaction, redaction.clone());
+            known.earlier = before.secrets.filter(|_| redaction.secrets.is_some()).unwrap_or_default();
+            known.masks.clear();
+        }
+    }
+
+    /// The folder of a service's files.
+    pub fn dir(&self, spec: &ServiceSpec) -> PathBuf {
+        spec.logs.dir.clone().unwrap_or_else(|| self.log_dir.clone())
+    }
+
+    /// How the output of an instance is kept.
+    pub fn policy(&self, spec: &ServiceSpec, instance: u16) -> Policy {
+        let logs = &spec.logs;
+        let service = Arc::from(spec.name.as_str());
+        Policy {
+            dir: self.dir(spec),
+            form: match logs.form {
+                LogForm::Raw => Form::Raw,
+                LogForm::Stamped => Form::Stamped,
+                LogForm::Json => Form::Json,
+            },
+            rotate_size: logs.rotate_size,
+            rotate_every: logs.rotate_every,
+            keep: logs.keep,
+            mask: self.mask(&logs.redact),
+            author: Author { guard: self.guard.clone(), service, instance, host: self.host.clone() },
+            multiline: logs.multiline.as_ref().and_then(multiline).map(Arc::new),
+        }
+    }
+
+    /// What is masked for a service with these patterns of its own.
+    pub fn mask(&self, patterns: &[String]) -> Arc<Redactor> {
+        let mut known = self.lock();
+        if let Some(mask) = known.masks.get(patterns) {
+            return mask.clone();
+        }
+        let Redaction { secrets, patterns: everywhere } = &known.redaction;
+        let secrets = secrets.iter().flatten().chain(&known.earlier).map(String::as_str);
+        let all: Vec<String> = everywhere.iter().chain(patterns).cloned().collect();
+        // The schema has compiled each of them; where they are too many together, the secrets are masked all the same.
+        let built = Redactor::new(secrets.clone(), &all).or_else(|_| Redactor::new(secrets, &[]));
+        let mask = Arc::new(built.unwrap_or_default());
+        known.masks.insert(patterns.to_vec(), mask.clone());
+        mask
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How lines are joined. The schema has compiled the pattern; one that cannot be used joins nothing.
+pub fn multiline(spec: &MultilineSpec) -> Option<Multiline> {
+    let compiled = |text: &str| regex::bytes::Regex::new(text).ok();
+    let rule = match &spec.rule {
+        MultilineRule::Start(text) => Rule::Start(compiled(text)?),
+        MultilineRule::Continue(text) => Rule::Continue(compiled(text)?),
+    };
+    Some(Multiline::new(rule, spec.wait, spec.lines))
+}
+
+/// Looks up this computer's name and address again and again, until `keeping` is gone.
+pub async fn follow_host(keeping: Weak<Keeping>) {
+    loop {
+        tokio::time::sleep(HOST_EVERY).await;
+        let Some(keeping) = keeping.upgrade() else { return };
+        let (name, ip) = host();
+        keeping.host.set(&name, ip);
+    }
+}
+
+/// This computer's name, and the address by which it reaches others: that of a socket towards an address that belongs to
+/// nobody. Nothing is sent.
+fn host() -> (String, Option<IpAddr>) {
+    let towards = |from: IpAddr, to: IpAddr| {
+        let socket = UdpSocket::bind(SocketAddr::new(from, 0)).ok()?;
+        // The port of discarding.
+        socket.connect(SocketAddr::new(to, 9)).ok()?;
+        let ip = socket.local_addr().ok()?.ip();
+        (!ip.is_unspecified() && !ip.is_loopback()).then_some(ip)
+    };
+    // Addresses for documents, RFC 5737 and RFC 3849.
+    let v4 = || towards(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into());
+    let v6 = || towards(Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into());
+    (tutela_os::usage::host_name(), v4().or_else(v6))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redaction(secrets: &[&str], patterns: &[&str]) -> Redaction {
+        Redaction {
+            secrets: Some(secrets.iter().map(|it| (*it).to_owned()).collect()),
+            patterns: patterns.iter().map(|it| (*it).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn services_with_the_same_patterns_share_a_mask_and_a_reload_makes_another() {
+        let keeping = Keeping::new("shop", Path::new("/logs"), &redaction(&["secret-1"], &["id=[0-9]+"]));
+        let first = keeping.mask(&[]);
+        assert!(Arc::ptr_eq(&first, &keeping.mask(&[])));
+        assert_eq!(&*first.text(b"secret-1 id=5 x=6"), b"*** *** x=6");
+        assert_eq!(&*keeping.mask(&["x=.".to_owned()]).text(b"secret-1 id=5 x=6"), b"*** *** ***");
+        keeping.adopt(&redaction(&["secret-2"], &[]));
+        assert_eq!(
+            &*keeping.mask(&[]).text(b"secret-1 secret-2 id=5"),
+            b"*** *** id=5",
+            "the program before may still end"
+        );
+        keeping.adopt(&redaction(&["secret-3"], &[]));
+        assert_eq!(&*keeping.mask(&[]).text(b"secret-1 secret-2 secret-3"), b"secret-1 *** ***");
+        keeping.adopt(&Redaction::default());
+        assert!(keeping.mask(&[]).is_idle());
+    }
+
+    #[test]
+    fn this_computer_is_never_told_by_an_address_that_others_cannot_reach() {
+        let (_, ip) = host();
+        assert!(ip.is_none_or(|ip| !ip.is_loopback() && !ip.is_unspecified()));
+    }
+}
