@@ -96,6 +96,10 @@ impl Sinks {
     pub fn begin(around: Around, bell: Arc<Bell>, spec: &GuardSpec) -> Result<(Arc<Self>, Vec<String>), String> {
         let sinks = Sinks { around, bell, running: Mutex::default() };
         let mut troubles = Vec::new();
+        if !spec.sinks.is_empty() {
+            let dir = &sinks.around.dir;
+            tutela_os::files::make_private_dir(dir).map_err(|error| crate::hands::spawner::chain(&error))?;
+        }
         sinks.forget_others(spec, &mut troubles);
         for sink in spec.sinks.values() {
             let mut setup = sinks.setup(spec, None, sink);
@@ -110,6 +114,17 @@ impl Sinks {
                 if let Ok(trail) = Trail::open(crate::logs_view::DOORS, &label.place, Start::End) {
                     label.start = Start::At(trail.cursor());
                 }
+            }
+            // Before a program runs: a guard that is killed at once must not begin anew behind what was written meanwhile.
+            let begun = setup.labels.iter().filter_map(|label| match label.start {
+                Start::At(cursor) => Some((&label.place, cursor)),
+                Start::Beginning | Start::End => None,
+            });
+            if !kept.damaged
+                && kept.positions.is_empty()
+                && let Err(error) = kept::write(&sinks.file(&sink.name), &kept.counts, begun)
+            {
+                troubles.push(format!("where the sink {} is cannot be written down: {error}", sink.name));
             }
             sinks.start(&sink.name, setup, kept, None)?;
         }
