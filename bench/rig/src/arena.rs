@@ -158,6 +158,33 @@ impl Arena {
         }
         Ok(first.into_iter().flatten().collect())
     }
+
+    /// Where subjects keep what programs write, when they write.
+    pub fn logs(&self) -> PathBuf {
+        self.folder.join("logs")
+    }
+
+    /// Makes the FIFO at which programs wait before they write.
+    ///
+    /// # Errors
+    /// There is one.
+    pub fn make_gate(&self) -> Result<()> {
+        mknodat(CWD, self.gate(), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).context("cannot make a gate")
+    }
+
+    /// The FIFO of [`Arena::make_gate`].
+    pub fn gate(&self) -> PathBuf {
+        self.folder.join("gate")
+    }
+
+    /// Lets everybody through who waits, or will wait while the result is kept.
+    ///
+    /// # Errors
+    /// There is no gate.
+    pub fn open_gate(&self) -> Result<File> {
+        // For reading too: for writing alone it would wait for somebody at the other end.
+        OpenOptions::new().read(true).write(true).open(self.gate()).context("cannot open the gate")
+    }
 }
 
 impl Drop for Arena {

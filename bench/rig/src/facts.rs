@@ -44,6 +44,7 @@ pub fn gather(options: &Options) -> Result<Value> {
         "fleet": options.dose.fleet,
         "crowd": options.dose.crowd,
         "idle_s": options.dose.idle.as_secs(),
+        "lines": options.dose.lines,
         "load_s": options.dose.load.as_secs(),
         "versions": versions,
     }))
@@ -59,6 +60,7 @@ fn version(subject: Subject, options: &Options) -> String {
         Subject::Floor | Subject::FloorShell => String::new(),
         Subject::Tutela => said(Command::new(&options.tutela).arg("--version")),
         Subject::Runit => package("runit"),
+        Subject::Multilog => format!("{} (daemontools)", package("daemontools")),
         Subject::S6 => package("s6"),
         Subject::Supervisord => python("supervisor"),
         Subject::Circus => python("circus"),

@@ -167,6 +167,12 @@ pub fn schedule(realtime: bool) -> bool {
     chrt.status().is_ok_and(|status| status.success())
 }
 
+/// Has this thread, and what it starts from here on, go before other work, as far as niceness goes: for loads that keep
+/// a core busy for longer than a real-time process may. Where the machine does not allow it nothing changes.
+pub fn prefer(preferred: bool) {
+    let _unprivileged = rustix::process::setpriority_process(None, if preferred { -20 } else { 0 });
+}
+
 /// Sends a signal; a process that is gone by now is no error.
 pub fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {

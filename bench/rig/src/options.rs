@@ -10,10 +10,12 @@ pub const HELP: &str = "\
 bench/run [OPTIONS]            measure; lines and tables go to bench/results/
 bench/run report [LINES]       write bench/RESULTS.md from LINES (default: the latest in bench/results/)
 
-  --only a,b        measurements: cold restart fleet stop storm probes(default: all)
-  --subjects a,b    floor floor:sh tutela runit s6 supervisord circus pm2   (default: all)
+  --only a,b        measurements: cold restart fleet stop storm probes and those of logs: logs-raw logs-stamped
+                    logs-json logs-crowd logs-memory logs-since, or logs for all of these      (default: all)
+  --subjects a,b    floor floor:sh tutela runit s6 multilog supervisord circus pm2             (default: all)
   --quick           small and short: shows that everything works, its figures mean little
-  --sched rr|other  scheduling of rig and subject in restart, fleet and stop (default: rr where allowed)
+  --sched rr|other  scheduling of rig and subject in restart, fleet and stop; rr: -20 in those of logs
+                    (default: rr where allowed)
   --rounds N        interleaved rounds                                 (default: 5, quick: 1)
   --idle SECONDS    the window of idle CPU                             (default: 60, quick: 5)
 
@@ -36,12 +38,36 @@ pub enum Measure {
     Storm,
     /// A thousand HTTP probes a second.
     Probes,
+    /// Capture as it is, with rotation.
+    LogsRaw,
+    /// Capture with a timestamp on each line.
+    LogsStamped,
+    /// Capture of JSON records.
+    LogsJson,
+    /// Two hundred programs that write at a steady rate.
+    LogsCrowd,
+    /// Memory of the capture, silent and flooded.
+    LogsMemory,
+    /// One minute out of ten gigabytes.
+    LogsSince,
 }
 
 impl Measure {
     /// All, in the order of the report.
-    pub const ALL: [Measure; 6] =
-        [Measure::Cold, Measure::Restart, Measure::Fleet, Measure::Stop, Measure::Storm, Measure::Probes];
+    pub const ALL: [Measure; 12] = [
+        Measure::Cold,
+        Measure::Restart,
+        Measure::Fleet,
+        Measure::Stop,
+        Measure::Storm,
+        Measure::Probes,
+        Measure::LogsRaw,
+        Measure::LogsStamped,
+        Measure::LogsJson,
+        Measure::LogsCrowd,
+        Measure::LogsMemory,
+        Measure::LogsSince,
+    ];
 
     /// Its word on the command line and in lines of JSON.
     pub const fn word(self) -> &'static str {
@@ -52,6 +78,12 @@ impl Measure {
             Measure::Stop => "stop",
             Measure::Storm => "storm",
             Measure::Probes => "probes",
+            Measure::LogsRaw => "logs-raw",
+            Measure::LogsStamped => "logs-stamped",
+            Measure::LogsJson => "logs-json",
+            Measure::LogsCrowd => "logs-crowd",
+            Measure::LogsMemory => "logs-memory",
+            Measure::LogsSince => "logs-since",
         }
     }
 }
@@ -71,6 +103,10 @@ pub struct Dose {
     pub load: Duration,
     /// Kills per service and round in `restart`.
     pub kills: u32,
+    /// Lines of `logs-raw`, `logs-stamped` and `logs-json`.
+    pub lines: u32,
+    /// Bytes among which `logs-since` finds a minute.
+    pub haystack: u64,
 }
 
 /// A run.
@@ -143,7 +179,14 @@ pub fn parse(words: impl Iterator<Item = String>) -> Result<Order> {
         match word.as_str() {
             "-h" | "--help" => return Ok(Order::Help),
             "--quick" => quick = true,
-            "--only" => measures = pick(&value()?, &Measure::ALL, Measure::word)?,
+            "--only" => {
+                let all_of_logs =
+                    || Measure::ALL.map(Measure::word).into_iter().filter(|word| word.starts_with("logs-"));
+                let list: Vec<String> = (value()?.split(','))
+                    .map(|word| if word == "logs" { all_of_logs().collect::<Vec<_>>().join(",") } else { word.into() })
+                    .collect();
+                measures = pick(&list.join(","), &Measure::ALL, Measure::word)?;
+            }
             "--subjects" => subjects = pick(&value()?, &Subject::ALL, Subject::word)?,
             "--rounds" => rounds = Some(value()?.parse::<u32>().context("--rounds takes a number")?.max(1)),
             "--idle" => idle = Some(value()?.parse::<u64>().context("--idle takes seconds")?.max(1)),
@@ -161,9 +204,27 @@ pub fn parse(words: impl Iterator<Item = String>) -> Result<Order> {
         }
     }
     let mut dose = if quick {
-        Dose { rounds: 1, fleet: 100, crowd: 50, idle: secs(5), load: secs(4), kills: 1 }
+        Dose {
+            rounds: 1,
+            fleet: 100,
+            crowd: 50,
+            idle: secs(5),
+            load: secs(4),
+            kills: 1,
+            lines: 100_000,
+            haystack: 200_000_000,
+        }
     } else {
-        Dose { rounds: 5, fleet: 1000, crowd: 200, idle: secs(60), load: secs(20), kills: 2 }
+        Dose {
+            rounds: 5,
+            fleet: 1000,
+            crowd: 200,
+            idle: secs(60),
+            load: secs(20),
+            kills: 2,
+            lines: 1_000_000,
+            haystack: 10_000_000_000,
+        }
     };
     dose.rounds = rounds.unwrap_or(dose.rounds);
     dose.idle = idle.map_or(dose.idle, secs);

@@ -6,7 +6,7 @@
 use crate::arena::{Arena, now};
 use crate::kernel::{self, Process};
 use crate::options::Options;
-use crate::subject::{Layout, Line, Load, Subject};
+use crate::subject::{Layout, Line, Load, Output, Speech, Subject};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Signal, WaitOptions, wait};
 use std::fs::{self, File};
@@ -36,6 +36,8 @@ pub struct Cast {
     pub eager: bool,
     /// The port of the web server that is probed.
     pub probed: Option<u16>,
+    /// What the programs write and how it is kept; nothing is written otherwise.
+    pub speech: Option<Speech>,
 }
 
 /// A subject that was started.
@@ -64,6 +66,10 @@ impl Stage {
             exits: cast.exits,
             eager: cast.eager,
             probed: cast.probed,
+            output: match cast.speech {
+                Some(speech) => Some(Output::lay(speech, &arena, options)?),
+                None => None,
+            },
         };
         let layout = subject.lay(&load, options)?;
         let mut command = command(&layout.start, &arena, None)?;

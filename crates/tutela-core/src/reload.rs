@@ -129,9 +129,9 @@ mod tests {
                 .map(|service| (service.name.clone(), std::sync::Arc::new(service.clone())))
                 .collect(),
             alerts: BTreeMap::new(),
-            sinks: BTreeMap::new(),
             metrics: crate::spec::MetricsSpec::default(),
             redaction: crate::spec::Redaction::default(),
+            sinks: BTreeMap::new(),
             install: crate::spec::InstallSpec::default(),
             audit: crate::spec::AuditPolicy::default(),
         }

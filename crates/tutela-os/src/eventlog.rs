@@ -10,6 +10,9 @@ use std::borrow::Cow;
 /// The most bytes of one text. The journal takes more, the Event Log 31,839 characters.
 pub const TEXT_BYTES_MAX: usize = 31_000;
 
+/// The longest name of a field: the journal takes no longer one.
+const NAME_BYTES_MAX: usize = 64;
+
 /// The most fields of one record; more are left out.
 pub const FIELDS_MAX: usize = 64;
 
@@ -43,6 +46,36 @@ pub struct Record<'a> {
     pub fields: &'a [(&'a str, Cow<'a, str>)],
 }
 
+/// A line that somebody else wrote, on its way into the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// Who wrote it: the journal's `SYSLOG_IDENTIFIER`.
+    pub identifier: &'a str,
+    /// How much it matters, from 0, the worst, to 7; `None`: it does not say.
+    pub priority: Option<u8>,
+    /// The text, in whatever encoding, of however many lines, as long as it is.
+    pub message: &'a [u8],
+    /// What we say of it. Names as for [`Record::fields`].
+    pub fields: &'a [(&'a str, Cow<'a, str>)],
+    /// What it says itself, at most [`FIELDS_MAX`]. A name that would pass for one of the journal's words or of ours
+    /// has `FIELD_` before it.
+    pub own: &'a [(&'a str, Cow<'a, str>)],
+}
+
+/// A log that an OS has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The journal of systemd.
+    Journal,
+    /// The Event Log of Windows.
+    EventLog,
+}
+
+/// The log that this OS has, whether or not it runs on this host; `None`: none that we know.
+pub const fn kind() -> Option<Kind> {
+    platform::eventlog::KIND
+}
+
 /// A way into the log. Usable from any thread; dropping it closes it.
 #[derive(Debug)]
 pub struct EventLog(platform::eventlog::EventLog);
@@ -63,6 +96,14 @@ impl EventLog {
     /// The log did not take it.
     pub fn write(&self, record: &Record<'_>) -> Result<(), Error> {
         self.0.write(record)
+    }
+
+    /// Passes a line on to the journal, bytes and length as they are. Waits at most a second for it.
+    ///
+    /// # Errors
+    /// The journal did not take it, or this OS has another log ([`Error::Unsupported`]).
+    pub fn relay(&self, line: &Line<'_>) -> Result<(), Error> {
+        self.0.relay(line)
     }
 }
 
@@ -104,13 +145,42 @@ pub(crate) fn cut(text: &str) -> &str {
 #[allow(dead_code, reason = "an OS without a log has no fields")]
 pub(crate) fn field_name(name: &str) -> Option<String> {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-    let name: String = name.chars().map(plain).skip_while(|c| !c.is_ascii_uppercase()).take(64).collect();
+    let name: String = name.chars().map(plain).skip_while(|c| !c.is_ascii_uppercase()).take(NAME_BYTES_MAX).collect();
     (!name.is_empty()).then_some(name)
+}
+
+/// Names with a meaning: of the journal and of what reads it, and of ours. Whole ones, and beginnings.
+const RESERVED: [&str; 6] = ["MESSAGE", "MESSAGE_ID", "PRIORITY", "UNIT", "USER_UNIT", "INVOCATION_ID"];
+const RESERVED_BEGINNINGS: [&str; 5] = ["SYSLOG_", "TUTELA_", "OBJECT_", "COREDUMP_", "JOB_"];
+
+/// A name for what a program says of itself: as [`field_name`] makes it, and none that others rely on.
+#[allow(dead_code, reason = "only the journal has such names")]
+pub(crate) fn own_field_name(name: &str) -> Option<String> {
+    let name = field_name(name)?;
+    let is_taken = RESERVED.contains(&&*name) || RESERVED_BEGINNINGS.iter().any(|taken| name.starts_with(taken));
+    if !is_taken {
+        return Some(name);
+    }
+    let mut name = format!("FIELD_{name}");
+    name.truncate(NAME_BYTES_MAX);
+    Some(name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_programs_own_name_cannot_pass_for_one_that_others_rely_on() {
+        let made = own_field_name;
+        assert_eq!(made("request.id").as_deref(), Some("REQUEST_ID"));
+        assert_eq!(made("message").as_deref(), Some("FIELD_MESSAGE"));
+        assert_eq!(made("Tutela-Guard").as_deref(), Some("FIELD_TUTELA_GUARD"));
+        assert_eq!(made("object_pid").as_deref(), Some("FIELD_OBJECT_PID"));
+        assert_eq!(made("messages").as_deref(), Some("MESSAGES"));
+        assert_eq!(made(&format!("syslog_{}", "x".repeat(90))).map(|name| name.len()), Some(64));
+        assert_eq!(made("\u{fc}"), None);
+    }
 
     #[test]
     fn a_name_cannot_pass_for_a_word_of_the_journal() {

@@ -15,6 +15,7 @@
 //! - [`pipe`], [`files`], [`paths`], [`accounts`], [`access`]: bytes, folders, people, and who may do what;
 //! - [`host`]: who started this process, and serving Windows' service control manager;
 //! - [`eventlog`]: the log of the OS;
+//! - [`tcp`]: what a connection has not yet got rid of;
 //! - [`registration`]: a place among the services of the OS;
 //! - [`usage`], [`limits`], [`memory`], [`terminal`], [`capabilities`]: the guard's own household.
 //!
@@ -40,6 +41,7 @@ pub mod pipe;
 pub mod process;
 pub mod registration;
 pub mod signals;
+pub mod tcp;
 pub mod terminal;
 pub mod usage;
 

@@ -202,7 +202,6 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let around = Around { keeping: keeping.clone(), dir: context.state_dir.join("sinks"), inbox: inbox.clone() };
     let (sinks, sink_troubles) = Sinks::begin(around, bell, &spec).map_err(Failure::Failed)?;
     troubles.extend(sink_troubles);
-    figures.register(sinks.clone());
     let tls = Arc::new(TlsContexts::new());
     let (metrics, metrics_spec) = watch::channel(spec.metrics.clone());
     // Ends with the conductor, which has the other end of its spec.
@@ -410,7 +409,7 @@ fn start_pumps(inbox: &Inbox, log_dir: &Path, bell: Arc<Bell>) -> Result<Pumps, 
         // A full inbox drops the remark; the counters of the capture have the fact.
         let _ = inbox.try_send(conductor::Input::Trouble(text));
     };
-    Pumps::start_with_bell(DOORS, log_dir, on_event, move |label| bell.ring(label))
+    Pumps::start(DOORS, log_dir, on_event, move |label| bell.ring(label))
         .map_err(|error| Failure::Failed(format!("failed to start the log thread: {error}")))
 }
 

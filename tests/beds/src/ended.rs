@@ -1,7 +1,7 @@
 //! What a command in a bed came to, and the static program that beds are given.
 
 use crate::place::checkout;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How a command ended.
 #[derive(Debug, Clone)]
@@ -54,5 +54,17 @@ pub fn tutela() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout().join("target"), PathBuf::from);
     let program = target.join("x86_64-unknown-linux-musl/static/tutela");
     assert!(program.is_file(), "{} is missing: cargo xtask programs", program.display());
+    program
+}
+
+/// A program of this workspace as it was built for this computer, whose system is no newer than that of the beds.
+///
+/// # Panics
+/// It was not built.
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    // …/debug/deps/systemd-0123 lies beside …/debug/NAME.
+    let program = test.parent().and_then(Path::parent).expect("a test lies in a folder").join(name);
+    assert!(program.is_file(), "{} is missing: cargo build --workspace --bins", program.display());
     program
 }

@@ -26,5 +26,5 @@ mod ended;
 mod machine;
 
 pub use booted::Booted;
-pub use ended::{Ended, tutela};
+pub use ended::{Ended, program, tutela};
 pub use machine::Machine;

@@ -5,7 +5,7 @@
 //! with [`wait_until`] and never for time to pass. Every [`Guard`] proves when it is dropped that nothing that
 //! it started is left.
 //!
-//! Deliberately absent: types of the product. What programs rely on is JSON, HTTP, exit codes and files, so
+//! Deliberately absent, but for the tests of ways (`receivers`): types of the product. What programs rely on is JSON, HTTP, exit codes and files, so
 //! that is what is looked at.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "the harness of tests may panic")]
 

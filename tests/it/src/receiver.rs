@@ -47,6 +47,72 @@ fn make_python() -> PathBuf {
     python
 }
 
+/// The folder in which Node finds the packages of `receivers/package.json`.
+///
+/// # Panics
+/// It cannot be made.
+pub fn node_modules() -> PathBuf {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(make_node_modules).clone()
+}
+
+fn make_node_modules() -> PathBuf {
+    let home = crate::program::folder().parent().unwrap().join("receivers");
+    std::fs::create_dir_all(&home).unwrap();
+    let lock = std::fs::File::create(home.join("lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let wanted = std::fs::read_to_string(Path::new(RECEIVERS).join("package.json")).unwrap();
+    let (modules, given) = (home.join("node_modules"), home.join("package.json"));
+    let made = home.join("node-made-of");
+    if std::fs::read_to_string(&made).is_ok_and(|of| of == wanted) && modules.is_dir() {
+        return modules;
+    }
+    std::fs::write(given, &wanted).unwrap();
+    let mut command = Command::new("npm");
+    command.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"]).current_dir(&home);
+    let ended = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("npm: {error}"));
+    assert!(ended.status.success(), "npm install: {}", String::from_utf8_lossy(&ended.stderr));
+    std::fs::write(made, wanted).unwrap();
+    modules
+}
+
+/// A receiver of the forward protocol made of the Fluent project's own library. It ends when it is dropped; what it got
+/// stays.
+#[derive(Debug)]
+pub struct Fluent {
+    process: Child,
+    /// Where it listens.
+    pub port: u16,
+}
+
+impl Fluent {
+    /// Starts one that adds what it gets to the file `out`. `port`: 0 for any that is free; `more`: see `fluent.js`.
+    pub fn start(out: &Path, port: u16, more: &[&str]) -> Fluent {
+        let mut process = Command::new("node")
+            .arg(Path::new(RECEIVERS).join("fluent.js"))
+            .arg(out)
+            .arg(port.to_string())
+            .args(more)
+            .env("NODE_PATH", node_modules())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("node: {error}"));
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let port = line.trim().parse().unwrap_or_else(|error| panic!("fluent.js: {error}: {line:?}"));
+        Fluent { process, port }
+    }
+}
+
+impl Drop for Fluent {
+    fn drop(&mut self) {
+        // It is ours and not waited for yet, so the number is still its own.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 /// Runs one of the scripts with `input` and gives what it writes.
 ///
 /// # Panics

@@ -173,7 +173,7 @@ fn a_follower_sees_every_line_across_rotation_and_restarts() {
 }
 
 #[test]
-fn a_follower_ends_with_its_reader_and_with_its_guard() {
+fn a_follower_ends_with_its_reader_and_outlives_its_guard() {
     let guard = Guard::start(&service("\"say=one\"", ""));
     let mut follower = Follower::start(&guard, &[&target(&guard)]);
     assert_eq!(follower.next(), "one");
@@ -185,9 +185,46 @@ fn a_follower_ends_with_its_reader_and_with_its_guard() {
     guard.cli_ok(&["restart", &target(&guard)]);
     wait_until(BOUND, "the follower without a reader ends", || process.try_wait().unwrap());
     assert_eq!(second.next(), "one");
-    assert_eq!(guard.close().read("nothing"), "");
-    let mut process = second.process;
-    wait_until(BOUND, "the follower without a guard ends", || process.try_wait().unwrap());
+    // The next guard goes on writing, and the follower sees each line once.
+    let guard = guard.close().start(Container::ControlGroup);
+    assert_eq!(second.next(), "one");
+    guard.cli_ok(&["restart", &target(&guard)]);
+    assert_eq!(second.next(), "one");
+    assert_eq!(kept(&guard).len(), 4);
+    second.end();
+}
+
+#[test]
+fn lines_of_several_services_are_merged_and_filtered_by_level_and_pattern() {
+    let guard = Guard::start(
+        "[services.a]\ncommand = [\"understudy\", \"say=ERROR one\", \"say=level=info two\", \"write=b-goes\", \"hang\"]\n\
+         [services.b]\ncommand = [\"understudy\", \"await=b-goes\", \"cry=WARN three\", \"say=four\", \"hang\"]\n",
+    );
+    let (a, b) = (target(&guard), format!("{}/b", guard.name()));
+    let shown = |words: &[&str]| {
+        let all: Vec<&str> = ["logs", "--json"].into_iter().chain(words.iter().copied()).collect();
+        let text = guard.cli_ok(&all);
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+    };
+    wait_until(BOUND, "four lines are kept", || (shown(&[&a, &b]).len() == 4).then_some(()));
+    let check = || {
+        assert_eq!(texts(&shown(&[guard.name()])), ["ERROR one", "level=info two", "WARN three", "four"]);
+        assert_eq!(texts(&shown(&[&b, &a, &a, "-n", "2"])), ["WARN three", "four"]);
+        assert_eq!(texts(&shown(&[guard.name(), "--level", "warning"])), ["ERROR one", "WARN three"]);
+        assert_eq!(texts(&shown(&[guard.name(), "--level", "warn", "-n", "1"])), ["WARN three"]);
+        assert_eq!(texts(&shown(&[guard.name(), "--grep", "t[hw]", "--stream", "out"])), ["level=info two"]);
+        assert_eq!(texts(&shown(&[guard.name(), "-i", "-g", "error"])), ["ERROR one"]);
+        assert_eq!(texts(&shown(&[guard.name(), "-v", "-g", "o"])), ["WARN three"]);
+        let first = &shown(&[&a, "-g", "one"])[0];
+        assert_eq!((&first["level"], &first["service_name"]), (&"error".into(), &"a".into()));
+        assert_eq!(first["guard"], guard.name());
+        assert_eq!(guard.cli_ok(&["logs", &a, "--raw", "-g", "two"]), "level=info two\n");
+    };
+    check();
+    for (words, part) in [(["--grep", "("], "regular expression"), (["--level", "loud"], "no level")] {
+        let ended = guard.cli(["logs", &a].into_iter().chain(words));
+        assert!(ended.code == 2 && ended.stderr.contains(part), "{ended:?}");
+    }
 }
 
 #[test]

@@ -49,9 +49,9 @@ impl Author {
             description: String::new(),
             services: BTreeMap::new(),
             alerts: BTreeMap::new(),
-            sinks: BTreeMap::new(),
             metrics: tutela_core::spec::MetricsSpec::default(),
             redaction: tutela_core::spec::Redaction::default(),
+            sinks: BTreeMap::new(),
             install: tutela_core::spec::InstallSpec::default(),
             audit: tutela_core::spec::AuditPolicy::default(),
         };
@@ -163,7 +163,15 @@ impl Author {
                 after_exit: self.hooks(),
             },
             limits: Limits::default(),
-            logs: LogPolicy { dir: None, form: tutela_core::spec::LogForm::Raw, multiline: None, redact: Vec::new(), rotate_size: None, rotate_every: None, keep: 0 },
+            logs: LogPolicy {
+                dir: None,
+                form: tutela_core::spec::LogForm::Raw,
+                multiline: None,
+                redact: Vec::new(),
+                rotate_size: None,
+                rotate_every: None,
+                keep: 0,
+            },
             name,
         };
         leave_time_to_start(&mut service);

@@ -246,6 +246,11 @@ pub fn understudy() -> String {
     program("wine-understudy.exe")
 }
 
+/// The program of this crate that brings records to the Event Log.
+pub fn courier() -> String {
+    program("courier.exe")
+}
+
 fn program(file: &str) -> String {
     // target/debug/deps/this-test
     let own = std::env::current_exe().unwrap();

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) fn once(subject: Subject, last: bool, options: &Options) -> Result<Value> {
     let count = options.dose.fleet;
-    let cast = Cast { count, exits: false, eager: false, probed: None };
+    let cast = Cast { count, exits: false, eager: false, probed: None, speech: None };
     let mut stage = Stage::open(subject, cast, options)?;
     let born = stage.arena.await_all(count, Duration::from_millis(5), PATIENCE);
     let born = born.with_context(|| stage.last_words())?;

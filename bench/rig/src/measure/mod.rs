@@ -3,6 +3,7 @@
 
 mod cold;
 mod fleet;
+mod logs;
 mod probes;
 mod restart;
 mod stop;
@@ -28,9 +29,11 @@ pub fn all(options: &Options, book: &mut Book) -> Result<u32> {
     for measure in &options.measures {
         let (rounds, realtime) = match measure {
             Measure::Restart | Measure::Fleet | Measure::Stop => (options.dose.rounds, options.realtime),
-            Measure::Cold => (options.dose.rounds, false),
+            Measure::Cold | Measure::LogsRaw | Measure::LogsStamped | Measure::LogsJson => (options.dose.rounds, false),
             // Scheduled like everything else: what is asked here is how a busy guard shares the machine.
-            Measure::Storm | Measure::Probes => (1, false),
+            Measure::Storm | Measure::Probes | Measure::LogsCrowd | Measure::LogsMemory | Measure::LogsSince => {
+                (1, false)
+            }
         };
         let cast: Vec<Subject> = options.subjects.iter().copied().filter(|one| takes_part(*measure, *one)).collect();
         for round in 1..=rounds {
@@ -42,6 +45,7 @@ pub fn all(options: &Options, book: &mut Book) -> Result<u32> {
                 if realtime {
                     kernel::schedule(true);
                 }
+                kernel::prefer(options.realtime && measure.word().starts_with("logs-"));
                 for (name, mut found) in once(*measure, subject, round == rounds, options) {
                     match &mut found {
                         Ok(values) => values["others_busy_cores"] = Value::from(others),
@@ -53,6 +57,7 @@ pub fn all(options: &Options, book: &mut Book) -> Result<u32> {
                     book.line(measure.word(), &name, round, &found)?;
                 }
                 kernel::schedule(false);
+                kernel::prefer(false);
             }
         }
     }
@@ -62,16 +67,29 @@ pub fn all(options: &Options, book: &mut Book) -> Result<u32> {
 /// The peers give up or wait a second between crashes, and none of them probes over HTTP.
 fn takes_part(measure: Measure, subject: Subject) -> bool {
     match measure {
-        Measure::Restart | Measure::Fleet | Measure::Stop => true,
+        Measure::Restart | Measure::Fleet | Measure::Stop => subject != Subject::Multilog,
+        Measure::LogsRaw | Measure::LogsCrowd => subject != Subject::FloorShell,
+        // supervisord puts none on the lines of a program.
+        Measure::LogsStamped => !matches!(subject, Subject::FloorShell | Subject::Supervisord),
+        Measure::LogsMemory => !matches!(subject, Subject::Floor | Subject::FloorShell),
         Measure::Storm => matches!(subject, Subject::Floor | Subject::Tutela),
         // The C program beside it is started in the same breath.
         Measure::Probes | Measure::Cold => subject == Subject::Tutela,
+        // None of the peers reads what it keeps.
+        Measure::LogsJson | Measure::LogsSince => subject == Subject::Tutela,
     }
 }
 
 fn once(measure: Measure, subject: Subject, last: bool, options: &Options) -> Vec<(String, Result<Value>)> {
     let name = subject.word().to_owned();
+    let each = |found: Vec<Result<Value>>| found.into_iter().map(|one| (name.clone(), one)).collect();
     match measure {
+        Measure::LogsRaw => each(logs::raw(subject, options)),
+        Measure::LogsStamped => each(logs::stamped(subject, options)),
+        Measure::LogsJson => each(logs::json(subject, options)),
+        Measure::LogsCrowd => vec![(name, logs::crowd(subject, options))],
+        Measure::LogsMemory => vec![(name, logs::memory(subject, options))],
+        Measure::LogsSince => vec![(name, logs::since(options))],
         Measure::Restart => vec![(name, restart::once(subject, options))],
         Measure::Fleet => vec![(name, fleet::once(subject, last, options))],
         Measure::Storm => vec![(name, storm::once(subject, options))],

@@ -26,7 +26,7 @@ const LOOKS: u32 = 5;
 pub(super) fn once(options: &Options) -> Result<Value> {
     let count = options.dose.fleet;
     let origin = Origin::open()?;
-    let cast = Cast { count, exits: false, eager: true, probed: Some(origin.port()) };
+    let cast = Cast { count, exits: false, eager: true, probed: Some(origin.port()), speech: None };
     let mut stage = Stage::open(Subject::Tutela, cast, options)?;
     let born = stage.arena.await_all(count, Duration::from_millis(5), Duration::from_secs(60));
     born.with_context(|| stage.last_words())?;

@@ -28,7 +28,7 @@ const ROUND: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(6);
 
 pub(super) fn once(subject: Subject, options: &Options) -> Result<Value> {
-    let cast = Cast { count: SERVICES, exits: false, eager: true, probed: None };
+    let cast = Cast { count: SERVICES, exits: false, eager: true, probed: None, speech: None };
     let mut stage = Stage::open(subject, cast, options)?;
     let born = stage.arena.await_all(SERVICES, Duration::from_millis(5), Duration::from_secs(60));
     let mut pids: Vec<u32> = born.with_context(|| stage.last_words())?.iter().map(|birth| birth.pid).collect();

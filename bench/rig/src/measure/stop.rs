@@ -54,7 +54,7 @@ pub(super) fn directly(subject: Subject, options: &Options) -> Result<Value> {
 }
 
 fn crowd(subject: Subject, options: &Options) -> Result<(Stage, Vec<OwnedFd>)> {
-    let cast = Cast { count: options.dose.crowd, exits: false, eager: true, probed: None };
+    let cast = Cast { count: options.dose.crowd, exits: false, eager: true, probed: None, speech: None };
     let mut stage = Stage::open(subject, cast, options)?;
     let born = stage.arena.await_all(cast.count, Duration::from_millis(5), Duration::from_secs(60));
     let born = born.with_context(|| stage.last_words())?;

@@ -23,7 +23,7 @@ const COMMAND_EACH: usize = 20;
 
 pub(super) fn once(subject: Subject, options: &Options) -> Result<Value> {
     let count = options.dose.crowd;
-    let cast = Cast { count, exits: true, eager: true, probed: None };
+    let cast = Cast { count, exits: true, eager: true, probed: None, speech: None };
     let mut stage = Stage::open(subject, cast, options)?;
     let born = stage.arena.await_all(count, Duration::from_millis(5), Duration::from_secs(30));
     born.with_context(|| stage.last_words())?;

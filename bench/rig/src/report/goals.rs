@@ -1,5 +1,7 @@
 //! What was promised, and whether it held in this run.
 
+mod logs;
+
 use super::tables::{figures, pooled};
 use crate::figures::{median, short};
 use crate::record::Record;
@@ -112,6 +114,7 @@ fn all(record: &Record) -> Vec<Goal> {
     let of = |subject: &str| median(&figures(record, "storm", subject, "restarts_per_s"));
     let (floor, ours) = (of("floor"), of("tutela"));
     goals.push(Goal { floor, ..plain("storm", "crash storm of {crowd}: restarts", "reported", ours, " /s", true) });
+    goals.extend(logs::goals(record));
     goals
 }
 

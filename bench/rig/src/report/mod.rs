@@ -25,7 +25,13 @@ const HOW: &str = "\
 - Peers have their fastest settings: s6 is told ready at once (else it waits a second), supervisord has `startsecs=0`,
   circus looks for deaths each 10 ms (by default each 5 s; as by default in the table of start and memory).
 - Memory and idle CPU are of everything that keeps the programs, helper processes included, and not of the programs.
-- With `SCHED_RR` the rig and the subject go before other work on the machine in the tables of restart, start and stop.
+- With `SCHED_RR` the rig and the subject go before other work on the machine in the tables of restart, start and stop; in
+  those of logs they have the best niceness (-20), as some of them keep a core busy for longer than is right in real time.
+- Of logs, the floor is `cat > file`: as it is, not rotated. A program writes blocks of whole lines of up to 64 KiB
+  (`bench/writer.c`) or, where it says *one a call*, each line with a write of its own; MB are of its bytes, from its first
+  write to the last change of a file. Files are in memory. Then every line is looked for: *missing* are those
+  that are whole in no file, *pieces* what is left of them. CPU is of everything but the program. svlogd has its buffer
+  raised to 64 KiB, multilog rotates at 16 MiB (it takes no more), pm2 does not rotate.
 - `bench/run` measures it again; `bench/run report` writes this file.
 ";
 
@@ -45,9 +51,9 @@ pub fn write(record: &Record) -> Result<String> {
     Ok(text)
 }
 
-/// Puts the numbers of this run into `{fleet}`, `{crowd}`, `{idle_s}` and `{load_s}`.
+/// Puts the numbers of this run into `{fleet}`, `{crowd}`, `{idle_s}`, `{load_s}` and `{lines}`.
 fn fill(title: &str, record: &Record) -> String {
-    ["fleet", "crowd", "idle_s", "load_s"].iter().fold(title.to_owned(), |title, name| {
+    ["fleet", "crowd", "idle_s", "load_s", "lines"].iter().fold(title.to_owned(), |title, name| {
         let number = record.facts.get(*name).and_then(Value::as_u64).unwrap_or(0);
         title.replace(&format!("{{{name}}}"), &number.to_string())
     })

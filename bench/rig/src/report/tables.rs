@@ -29,7 +29,7 @@ struct Table {
     ratio: Option<&'static str>,
 }
 
-const TABLES: [Table; 7] = [
+const TABLES: [Table; 13] = [
     Table {
         measure: "cold",
         title: "The binary: first words, size, readiness of a guard",
@@ -112,6 +112,81 @@ const TABLES: [Table; 7] = [
         ],
         ratio: None,
     },
+    Table {
+        measure: "logs-raw",
+        title: "Logs as they are: {lines} lines of one program, rotated at 50 MiB",
+        columns: &THROUGHPUT,
+        ratio: Some("mb_per_s_200"),
+    },
+    Table {
+        measure: "logs-stamped",
+        title: "Logs with a timestamp on each line: {lines} lines of one program, rotated at 50 MiB",
+        columns: &THROUGHPUT,
+        ratio: Some("mb_per_s_200"),
+    },
+    Table {
+        measure: "logs-json",
+        title: "Logs as JSON records: {lines} objects of 200 bytes, read and written in one form",
+        columns: &[
+            ("lines_per_cpu_s_json", "lines a second of CPU"),
+            ("lines_per_s_json", "lines /s"),
+            ("mb_per_s_json", "MB/s"),
+            ("cpu_s_per_gb_json", "CPU s/GB"),
+            ("missing", "missing"),
+            ("doubled", "twice"),
+            ("cut", "pieces"),
+        ],
+        ratio: None,
+    },
+    Table {
+        measure: "logs-crowd",
+        title: "Logs of {crowd} programs, 1000 lines a second each for {load_s} s, with timestamps where there are any",
+        columns: &[
+            ("lines_per_s", "lines /s"),
+            ("missing", "missing"),
+            ("doubled", "twice"),
+            ("cut", "pieces"),
+            ("cpu_percent", "CPU % of a core"),
+        ],
+        ratio: None,
+    },
+    Table {
+        measure: "logs-memory",
+        title: "Memory of capture, of an instance",
+        columns: &[
+            ("idle_each_kib", "idle, with its supervision: PSS KiB"),
+            ("flood_one_kib", "more under flood, one: KiB"),
+            ("flood_each_kib", "more under flood, each of 20: KiB"),
+        ],
+        ratio: None,
+    },
+    Table {
+        measure: "logs-since",
+        title: "`tutela logs --since`: one minute out of many gigabytes, guard down",
+        columns: &[
+            ("gigabytes", "GB"),
+            ("files", "files"),
+            ("lines_found", "lines found"),
+            ("cold_p50_ms", "cold p50 ms"),
+            ("cold_max_ms", "cold max ms"),
+            ("warm_p50_ms", "warm p50 ms"),
+            ("warm_max_ms", "warm max ms"),
+        ],
+        ratio: None,
+    },
+];
+
+/// The figures of `measure/logs/throughput.rs`.
+const THROUGHPUT: [(&str, &str); 9] = [
+    ("mb_per_s_200", "200 B, MB/s"),
+    ("mb_per_s_40", "40 B, MB/s"),
+    ("mb_per_s_2000", "2000 B, MB/s"),
+    ("mb_per_s_200_line", "200 B, one a call, MB/s"),
+    ("cpu_s_per_gb_200", "200 B, CPU s/GB"),
+    ("cpu_s_per_gb_200_line", "one a call, CPU s/GB"),
+    ("missing", "missing"),
+    ("doubled", "twice"),
+    ("cut", "pieces"),
 ];
 
 pub(super) fn write(record: &Record, text: &mut String) -> Result<()> {
@@ -147,7 +222,9 @@ fn row(record: &Record, table: &Table, subject: &str, text: &mut String) -> Resu
         let floor = if subject.ends_with(" (asked directly)") { "floor (asked directly)" } else { "floor" };
         let ratios: Vec<f64> = lines(record, table.measure, subject)
             .filter_map(|line| {
-                let beside = lines(record, table.measure, floor).find(|other| other.round == line.round)?;
+                // A round may be several lines, each with its figures.
+                let mut beside = lines(record, table.measure, floor).filter(|other| other.round == line.round);
+                let beside = beside.find(|other| !other.figure(name).is_nan())?;
                 Some(line.figure(name) / beside.figure(name))
             })
             .filter(|ratio| !ratio.is_nan())

@@ -1,6 +1,6 @@
 //! circus, which looks for deaths every `check_delay`: 5 s by default, 10 ms where latency is measured.
 
-use super::{Layout, Line, Load, text, write};
+use super::{Layout, Line, Load, ROTATE_BYTES, text, write};
 use crate::options::Options;
 use anyhow::Result;
 use std::fmt::Write;
@@ -14,6 +14,18 @@ pub(super) fn lay(load: &Load, options: &Options) -> Result<Layout> {
     );
     for (name, words) in load.services() {
         write!(conf, "[watcher:{name}]\ncmd={}\nnumprocesses=1\nwarmup_delay=0\nmax_retry=-1\n", words.join(" "))?;
+        if let Some(output) = &load.output {
+            write!(
+                conf,
+                "stdout_stream.class=FileStream\nstdout_stream.filename={}/out.log\n\
+                 stdout_stream.max_bytes={ROTATE_BYTES}\nstdout_stream.backup_count={}\n",
+                output.of(&name)?,
+                output.speech.keep
+            )?;
+            if output.is_stamped() {
+                writeln!(conf, "stdout_stream.time_format=%Y-%m-%dT%H:%M:%S.%f")?;
+            }
+        }
     }
     let path = load.folder.join("circus.ini");
     write(&path, &conf)?;

@@ -5,6 +5,7 @@
 
 mod circus;
 mod floor;
+mod output;
 mod pm2;
 mod runit;
 mod s6;
@@ -18,6 +19,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+pub use output::{Form, Manner, Output, ROTATE_BYTES, Speech};
 pub use tutela::NAME as GUARD_NAME;
 
 /// Something that keeps programs alive.
@@ -33,6 +35,8 @@ pub enum Subject {
     Runit,
     /// s6-svscan and s6-supervise.
     S6,
+    /// runsvdir and runsv, with the logger of daemontools: in the tables of logs.
+    Multilog,
     /// supervisord.
     Supervisord,
     /// circusd.
@@ -43,12 +47,13 @@ pub enum Subject {
 
 impl Subject {
     /// All, in the order of the report.
-    pub const ALL: [Subject; 8] = [
+    pub const ALL: [Subject; 9] = [
         Subject::Floor,
         Subject::FloorShell,
         Subject::Tutela,
         Subject::Runit,
         Subject::S6,
+        Subject::Multilog,
         Subject::Supervisord,
         Subject::Circus,
         Subject::Pm2,
@@ -62,6 +67,7 @@ impl Subject {
             Subject::Tutela => "tutela",
             Subject::Runit => "runit",
             Subject::S6 => "s6",
+            Subject::Multilog => "multilog",
             Subject::Supervisord => "supervisord",
             Subject::Circus => "circus",
             Subject::Pm2 => "pm2",
@@ -82,7 +88,8 @@ impl Subject {
             Subject::Floor => floor::lay(load, options, false),
             Subject::FloorShell => floor::lay(load, options, true),
             Subject::Tutela => tutela::lay(load, options),
-            Subject::Runit => runit::lay(load),
+            Subject::Runit => runit::lay(load, runit::Logger::Svlogd),
+            Subject::Multilog => runit::lay(load, runit::Logger::Multilog),
             Subject::S6 => s6::lay(load),
             Subject::Supervisord => supervisord::lay(load, options),
             Subject::Circus => circus::lay(load, options),
@@ -108,6 +115,8 @@ pub struct Load {
     pub eager: bool,
     /// Where a web server listens that is to be probed once a second for each service.
     pub probed: Option<u16>,
+    /// What is written and how it is kept; nothing is written otherwise.
+    pub output: Option<Output>,
 }
 
 impl Load {
@@ -118,6 +127,9 @@ impl Load {
 
     /// The words of the program, its number given as text.
     pub fn words(&self, index: &str) -> Vec<String> {
+        if let Some(output) = &self.output {
+            return output.words(self, index);
+        }
         let mut words = vec![text(&self.child), text(&self.births), index.to_owned()];
         if self.exits {
             words.push("exit".to_owned());

@@ -1,4 +1,5 @@
-//! pm2: a client that leaves a daemon behind, told what to keep by one JSON file.
+//! pm2: a client that leaves a daemon behind, told what to keep by one JSON file. Its files are not rotated: that is a
+//! module of its own.
 
 use super::{Layout, Line, Load, text, write};
 use crate::options::Options;
@@ -6,15 +7,20 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 pub(super) fn lay(load: &Load, options: &Options) -> Result<Layout> {
-    let apps: Vec<Value> = load
-        .services()
-        .map(|(name, words)| {
-            json!({
-                "name": name, "script": words[0], "args": words[1..], "interpreter": "none", "exec_mode": "fork",
-                "restart_delay": 0, "max_restarts": 1_000_000, "out_file": "/dev/null", "error_file": "/dev/null",
-            })
-        })
-        .collect();
+    let mut apps: Vec<Value> = Vec::new();
+    for (name, words) in load.services() {
+        let mut app = json!({
+            "name": name, "script": words[0], "args": words[1..], "interpreter": "none", "exec_mode": "fork",
+            "restart_delay": 0, "max_restarts": 1_000_000, "out_file": "/dev/null", "error_file": "/dev/null",
+        });
+        if let Some(output) = &load.output {
+            app["out_file"] = Value::from(format!("{}/out.log", output.of(&name)?));
+            if output.is_stamped() {
+                app["log_date_format"] = Value::from("YYYY-MM-DDTHH:mm:ss.SSS");
+            }
+        }
+        apps.push(app);
+    }
     let path = load.folder.join("ecosystem.json");
     write(&path, &json!({ "apps": apps }).to_string())?;
     let pm2 = text(&options.peers.join("node/node_modules/pm2/bin/pm2"));

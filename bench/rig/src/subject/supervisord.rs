@@ -1,7 +1,7 @@
 //! supervisord, with `startsecs=0`: a start counts as good at once. It reaps in one turn of its loop of a second and
 //! starts again in the next; nothing can be set about that.
 
-use super::{Layout, Line, Load, text, write};
+use super::{Layout, Line, Load, ROTATE_BYTES, text, write};
 use crate::options::Options;
 use anyhow::Result;
 use std::fmt::Write;
@@ -16,10 +16,18 @@ pub(super) fn lay(load: &Load, options: &Options) -> Result<Layout> {
          [supervisorctl]\nserverurl=unix://{home}/sock\n"
     );
     for (name, words) in load.services() {
+        let out = match &load.output {
+            None => "NONE".to_owned(),
+            Some(output) => format!(
+                "{}/out.log\nstdout_logfile_maxbytes={ROTATE_BYTES}\nstdout_logfile_backups={}",
+                output.of(&name)?,
+                output.speech.keep
+            ),
+        };
         write!(
             conf,
             "[program:{name}]\ncommand={}\nautorestart=true\nstartsecs=0\nstartretries=1000000\n\
-             stdout_logfile=NONE\nstderr_logfile=NONE\n",
+             stdout_logfile={out}\nstderr_logfile=NONE\n",
             words.join(" ")
         )?;
     }

@@ -1,7 +1,7 @@
 //! Ours: one spec file, restarts without a wait and without a limit, everything else as it is by default, so with
 //! the output of every program captured.
 
-use super::{Layout, Line, Load, folder, text, write};
+use super::{Form, Layout, Line, Load, ROTATE_BYTES, folder, text, write};
 use crate::options::Options;
 use anyhow::Result;
 use std::fmt::Write;
@@ -19,6 +19,19 @@ pub(super) fn lay(load: &Load, options: &Options) -> Result<Layout> {
             "\n[services.{name}]\ncommand = [{}]\nrestart = {{ delay = \"0s\", burst = 0 }}\n",
             command.join(", ")
         )?;
+        if let Some(output) = &load.output {
+            let form = match output.speech.form {
+                Form::Raw => "timestamps = false",
+                Form::Stamped => "timestamps = true",
+                Form::Json => "format = \"json\"",
+            };
+            writeln!(
+                spec,
+                "logs = {{ dir = {:?}, rotate_size = \"{ROTATE_BYTES}B\", keep = {}, {form} }}",
+                output.of(&name)?,
+                output.speech.keep
+            )?;
+        }
         if let Some(port) = load.probed {
             writeln!(
                 spec,
@@ -28,8 +41,12 @@ pub(super) fn lay(load: &Load, options: &Options) -> Result<Layout> {
     }
     let path = load.folder.join("bench.toml");
     write(&path, &spec)?;
-    let line = |tail: [&str; 2]| {
-        Line::new([text(&options.tutela), tail[0].to_owned(), tail[1].to_owned()]).env("TUTELA_HOME", home.as_str())
+    let line = |words: &[&str]| {
+        let words = std::iter::once(text(&options.tutela)).chain(words.iter().map(|word| (*word).to_owned()));
+        Line::new(words).env("TUTELA_HOME", home.as_str())
     };
-    Ok(Layout { start: line(["run", &text(&path)]), stop: line(["stop", NAME]) })
+    let path = text(&path);
+    // No peer shows on its own output what it keeps in files, nor does a guard that is a service of the OS.
+    let start = if load.output.is_some() { line(&["run", "--quiet", &path]) } else { line(&["run", &path]) };
+    Ok(Layout { start, stop: line(&["stop", NAME]) })
 }

@@ -56,10 +56,10 @@ pub struct GuardSpec {
     pub services: BTreeMap<ServiceName, Arc<ServiceSpec>>,
     /// Where alerts go, by name.
     pub alerts: BTreeMap<Name, AlertSpec>,
-    /// Where output goes beside the files, by name. What this OS does not have is not among them.
-    pub sinks: BTreeMap<Name, SinkSpec>,
     /// Where its figures go.
     pub metrics: MetricsSpec,
+    /// Where output goes beside the files, by name. What this OS does not have is not among them.
+    pub sinks: BTreeMap<Name, SinkSpec>,
     /// How it becomes a service of the OS.
     pub install: InstallSpec,
     /// How the record of who did what is kept. Can change while the guard runs.

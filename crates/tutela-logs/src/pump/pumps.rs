@@ -24,7 +24,6 @@ use std::time::Duration;
 pub const PUMPS_MAX: usize = 8;
 
 type OnEvent = Arc<dyn Fn(PumpEvent) + Send + Sync>;
-
 type OnWritten = Arc<dyn Fn(&Arc<str>) + Send + Sync>;
 
 /// The pumps of a guard. Cheap to clone; what is said of [`PumpHandle`] holds for each of them.
@@ -54,19 +53,12 @@ struct Rest {
 
 impl Pumps {
     /// Starts the pump of `main`, the folder that logs lie in unless a service names another one. `on_event` is called
-    /// on the pumps' threads, between two chunks, and must not wait.
+    /// on the pumps' threads, between two chunks, and must not wait; and so is `on_written`, with the label, whenever
+    /// something went to its file, for those who read the files on.
     ///
     /// # Errors
     /// The system has no thread, or no event queue, to give.
-    pub fn start(doors: Doors, main: &Path, on_event: impl Fn(PumpEvent) + Send + Sync + 'static) -> io::Result<Self> {
-        Self::start_with_bell(doors, main, on_event, |_| {})
-    }
-
-    /// The same, with a bell as [`PumpHandle::start_with_bell`] has it.
-    ///
-    /// # Errors
-    /// As [`Pumps::start`].
-    pub fn start_with_bell(
+    pub fn start(
         doors: Doors,
         main: &Path,
         on_event: impl Fn(PumpEvent) + Send + Sync + 'static,
@@ -223,7 +215,6 @@ impl Pumps {
 }
 
 fn start(doors: Doors, on_event: &OnEvent, on_written: &OnWritten) -> io::Result<PumpHandle> {
-    let on_event = on_event.clone();
-    let on_written = on_written.clone();
+    let (on_event, on_written) = (on_event.clone(), on_written.clone());
     PumpHandle::start_with_bell(doors, move |event| on_event(event), move |label| on_written(label))
 }

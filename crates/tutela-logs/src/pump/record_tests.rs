@@ -116,7 +116,7 @@ fn a_form_that_changes_rotates_and_what_is_held_for_joining_is_not_lost() {
     drop((out, err));
     assert_eq!(bench.finish(&capture, PATIENCE), CaptureEnd::Complete);
     assert_eq!(texts(&bench), ["one", "two", " more", "three", "four"]);
-    assert_eq!(std::fs::read_dir(bench.dir.path()).unwrap().filter(|it| is_log(it)).count(), 3);
+    assert_eq!(std::fs::read_dir(bench.dir.path()).unwrap().filter(is_log).count(), 3);
 }
 
 fn is_log(entry: &io::Result<std::fs::DirEntry>) -> bool {

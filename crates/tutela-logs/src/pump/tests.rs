@@ -276,7 +276,7 @@ const DOORS_WITH_A_HUNG_DISK: Doors = Doors {
 fn a_disk_that_does_not_answer_holds_up_the_programs_whose_logs_lie_on_it_and_no_others() {
     let dir = tempfile::tempdir().unwrap();
     let (hung_dir, other_dir) = (dir.path().join(HUNG), dir.path().join("other"));
-    let pumps = Pumps::start(DOORS_WITH_A_HUNG_DISK, dir.path(), |_| ()).unwrap();
+    let pumps = Pumps::start(DOORS_WITH_A_HUNG_DISK, dir.path(), |_| (), |_| ()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let attach = |label: &str, dir: &std::path::Path, text: &[u8]| {
         let policy = Policy { keep: 3, ..Policy::new(dir.to_owned(), Form::Raw) };
@@ -310,7 +310,7 @@ fn a_disk_that_does_not_answer_holds_up_the_programs_whose_logs_lie_on_it_and_no
 fn a_label_whose_folder_changes_stays_with_its_pump_until_its_capture_is_over() {
     let dir = tempfile::tempdir().unwrap();
     let (before, after) = (dir.path().join("before"), dir.path().join("after"));
-    let pumps = Pumps::start(DOORS, dir.path(), |_| ()).unwrap();
+    let pumps = Pumps::start(DOORS, dir.path(), |_| (), |_| ()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let policy = |dir: &std::path::Path| Arc::new(Policy { keep: 3, ..Policy::new(dir.to_owned(), Form::Raw) });
     let (mut out, reader) = tokio::io::duplex(64 * 1024);

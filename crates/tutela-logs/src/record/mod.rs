@@ -81,7 +81,7 @@ impl Parts {
         Parts { time, level, message: message.bytes(), fields }
     }
 
-    /// Those of a line of a file in JSON. `None`: it is none of ours.
+    /// Takes a line of a file of records apart. `None`: it is none of ours.
     pub fn of_record(line: &[u8]) -> Option<Self> {
         json::read(line, &mut StampReader::default()).map(|read| read.parts)
     }

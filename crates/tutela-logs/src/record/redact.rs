@@ -450,7 +450,7 @@ mod tests {
     #[test]
     fn masks_that_make_a_line_longer_make_more_pieces_of_it() {
         let redactor = redactor(&[], &["a"]);
-        let mut line = vec![b'a', b'b'].repeat(LINE_BYTES_MAX / 2);
+        let mut line = [b'a', b'b'].repeat(LINE_BYTES_MAX / 2);
         line.push(b'\n');
         assert_eq!(through(&redactor, &line, &[]).len(), LINE_BYTES_MAX * 2 + 1);
     }

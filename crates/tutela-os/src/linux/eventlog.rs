@@ -2,7 +2,7 @@
 
 use super::address::Address;
 use super::journal;
-use crate::eventlog::{FIELDS_MAX, Level, Record, cut, field_name};
+use crate::eventlog::{FIELDS_MAX, Kind, Level, Line, Record, cut, field_name, own_field_name};
 use crate::{Error, Unsupported};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
@@ -13,6 +13,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+
+pub(crate) const KIND: Option<Kind> = Some(Kind::Journal);
 
 const SOCKET: &str = "/run/systemd/journal/socket";
 
@@ -49,6 +51,11 @@ impl EventLog {
 
     pub(crate) fn write(&self, record: &Record<'_>) -> Result<(), Error> {
         let text = encode(&self.source, record);
+        self.send(&text).map_err(|source| Error::io("write to the journal", source))
+    }
+
+    pub(crate) fn relay(&self, line: &Line<'_>) -> Result<(), Error> {
+        let text = encode_line(line);
         self.send(&text).map_err(|source| Error::io("write to the journal", source))
     }
 
@@ -124,9 +131,29 @@ fn encode(source: &str, record: &Record<'_>) -> Vec<u8> {
     text
 }
 
-/// A value of several lines has its length before it, as eight bytes, the lowest first.
+fn encode_line(line: &Line<'_>) -> Vec<u8> {
+    let mut text = Vec::with_capacity(line.message.len() + 512);
+    put_bytes(&mut text, "MESSAGE", line.message);
+    if let Some(priority) = line.priority {
+        put(&mut text, "PRIORITY", &priority.to_string());
+    }
+    put(&mut text, "SYSLOG_IDENTIFIER", line.identifier);
+    let ours = line.fields.iter().map(|(name, value)| (field_name(name), value));
+    let own = line.own.iter().take(FIELDS_MAX).map(|(name, value)| (own_field_name(name), value));
+    for (name, value) in ours.chain(own) {
+        if let Some(name) = name {
+            put_bytes(&mut text, &name, value.as_bytes());
+        }
+    }
+    text
+}
+
 fn put(text: &mut Vec<u8>, name: &str, value: &str) {
-    let value = cut(value).as_bytes();
+    put_bytes(text, name, cut(value).as_bytes());
+}
+
+/// A value of several lines has its length before it, as eight bytes, the lowest first.
+fn put_bytes(text: &mut Vec<u8>, name: &str, value: &[u8]) {
     text.extend_from_slice(name.as_bytes());
     if value.contains(&b'\n') {
         text.push(b'\n');
@@ -198,6 +225,16 @@ mod tests {
         file.read_to_end(&mut text).unwrap();
         assert!(text.starts_with(b"MESSAGE=long\n") && text.len() > 40 * 30_000, "{}", text.len());
         assert!(file.write_all(b"more").is_err());
+    }
+
+    #[test]
+    fn a_line_of_others_keeps_its_bytes_and_its_own_names_stand_behind_ours() {
+        let (fields, own) = ([("TUTELA_GUARD", "shop".into())], [("tutela_guard", "x".into()), ("user", "u\n".into())]);
+        let line = Line { identifier: "api", priority: Some(3), message: b"a\xff\0\nb", fields: &fields, own: &own };
+        let wanted = b"MESSAGE\n\x05\0\0\0\0\0\0\0a\xff\0\nb\nPRIORITY=3\nSYSLOG_IDENTIFIER=api\nTUTELA_GUARD=shop\nFIELD_TUTELA_GUARD=x\nUSER\n\x02\0\0\0\0\0\0\0u\n\n";
+        assert_eq!(encode_line(&line).escape_ascii().to_string(), wanted.escape_ascii().to_string());
+        let silent = Line { identifier: "api", priority: None, message: b"", fields: &[], own: &[] };
+        assert_eq!(encode_line(&silent), b"MESSAGE=\nSYSLOG_IDENTIFIER=api\n");
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod registration;
 pub(crate) mod signals;
+pub(crate) mod tcp;
 pub(crate) mod terminal;
 pub(crate) mod usage;
 

@@ -1,5 +1,7 @@
 //! The width of the terminal.
 
+pub(crate) use crate::unix::terminal::{RawMode, size};
+
 /// Terminals understand them without being told.
 pub(crate) fn enable_colours() -> bool {
     true

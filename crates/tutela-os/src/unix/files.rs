@@ -143,7 +143,7 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(word(crate::files::append_private(&file)), "a file");
         }
-        assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&file).unwrap()) & 0o777, 0o600);
         symlink(dir.path().join("elsewhere"), &link).unwrap();
         assert_eq!(word(crate::files::append_private(&link)), "a symbolic link");
         assert!(!dir.path().join("elsewhere").exists());

@@ -1,7 +1,7 @@
 //! The Event Log: sources in the registry, and reports.
 
-use crate::Error;
-use crate::eventlog::{FIELDS_MAX, Level, Record, cut, field_name};
+use crate::eventlog::{FIELDS_MAX, Kind, Level, Line, Record, cut, field_name};
+use crate::{Error, Unsupported};
 use std::ffi::OsStr;
 use std::io;
 use std::os::windows::ffi::OsStrExt;
@@ -15,6 +15,8 @@ use windows_sys::Win32::System::Registry::{
     RRF_NOEXPAND, RRF_RT_REG_EXPAND_SZ, RRF_RT_REG_SZ, RegCloseKey, RegCreateKeyExW, RegDeleteKeyW, RegGetValueW,
     RegSetValueExW,
 };
+
+pub(crate) const KIND: Option<Kind> = Some(Kind::EventLog);
 
 /// Where sources of the log that administrators look into are registered.
 const SOURCES: &str = r"SYSTEM\CurrentControlSet\Services\EventLog\Application";
@@ -67,6 +69,12 @@ impl EventLog {
             return Err(Error::io("write to the Event Log", io::Error::last_os_error()));
         }
         Ok(())
+    }
+}
+
+impl EventLog {
+    pub(crate) fn relay(&self, _line: &Line<'_>) -> Result<(), Error> {
+        Err(Unsupported::new("journal", "the journal is a part of systemd, which Windows does not have").into())
     }
 }
 

@@ -20,6 +20,7 @@ pub(crate) mod process;
 pub(crate) mod registration;
 pub(crate) mod security;
 pub(crate) mod signals;
+pub(crate) mod tcp;
 pub(crate) mod terminal;
 pub(crate) mod trust;
 pub(crate) mod usage;

@@ -37,10 +37,10 @@ pub struct SpecKeys {
     pub logs: Option<GuardLogKeys>,
     /// Where alerts go, by name.
     pub alerts: Option<BTreeMap<String, AlertKeys>>,
-    /// Where output goes beside the files, by name.
-    pub sinks: Option<BTreeMap<String, SinkKeys>>,
     /// Where the guard's figures go by themselves.
     pub metrics: Option<MetricsKeys>,
+    /// Where output goes beside the files, by name.
+    pub sinks: Option<BTreeMap<String, SinkKeys>>,
     /// How the guard becomes a service of the OS; for `tutela install` alone.
     pub install: Option<InstallKeys>,
     /// The record of who did what to the guard and its services.

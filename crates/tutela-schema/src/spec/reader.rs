@@ -194,18 +194,18 @@ impl Reader<'_> {
             self.error(Code::Empty, Some(place), "the spec has no services: there is nothing to keep", help);
         }
         self.together(&services_read, &origins, services.as_ref());
-        self.sinks_know_their_services(&sink_specs, &root, services.as_ref());
         let mut secrets = Secrets { process: &sources.env, found: BTreeSet::new() };
         if redact_secrets {
             secrets.collect(&root, &services_read, &origins);
         }
+        self.sinks_know_their_services(&sink_specs, &root, services.as_ref());
         let spec = GuardSpec {
             name: name?,
             description: keys.description.unwrap_or_default(),
             services: services_read,
             alerts: alert_specs,
-            sinks: sink_specs,
             metrics,
+            sinks: sink_specs,
             install,
             audit,
             redaction: Redaction { secrets: redact_secrets.then_some(secrets.found), patterns },

@@ -56,10 +56,10 @@ pub(super) fn resolve(spec: &GuardSpec, origins: &Origins) -> Vec<ResolvedValue>
     for alert in spec.alerts.values() {
         list.alert(alert);
     }
+    list.metrics(&spec.metrics);
     for sink in spec.sinks.values() {
         list.sink(sink);
     }
-    list.metrics(&spec.metrics);
     list.install(&spec.install);
     list.put(steps!["logs", "redact"], array(&spec.redaction.patterns));
     list.put(steps!["logs", "redact_secrets"], spec.redaction.secrets.is_some().to_string());

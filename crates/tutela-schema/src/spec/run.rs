@@ -45,9 +45,9 @@ pub fn run_spec(
         description: service.launch.command.render(0).join(" "),
         services: BTreeMap::from([(name, Arc::new(service))]),
         alerts: BTreeMap::new(),
-        sinks: BTreeMap::new(),
         metrics: tutela_core::spec::MetricsSpec::default(),
         redaction: tutela_core::spec::Redaction::default(),
+        sinks: BTreeMap::new(),
         install: tutela_core::spec::InstallSpec::default(),
         audit: tutela_core::spec::AuditPolicy::default(),
     })

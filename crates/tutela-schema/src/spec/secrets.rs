@@ -40,8 +40,9 @@ impl Secrets<'_> {
 
     fn service(&mut self, service: &ServiceSpec) {
         for (name, value) in &service.launch.env {
-            let texts = (0..service.instances).map(|index| value.render(index)).collect::<BTreeSet<_>>();
-            for text in texts {
+            // Most values are the same for every instance.
+            let count = if value.render(0) == value.render(1) { 1 } else { service.instances };
+            for text in (0..count).map(|index| value.render(index)) {
                 self.passwords(&text);
                 if is_secret(name) && !is_path(name) {
                     self.add(&text);

@@ -12,16 +12,18 @@
 //! itself; by the command line to show and to verify. Nobody waits for the disk but the answer to a command, and that
 //! not for long. What is only asked, such as a status, has no entry.
 //!
-//! [`chain`] and [`verify`] are without a disk; [`shelf`] is the files, [`keeper`] the thread that writes them.
+//! [`chain`] and [`verify`] are without a disk; [`shelf`] is the files, `keeper` the thread that writes them, [`auditor`] the way
+//! in to it.
 
+pub mod auditor;
 pub mod chain;
-pub mod keeper;
+mod keeper;
 pub mod shelf;
 #[cfg(test)]
 mod tests;
 pub mod verify;
 
-pub use keeper::{Auditor, Figures};
+pub use auditor::{Auditor, Figures};
 
 use tutela_core::guard::Target;
 use tutela_os::accounts::{self, AccountId};

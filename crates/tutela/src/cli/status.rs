@@ -284,7 +284,7 @@ fn row(service: &ServiceStatus, instance: &InstanceStatus, now: WallTime) -> Vec
 }
 
 /// How long it is from `from` to `to`, in one unit.
-fn span(from: WallTime, to: WallTime) -> String {
+pub(super) fn span(from: WallTime, to: WallTime) -> String {
     let seconds = to.unix_millis().saturating_sub(from.unix_millis()).max(0) / 1000;
     match seconds {
         0..120 => format!("{seconds}s"),
@@ -294,7 +294,7 @@ fn span(from: WallTime, to: WallTime) -> String {
     }
 }
 
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let mib = bytes as f64 / (1024.0 * 1024.0);
     if mib >= 1024.0 { format!("{:.1} GiB", mib / 1024.0) } else { format!("{mib:.1} MiB") }
 }

@@ -4,7 +4,7 @@ use super::{Families, Labels, Snapshot, Unit, Value, whole};
 use crate::conductor::{InstanceFigures, TURN_BOUNDS};
 use tutela_core::probe::LATENCY_BOUNDS;
 use tutela_core::service::RestartCause;
-use tutela_schema::api::{Health, InstanceStatus, State, Verdict};
+use tutela_schema::api::{Health, InstanceStatus, SinkDrops, SinkState, SinkStatus, State, Verdict};
 
 /// An instance with everything that is known of it.
 type Each<'a> = (Labels<'a>, &'a InstanceStatus, &'a InstanceFigures);
@@ -21,6 +21,7 @@ impl Snapshot {
         usage(&mut out, &each);
         probes(&mut out, &each);
         output(&mut out, &each);
+        sinks(&mut out, &status.sinks);
         for part in &self.more {
             part.collect(&mut out);
         }
@@ -193,6 +194,37 @@ fn output<'a>(out: &mut Families<'a>, each: &[Each<'a>]) {
                 counter.count(of.clone(), read(output));
             }
         }
+    }
+}
+
+fn sinks<'a>(out: &mut Families<'a>, sinks: &'a [SinkStatus]) {
+    let of = |sink: &'a SinkStatus| Labels::guard().and("sink", sink.name.as_str());
+    let mut up = out.gauge("tutela_sink_up", None, "Whether the receiver takes what it is sent");
+    for sink in sinks {
+        up.count(of(sink), u64::from(sink.state == SinkState::Up));
+    }
+    type Read = fn(&SinkStatus) -> u64;
+    let counters: [(&'static str, Option<Unit>, &'static str, Read); 3] = [
+        ("tutela_sink_records", None, "Records that the receiver took", |it| it.records),
+        ("tutela_sink_sent", Some(Unit::Bytes), "Messages and fields of those records", |it| it.bytes),
+        ("tutela_sink_left_out", None, "Records that the sink's rules left out", |it| it.left_out),
+    ];
+    for (name, unit, help, read) in counters {
+        let mut counter = out.counter(name, unit, help);
+        for sink in sinks {
+            counter.count(of(sink), read(sink));
+        }
+    }
+    let mut dropped = out.counter("tutela_sink_dropped", None, "Lines that did not arrive and should have");
+    for sink in sinks {
+        let SinkDrops { overflow, lost, refused } = sink.dropped;
+        for (reason, lines) in [("overflow", overflow), ("lost", lost), ("refused", refused)] {
+            dropped.count(of(sink).and("reason", reason), lines);
+        }
+    }
+    let mut backlog = out.gauge("tutela_sink_backlog", Some(Unit::Bytes), "How far the sink is behind");
+    for sink in sinks {
+        backlog.count(of(sink), sink.backlog_bytes);
     }
 }
 

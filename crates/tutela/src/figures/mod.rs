@@ -223,6 +223,6 @@ impl Family<'_> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "every format of figures has doubles; 52 bits count for centuries")]
-pub(crate) fn whole(value: u64) -> f64 {
+fn whole(value: u64) -> f64 {
     value as f64
 }

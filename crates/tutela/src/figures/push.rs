@@ -16,6 +16,10 @@ use tokio::time::Instant;
 use tutela_core::chance::Chance;
 use tutela_core::spec::{MetricsPush, MetricsSpec};
 
+/// No wait is longer, unless the receiver asks for it or the interval is: a try costs a connection that is refused, and
+/// a receiver that is back should not stay without figures for as long as it was away.
+const AWAY_MAX: Duration = Duration::from_secs(60);
+
 /// What came of sending figures, counted.
 #[derive(Debug, Clone, Default)]
 pub struct Pushes(Arc<Counts>);
@@ -102,7 +106,8 @@ async fn send_always(source: &Source, tls: &Arc<TlsContexts>, push: &MetricsPush
                 if pace.failures() == 0 {
                     tell(source, format!("figures do not arrive at {whom}: {error}; it is tried again")).await;
                 }
-                let wait = pace.failed(&error, chance.fraction());
+                let longest = AWAY_MAX.max(error.retry_after().unwrap_or_default());
+                let wait = pace.failed(&error, chance.fraction()).min(longest);
                 next = began + wait.max(push.every);
             }
         }

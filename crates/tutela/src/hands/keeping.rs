@@ -70,7 +70,6 @@ impl Keeping {
     /// How the output of an instance is kept.
     pub fn policy(&self, spec: &ServiceSpec, instance: u16) -> Policy {
         let logs = &spec.logs;
-        let service = Arc::from(spec.name.as_str());
         Policy {
             dir: self.dir(spec),
             form: match logs.form {
@@ -82,9 +81,14 @@ impl Keeping {
             rotate_every: logs.rotate_every,
             keep: logs.keep,
             mask: self.mask(&logs.redact),
-            author: Author { guard: self.guard.clone(), service, instance, host: self.host.clone() },
+            author: self.author(spec.name.as_str(), instance),
             multiline: logs.multiline.as_ref().and_then(multiline).map(Arc::new),
         }
+    }
+
+    /// Who writes the records of an instance.
+    pub fn author(&self, service: &str, instance: u16) -> Author {
+        Author { guard: self.guard.clone(), service: Arc::from(service), instance, host: self.host.clone() }
     }
 
     /// What is masked for a service with these patterns of its own.

@@ -7,4 +7,5 @@ mod installing;
 mod living;
 mod people;
 mod refusals;
+mod sinks;
 mod stage;

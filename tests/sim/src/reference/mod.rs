@@ -89,6 +89,8 @@ struct Model {
     yes: BTreeSet<ProbeSlot>,
     said_ready: bool,
     restarts: u64,
+    /// Those of them that an earlier guard counted, which had no causes.
+    restarts_before: u64,
     in_a_row: u32,
     recent: Vec<Moment>,
     cooldown_until: Option<Moment>,
@@ -151,6 +153,7 @@ impl Model {
             yes: BTreeSet::new(),
             said_ready: false,
             restarts: 0,
+            restarts_before: 0,
             in_a_row: 0,
             recent: Vec::new(),
             cooldown_until: None,
@@ -207,6 +210,7 @@ impl Reference {
         if let Some(model) = self.models.get_mut(id) {
             model.run = run;
             model.restarts = history.restarts;
+            model.restarts_before = history.restarts;
             model.in_a_row = history.in_a_row;
             model.recent = history.recent.iter().copied().collect();
             model.cooldown_until = history.cooldown_until;

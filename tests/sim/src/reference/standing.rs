@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tutela_core::guard::Guard;
 use tutela_core::names::{InstanceId, InstanceKey};
-use tutela_core::service::{ProbeRole, Service, StateName};
+use tutela_core::service::{ProbeRole, RestartCause, Service, StateName};
 
 impl Reference {
     /// Judges where everybody stands.
@@ -174,6 +174,12 @@ impl Model {
         let history = service.history();
         law(history.restarts == self.restarts, || {
             format!("{id} counts {} restarts, not {}", history.restarts, self.restarts)
+        })?;
+        let wished = [RestartCause::Asked, RestartCause::Reloaded];
+        let judged = RestartCause::ALL.into_iter().filter(|cause| !wished.contains(cause));
+        let by_cause: u64 = judged.map(|cause| history.by_cause.of(cause)).sum();
+        law(by_cause == self.restarts - self.restarts_before, || {
+            format!("{id} knows the causes of {by_cause} restarts, not of {}", self.restarts - self.restarts_before)
         })?;
         if !self.wanted {
             return Ok(());

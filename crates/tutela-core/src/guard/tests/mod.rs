@@ -47,9 +47,9 @@ fn spec(text: &str) -> GuardSpec {
         description: String::new(),
         services: services.collect(),
         alerts: BTreeMap::new(),
-        sinks: BTreeMap::new(),
         metrics: crate::spec::MetricsSpec::default(),
         redaction: crate::spec::Redaction::default(),
+        sinks: BTreeMap::new(),
         install: crate::spec::InstallSpec::default(),
         audit: crate::spec::AuditPolicy::default(),
     }

@@ -1,7 +1,7 @@
 //! The keys of sinks.
 
+use super::super::scalar::{Size, Span};
 use super::OtlpProtocolKey;
-use crate::spec::scalar::{Size, Span};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 use super::*;
 use std::path::Path;
 use std::time::Duration;
+use tutela_core::spec::LogForm;
 use tutela_core::spec::{AlertWay, ProbeTarget, StopStep};
 
 fn from(loaded: &Loaded, key: &str) -> (String, String) {
@@ -125,7 +126,7 @@ fn a_variable_can_be_a_number_or_a_truth() {
     let text = "instances = \"${N:2}\"\nrestart.factor = \"${F:1.5}\"\nlogs.timestamps = \"${T:false}\"\nstart_timeout = \"${S:5s}\"";
     let loaded = service(text).env("N", "3").loaded();
     let it = the_service(&loaded);
-    assert_eq!((it.instances, it.restart.factor, it.logs.timestamps), (3, 1.5, false));
+    assert_eq!((it.instances, it.restart.factor, it.logs.form), (3, 1.5, LogForm::Raw));
     assert_eq!(it.start_timeout, Some(Duration::from_secs(5)));
     assert_eq!(places(&service(text).env("N", "x").refused()), [(Code::WrongType, 4, 13)]);
     assert_eq!(places(&service("cwd = \"${A:-b}\"").loaded().warnings), [(Code::Suspicious, 4, 7)]);

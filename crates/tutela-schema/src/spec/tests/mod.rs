@@ -5,6 +5,7 @@ mod audit;
 mod hostile;
 mod install;
 mod layers;
+mod logs;
 mod metrics;
 mod refusals;
 mod sinks;

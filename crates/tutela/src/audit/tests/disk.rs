@@ -1,8 +1,8 @@
 //! The thread that writes, on a real disk: over ends and crashes, days, and disks that refuse.
 
 use super::whole;
+use crate::audit::auditor::Auditor;
 use crate::audit::chain::{Link, open, seal};
-use crate::audit::keeper::Auditor;
 use crate::audit::shelf::{self, FOLDER, HEAD};
 use crate::audit::verify::{Head, Report, Wrong};
 use crate::conductor::wall_now;

@@ -183,9 +183,9 @@ fn a_chain_that_was_made_anew_as_a_whole_is_found_by_the_head_or_by_a_link_that_
         let (line, next) = seal(entry("resume"), link);
         (forged, link) = ([forged, line].concat(), next);
     }
-    assert_eq!(kinds(&look(&[forged.clone()], Head::At(last), &[])), [Wrong::Changed]);
+    assert_eq!(kinds(&look(std::slice::from_ref(&forged), Head::At(last), &[])), [Wrong::Changed]);
     // Whoever can write the files can write the head too, and nobody sees it here.
-    assert!(look(&[forged.clone()], Head::At(link), &[]).is_whole());
+    assert!(look(std::slice::from_ref(&forged), Head::At(link), &[]).is_whole());
     assert_eq!(kinds(&look(&[forged], Head::At(link), &[kept])), [Wrong::Anchor]);
 }
 
@@ -197,7 +197,7 @@ fn a_link_that_was_kept_is_compared_with_what_the_first_entry_names_and_not_beyo
     says.removed = Some(Removed { through: 3, hash: through.hash.to_string() });
     let (line, head) = seal(says, last);
     let file = [lines[3..].concat(), line].concat();
-    let compare = |link: Link| kinds(&look(&[file.clone()], Head::At(head), &[link]));
+    let compare = |link: Link| kinds(&look(std::slice::from_ref(&file), Head::At(head), &[link]));
     assert_eq!(compare(through), []);
     assert_eq!(compare(Link { hash: Hash::NONE, ..through }), [Wrong::Anchor]);
     assert_eq!(compare(Link { seq: 2, hash: Hash::NONE }), [Wrong::Anchor]);
@@ -211,7 +211,7 @@ fn what_a_crash_left_is_in_order_only_where_the_next_entry_says_how_much_it_is()
     for keep in 1..torn[0].len() - 1 {
         let mut file = [lines.concat(), torn[0][..keep].to_vec()].concat();
         // The guard does not run, or is just writing.
-        let report = look(&[file.clone()], Head::At(last), &[]);
+        let report = look(std::slice::from_ref(&file), Head::At(last), &[]);
         assert!(report.is_whole() && !report.notes.is_empty(), "{report:#?}");
         file.push(b'\n');
         let said = |bytes: u64| {

@@ -4,17 +4,45 @@
 
 use super::endpoint::{Endpoint, Protocol};
 use crate::hands::probes::{Stage, Tasks, TlsContexts, Trouble, dial, secure};
+use crate::hands::sinks::tls::Trust;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// The longest head of a reply.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// How a receiver is trusted.
+#[derive(Debug)]
+pub(super) enum Security {
+    /// As the system trusts.
+    Common(Arc<TlsContexts>),
+    /// As a spec says.
+    Own(Trust),
+}
+
+type Config = Result<Arc<rustls::ClientConfig>, String>;
+
+impl Security {
+    /// Which name the receiver's certificate must have, and how its handshake goes.
+    fn of(&mut self, protocol: Protocol, name: &ServerName<'static>) -> Result<(ServerName<'static>, Config), Trouble> {
+        match (self, protocol) {
+            (Security::Common(contexts), Protocol::Http) => Ok((name.clone(), contexts.http(true))),
+            (Security::Common(contexts), Protocol::Grpc) => Ok((name.clone(), contexts.grpc())),
+            (Security::Own(trust), _) => {
+                let name = trust.server_name(&name.to_str()).map_err(Trouble::Failed)?;
+                Ok((name, trust.config()))
+            }
+        }
+    }
+}
 
 /// See the module's text.
 #[derive(Debug)]
@@ -38,20 +66,14 @@ impl Drop for Link {
 impl Link {
     pub(super) async fn make(
         endpoint: &Endpoint,
-        tls: &TlsContexts,
+        security: &mut Security,
         by: Instant,
         stage: &Stage,
     ) -> Result<Link, Trouble> {
         let stream = dial(&endpoint.url.target, by, stage).await?;
-        match (&endpoint.url.secure, endpoint.protocol) {
-            (None, protocol) => Link::over(stream, protocol).await,
-            (Some(name), Protocol::Http) => {
-                Link::over(secure(stream, name, tls.http(true), stage).await?, Protocol::Http).await
-            }
-            (Some(name), Protocol::Grpc) => {
-                Link::over(secure(stream, name, tls.grpc(), stage).await?, Protocol::Grpc).await
-            }
-        }
+        let Some(name) = &endpoint.url.secure else { return Link::over(stream, endpoint.protocol).await };
+        let (name, config) = security.of(endpoint.protocol, name)?;
+        Link::over(secure(stream, &name, config, stage).await?, endpoint.protocol).await
     }
 
     async fn over(

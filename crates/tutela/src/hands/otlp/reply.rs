@@ -16,11 +16,14 @@ const FRAME_BYTES: usize = 5;
 mod code {
     pub const CANCELLED: i32 = 1;
     pub const DEADLINE_EXCEEDED: i32 = 4;
+    pub const PERMISSION_DENIED: i32 = 7;
     pub const RESOURCE_EXHAUSTED: i32 = 8;
     pub const ABORTED: i32 = 10;
     pub const OUT_OF_RANGE: i32 = 11;
+    pub const UNIMPLEMENTED: i32 = 12;
     pub const UNAVAILABLE: i32 = 14;
     pub const DATA_LOSS: i32 = 15;
+    pub const UNAUTHENTICATED: i32 = 16;
 }
 
 /// A reply over HTTP.
@@ -46,6 +49,15 @@ pub(super) fn of_http(
         | StatusCode::BAD_GATEWAY
         | StatusCode::SERVICE_UNAVAILABLE
         | StatusCode::GATEWAY_TIMEOUT => SendError::Later { after: retry_after(headers, SystemTime::now()), reason },
+        StatusCode::PAYLOAD_TOO_LARGE => SendError::TooLarge { reason },
+        StatusCode::UNAUTHORIZED
+        | StatusCode::FORBIDDEN
+        | StatusCode::NOT_FOUND
+        | StatusCode::METHOD_NOT_ALLOWED
+        | StatusCode::PROXY_AUTHENTICATION_REQUIRED
+        | StatusCode::MISDIRECTED_REQUEST => SendError::Barred { reason },
+        // Not followed: what is sent has its secrets with it.
+        _ if status.is_redirection() => SendError::Barred { reason },
         _ => SendError::Never { reason },
     })
 }
@@ -103,6 +115,8 @@ pub(super) fn of_grpc(trailers: &HeaderMap, body: &[u8], signal: Signal) -> Resu
         | code::DATA_LOSS => SendError::Later { after, reason },
         // A receiver that will have room again says when; one that does not say has a limit that stays.
         code::RESOURCE_EXHAUSTED if after.is_some() => SendError::Later { after, reason },
+        code::RESOURCE_EXHAUSTED => SendError::TooLarge { reason },
+        code::PERMISSION_DENIED | code::UNIMPLEMENTED | code::UNAUTHENTICATED => SendError::Barred { reason },
         _ => SendError::Never { reason },
     })
 }

@@ -1,9 +1,10 @@
 //! One request after the other, over a connection that is kept.
 
 use super::endpoint::{Endpoint, Protocol, Signal};
-use super::link::Link;
+use super::link::{Link, Security};
 use super::reply;
 use crate::hands::probes::{Stage, TlsContexts};
+use crate::hands::sinks::tls::Trust;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http_body_util::{BodyExt, Full};
@@ -14,6 +15,7 @@ use prost::Message;
 use std::io::Write;
 use std::sync::Arc;
 use tokio::time::Instant;
+use tutela_core::spec::TlsSpec;
 
 /// How much of a reply is read. One that took everything is empty; a longer one than this says nothing more.
 const REPLY_BYTES_MAX: usize = 64 * 1024;
@@ -35,6 +37,18 @@ pub enum SendError {
     Later {
         /// Not before this long, says the receiver.
         after: Option<std::time::Duration>,
+        /// What happened.
+        reason: String,
+    },
+    /// It may work once somebody has mended an address or a right: nothing is wrong with what was sent.
+    #[error("{reason}")]
+    Barred {
+        /// What happened.
+        reason: String,
+    },
+    /// It is too much for one request: less of it may work.
+    #[error("{reason}")]
+    TooLarge {
         /// What happened.
         reason: String,
     },
@@ -60,7 +74,7 @@ impl SendError {
     pub fn retry_after(&self) -> Option<std::time::Duration> {
         match self {
             SendError::Later { after, .. } => *after,
-            SendError::Never { .. } => None,
+            SendError::Barred { .. } | SendError::TooLarge { .. } | SendError::Never { .. } => None,
         }
     }
 }
@@ -69,14 +83,23 @@ impl SendError {
 #[derive(Debug)]
 pub struct Sender {
     endpoint: Endpoint,
-    tls: Arc<TlsContexts>,
+    security: Security,
     link: Option<Link>,
 }
 
 impl Sender {
     /// A sender that has not connected yet.
     pub fn new(endpoint: Endpoint, tls: Arc<TlsContexts>) -> Self {
-        Sender { endpoint, tls, link: None }
+        Sender { endpoint, security: Security::Common(tls), link: None }
+    }
+
+    /// The same, for a receiver that is trusted in its own way.
+    pub fn with_trust(endpoint: Endpoint, spec: &TlsSpec) -> Self {
+        let protocol: &[u8] = match endpoint.protocol {
+            Protocol::Http => b"http/1.1",
+            Protocol::Grpc => b"h2",
+        };
+        Sender { endpoint, security: Security::Own(Trust::new(spec, &[protocol])), link: None }
     }
 
     /// Where it sends to.
@@ -124,7 +147,7 @@ impl Sender {
             let (mut link, kept) = match self.link.take().filter(|link| !link.is_closed()) {
                 Some(link) => (link, true),
                 None => {
-                    let made = Link::make(&self.endpoint, &self.tls, by, stage).await;
+                    let made = Link::make(&self.endpoint, &mut self.security, by, stage).await;
                     (made.map_err(|trouble| (false, SendError::later(trouble.into_reason())))?, false)
                 }
             };

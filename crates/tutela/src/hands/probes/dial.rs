@@ -1,6 +1,7 @@
 //! From a target to a connection: look up, try every address, secure.
 
 use super::target::{Host, Target};
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -45,6 +46,8 @@ impl Stage {
     pub(in crate::hands) const SECURING: u8 = 2;
     pub(in crate::hands) const WAITING: u8 = 3;
     pub(in crate::hands) const READING: u8 = 4;
+    pub(in crate::hands) const SENDING: u8 = 5;
+    pub(in crate::hands) const SETTLING: u8 = 6;
 
     pub(in crate::hands) fn reach(&self, stage: u8) {
         self.0.store(stage, Ordering::Relaxed);
@@ -58,6 +61,8 @@ impl fmt::Display for Stage {
             Stage::SECURING => "shaking hands over TLS",
             Stage::WAITING => "waiting for the reply",
             Stage::READING => "reading the reply",
+            Stage::SENDING => "sending",
+            Stage::SETTLING => "waiting for the other side to confirm what it got",
             _ => "looking up the name",
         })
     }
@@ -65,14 +70,7 @@ impl fmt::Display for Stage {
 
 /// Connects to the first address of the target that accepts, trying each within its share of the time.
 pub(in crate::hands) async fn dial(target: &Target, by: Instant, stage: &Stage) -> Result<TcpStream, Trouble> {
-    let looked_up;
-    let addresses = match &target.host {
-        Host::Known(addresses) => addresses,
-        Host::Name(name, port) => {
-            looked_up = look_up(name, *port).await.map_err(Trouble::Failed)?;
-            &looked_up
-        }
-    };
+    let addresses = &*addresses(target).await?;
     stage.reach(Stage::CONNECTING);
     let (mut refused, mut failed) = (None, None);
     for (index, address) in addresses.iter().enumerate() {
@@ -111,6 +109,14 @@ pub(in crate::hands) async fn dial(target: &Target, by: Instant, stage: &Stage) 
         (None, Some((false, reason))) => Trouble::Failed(reason),
         (None, None) => Trouble::Failed(format!("failed to connect to {target}: the name has no address")),
     })
+}
+
+/// The addresses of a target; none, where its name has none.
+pub(in crate::hands) async fn addresses(target: &Target) -> Result<Cow<'_, [SocketAddr]>, Trouble> {
+    match &target.host {
+        Host::Known(addresses) => Ok(Cow::Borrowed(addresses)),
+        Host::Name(name, port) => look_up(name, *port).await.map(Cow::Owned).map_err(Trouble::Failed),
+    }
 }
 
 /// A target and, where it says more, the address that was tried.

@@ -24,7 +24,7 @@ mod target;
 mod tests;
 mod tls;
 
-pub(in crate::hands) use dial::{Stage, Trouble, dial, secure};
+pub(in crate::hands) use dial::{Stage, Trouble, addresses, dial, secure};
 pub use grpc::GrpcQuestion;
 pub(in crate::hands) use grpc::Tasks;
 pub use http::HttpQuestion;

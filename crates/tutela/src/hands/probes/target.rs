@@ -77,6 +77,13 @@ impl Target {
     }
 }
 
+impl Target {
+    /// The host, without the port; an IPv6 address in its brackets.
+    pub(in crate::hands) fn host(&self) -> &str {
+        self.text.rsplit_once(':').map_or(&*self.text, |(host, _)| host)
+    }
+}
+
 /// What a resolver may be asked: letters, digits, `-`, `_` and dots, within DNS's limits.
 fn is_host_name(host: &str) -> bool {
     !host.is_empty()

@@ -29,6 +29,9 @@ use tutela_schema::api::{SinkDrops, SinkState, SinkStatus};
 /// How many labels have their files open at once: silent ones are opened again when they ring.
 const OPEN_MAX: usize = 64;
 
+/// How much longer than a way's own bound a delivery may take: a way that keeps it says how far it came.
+const WAY_GRACE: Duration = Duration::from_millis(500);
+
 /// Threads for looking up names; each may hang in the system's resolver.
 const LOOKUP_THREADS_MAX: usize = 4;
 
@@ -221,7 +224,7 @@ impl Hand {
         self.unreadable.clear();
         self.later.clear();
         self.rules = Rules::of(&setup.spec);
-        self.way = super::open(setup.spec.name.as_str(), &setup.spec.way);
+        self.way = super::ways::open(setup.spec.name.as_str(), &setup.spec.way, setup.spec.timeout);
         self.spec = setup.spec;
         let like = setup.labels.first().map(|label| label.owner.clone());
         // What the spec does not have any more is brought to its end, as long as there is something of it.
@@ -390,7 +393,8 @@ impl Hand {
                 tokio::select! {
                     biased;
                     result = way.deliver(&self.machine.records()[..records]) => result,
-                    () = tokio::time::sleep(limit) => Err(late(limit)),
+                    // A way that has a bound of its own tells more.
+                    () = tokio::time::sleep(limit + WAY_GRACE) => Err(late(limit)),
                     () = self.ear.is_past_end() => Err(late(began.elapsed())),
                 }
             }

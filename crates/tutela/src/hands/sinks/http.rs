@@ -269,7 +269,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
     use super::*;
-    use crate::hands::sinks::tests::record;
+    use crate::hands::sinks::samples::record;
     use std::sync::{Arc, Mutex};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;

@@ -136,7 +136,7 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hands::sinks::tests::record;
+    use crate::hands::sinks::samples::record;
     use std::time::Duration;
     use tutela_logs::record::join::Rule;
 

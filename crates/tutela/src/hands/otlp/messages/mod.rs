@@ -3,6 +3,7 @@
 //! A field that is never sent is not here. What a receiver answers is the same for every signal but for the name of
 //! what it counts, so one [`ExportResponse`] reads them all.
 
+pub mod logs;
 pub mod metrics;
 
 /// What the figures or records of a request are of.

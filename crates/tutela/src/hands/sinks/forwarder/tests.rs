@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use super::*;
-use crate::hands::sinks::tests::record;
+use crate::hands::sinks::samples::record;
 use proptest::prelude::*;
 
 /// Bytes of a line in the files.
