@@ -23,9 +23,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tutela_core::names::Name;
 use tutela_core::spec::{GuardSpec, SinkSpec};
+use tutela_logs::Policy;
 use tutela_logs::read::Place;
 use tutela_logs::read::trail::{Cursor, Start, Trail};
 use tutela_logs::record::Owner;
+use tutela_logs::record::join::Multiline;
 use tutela_schema::api::SinkStatus;
 
 /// What a removed sink may take to deliver what is left.
@@ -50,6 +52,8 @@ pub struct Label {
     pub place: Place,
     /// Whose output it is.
     pub owner: Arc<Owner>,
+    /// How its lines are joined.
+    pub multiline: Option<Arc<Multiline>>,
     /// Where to begin.
     pub start: Start,
 }
@@ -57,7 +61,7 @@ pub struct Label {
 /// What is the same for every sink.
 #[derive(Debug, Clone)]
 pub struct Around {
-    /// How output is kept: where it lies, and whose it is.
+    /// How output is kept, and so where.
     pub keeping: Arc<Keeping>,
     /// The folder of what is kept of sinks.
     pub dir: PathBuf,
@@ -92,20 +96,35 @@ impl Sinks {
     pub fn begin(around: Around, bell: Arc<Bell>, spec: &GuardSpec) -> Result<(Arc<Self>, Vec<String>), String> {
         let sinks = Sinks { around, bell, running: Mutex::default() };
         let mut troubles = Vec::new();
+        if !spec.sinks.is_empty() {
+            let dir = &sinks.around.dir;
+            tutela_os::files::make_private_dir(dir).map_err(|error| crate::hands::spawner::chain(&error))?;
+        }
         sinks.forget_others(spec, &mut troubles);
         for sink in spec.sinks.values() {
             let mut setup = sinks.setup(spec, None, sink);
             let (kept, trouble) = kept::read(&sinks.file(&sink.name));
             troubles.extend(trouble);
             for label in &mut setup.labels {
-                if let Some(damaged) = kept.start_of(&label.place) {
-                    label.start = damaged;
+                if let Some(known) = kept.start_of(&label.place) {
+                    label.start = known;
                     continue;
                 }
                 // A folder that cannot be read now is begun at its end later.
                 if let Ok(trail) = Trail::open(crate::logs_view::DOORS, &label.place, Start::End) {
                     label.start = Start::At(trail.cursor());
                 }
+            }
+            // Before a program runs: a guard that is killed at once must not begin anew behind what was written meanwhile.
+            let begun = setup.labels.iter().filter_map(|label| match label.start {
+                Start::At(cursor) => Some((&label.place, cursor)),
+                Start::Beginning | Start::End => None,
+            });
+            if !kept.damaged
+                && kept.positions.is_empty()
+                && let Err(error) = kept::write(&sinks.file(&sink.name), &kept.counts, begun)
+            {
+                troubles.push(format!("where the sink {} is cannot be written down: {error}", sink.name));
             }
             sinks.start(&sink.name, setup, kept, None)?;
         }
@@ -185,14 +204,15 @@ impl Sinks {
         let mut labels = Vec::new();
         let wanted = |name: &Name| sink.services.as_ref().is_none_or(|services| services.contains(name));
         for service in spec.services.values().filter(|service| wanted(&service.name)) {
-            let dir = self.around.keeping.dir(service);
             let before = old.and_then(|old| old.services.get(&service.name)).map_or(0, |old| old.instances);
             for index in 0..service.instances {
                 let label = InstanceRef { service: service.name.clone(), index }.label();
                 let is_known = old.is_none() || index < before;
+                let Policy { dir, author, multiline, .. } = self.around.keeping.policy(service, index);
                 labels.push(Label {
-                    place: Place { dir: dir.clone(), label },
-                    owner: Arc::new(self.around.keeping.author(service.name.as_str(), index).owner()),
+                    place: Place { dir, label },
+                    owner: Arc::new(author.owner()),
+                    multiline,
                     start: if is_known { Start::End } else { Start::Beginning },
                 });
             }

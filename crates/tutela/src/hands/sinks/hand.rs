@@ -7,7 +7,7 @@ use super::desk::{Label, Setup, at_or, has_file, owner_of_label};
 use super::ear::{Ear, End};
 use super::forwarder::{Action, Counts, Forwarder, ForwarderEvent, LabelKey, Pace};
 use super::kept::{self, Kept};
-use super::records::{Rules, record_of};
+use super::records::{Maker, Rules};
 use super::way::{Undelivered, Way};
 use crate::conductor::{Inbox, Input, wall_now};
 use crate::logs_view::DOORS;
@@ -19,14 +19,18 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tutela_core::spec::{SinkSpec, SinkWay};
 use tutela_core::time::Moment;
+use tutela_logs::Wall;
 use tutela_logs::read::Place;
 use tutela_logs::read::trail::{Cursor, Start, Trail};
-use tutela_logs::record::{Owner, Record};
+use tutela_logs::record::Record;
 use tutela_os::clock;
 use tutela_schema::api::{SinkDrops, SinkState, SinkStatus};
 
 /// How many labels have their files open at once: silent ones are opened again when they ring.
 const OPEN_MAX: usize = 64;
+
+/// How much longer than a way's own bound a delivery may take: a way that keeps it says how far it came.
+const WAY_GRACE: Duration = Duration::from_millis(500);
 
 /// Threads for looking up names; each may hang in the system's resolver.
 const LOOKUP_THREADS_MAX: usize = 4;
@@ -56,6 +60,8 @@ pub struct Hand {
     first: Option<(Setup, Kept)>,
     /// Labels that could not be read; they are tried with the next bell of any.
     unreadable: Vec<LabelKey>,
+    /// Labels with lines that wait for others, and until when.
+    later: Vec<(LabelKey, Instant)>,
     save_fails: bool,
     state: (SinkState, tutela_schema::wall::WallTime),
 }
@@ -63,7 +69,7 @@ pub struct Hand {
 /// A label as the hand has it.
 struct Known {
     place: Place,
-    owner: Arc<Owner>,
+    maker: Maker,
     /// Where its reading is.
     read: Cursor,
     trail: Option<Trail>,
@@ -96,6 +102,7 @@ impl Hand {
             inbox,
             first: Some((setup, kept)),
             unreadable: Vec::new(),
+            later: Vec::new(),
             save_fails: false,
             state: (SinkState::Up, state),
         }
@@ -164,13 +171,15 @@ impl Hand {
     /// Until a deadline, an order, or, asleep, a bell.
     async fn wait(&self, now: Moment) {
         let ear = self.ear.clone();
+        let is_asleep = self.machine.is_asleep();
+        let timeout = self.machine.poll_timeout().map(|at| Instant::now() + at.since(now));
+        let later = self.later.iter().map(|(_, at)| *at).filter(|_| is_asleep).min();
         let timer = async {
-            match self.machine.poll_timeout() {
-                Some(at) => tokio::time::sleep(at.since(now)).await,
+            match timeout.into_iter().chain(later).min() {
+                Some(at) => tokio::time::sleep_until(at).await,
                 None => std::future::pending().await,
             }
         };
-        let is_asleep = self.machine.is_asleep();
         let bell = async { if is_asleep { ear.rung.notified().await } else { std::future::pending().await } };
         tokio::select! {
             () = ear.ordered.notified() => {}
@@ -180,7 +189,12 @@ impl Hand {
     }
 
     fn hear(&mut self) {
-        let now = clock::now();
+        let (now, tick) = (clock::now(), Instant::now());
+        let (due, later) = std::mem::take(&mut self.later).into_iter().partition(|(_, at)| *at <= tick);
+        self.later = later;
+        for (key, _) in Vec::<(LabelKey, Instant)>::from_iter(due) {
+            self.machine.handle_bell(key, now);
+        }
         let rung = self.ear.take_rung();
         if rung.is_empty() {
             return;
@@ -208,6 +222,7 @@ impl Hand {
         self.machine = Forwarder::new(Pace::of(&setup.spec), counts, clock::now(), seed());
         (self.by_label, self.open) = (HashMap::new(), 0);
         self.unreadable.clear();
+        self.later.clear();
         self.rules = Rules::of(&setup.spec);
         self.way = super::ways::open(setup.spec.name.as_str(), &setup.spec.way, setup.spec.timeout);
         self.spec = setup.spec;
@@ -219,7 +234,7 @@ impl Hand {
                 Some(label) => label.start = Start::At(cursor),
                 None if has_file(&place) => {
                     if let Some(owner) = owner_of_label(&place.label, like.as_ref()) {
-                        labels.push(Label { place, owner, start: Start::At(cursor) });
+                        labels.push(Label { place, owner, multiline: None, start: Start::At(cursor) });
                     }
                 }
                 None => {}
@@ -233,10 +248,10 @@ impl Hand {
 
     fn add(&mut self, labels: Vec<Label>) {
         let now = clock::now();
-        let known: std::collections::HashSet<_> =
-            self.labels.iter().map(|known| (known.place.dir.clone(), known.place.label.clone())).collect();
-        for Label { place, owner, start } in labels {
-            if known.contains(&(place.dir.clone(), place.label.clone())) {
+        let known: HashMap<_, usize> = self.labels.iter().enumerate().map(|(at, it)| (key_of(&it.place), at)).collect();
+        for Label { place, owner, multiline, start } in labels {
+            if let Some(at) = known.get(&key_of(&place)) {
+                self.labels[*at].maker.set(multiline);
                 continue;
             }
             let read = match start {
@@ -249,7 +264,7 @@ impl Hand {
             let label: Arc<str> = Arc::from(place.label.as_str());
             self.ear.listen(&label);
             self.by_label.entry(label).or_default().push(key);
-            self.labels.push(Known { place, owner, read, trail: None });
+            self.labels.push(Known { place, maker: Maker::new(owner, multiline), read, trail: None });
         }
     }
 
@@ -316,46 +331,54 @@ impl Hand {
         if let Err(error) = self.with_trail(key, |_| Ok(())) {
             return self.cannot_read(key, &error);
         }
+        let is_last = self.ear.end().is_some();
         let known = &mut self.labels[key.0];
         let Some(trail) = &mut known.trail else { return };
+        let maker = &mut known.maker;
         let (machine, rules) = (&mut self.machine, self.rules.as_ref().ok());
+        let put = |machine: &mut Forwarder<Cursor>, at: Cursor, records: &mut Vec<Record>| {
+            for record in records.drain(..) {
+                if rules.is_none_or(|rules| rules.take(&record)) {
+                    machine.handle_record(key, at, record);
+                } else {
+                    machine.handle_left_out(key);
+                }
+            }
+        };
         // A record is handed on once it is known where the next line begins.
-        let mut waiting: Option<Record> = None;
+        let mut ready = Vec::new();
         // The first record behind the last change from one file to another: what is lost is lost before it.
         let (mut file, mut border) = (known.read.file, None);
         let given = trail.read(most, |line| {
-            if let Some(record) = waiting.take() {
-                machine.handle_record(key, line.cursor, record);
-            }
+            put(machine, before(maker, line.cursor), &mut ready);
             if line.cursor.file != file {
                 (file, border) = (line.cursor.file, Some(machine.records().len()));
             }
-            let record = record_of(&known.owner, &line);
-            if rules.is_none_or(|rules| rules.take(&record)) {
-                waiting = Some(record);
-            } else {
-                machine.handle_left_out(key);
-            }
+            maker.line(&line, |record| ready.push(record));
         });
         let (cursor, lost) = (trail.cursor(), trail.lost());
-        if let Some(record) = waiting {
-            machine.handle_record(key, cursor, record);
+        let drained = given.as_ref().map_or(true, |given| *given < most);
+        if drained && let Some(due) = maker.due() {
+            let now = Wall::now();
+            if is_last || due <= now {
+                maker.give(&mut |record| ready.push(record));
+            } else {
+                self.later.push((key, Instant::now() + due.since(now)));
+            }
         }
+        let at = before(maker, cursor);
+        put(machine, at, &mut ready);
         machine.handle_lost(key, lost.lines + lost.unknown, border);
         known.read = cursor;
+        machine.handle_read(key, at, *given.as_ref().unwrap_or(&0) as u64, drained);
         match given {
-            Ok(given) => {
-                let drained = given < most;
-                machine.handle_read(key, cursor, given as u64, drained);
+            Ok(_) => {
                 if drained && self.open > OPEN_MAX {
                     known.trail = None;
                     self.open -= 1;
                 }
             }
-            Err(error) => {
-                machine.handle_read(key, cursor, 0, true);
-                self.cannot_read(key, &error);
-            }
+            Err(error) => self.cannot_read(key, &error),
         }
     }
 
@@ -370,7 +393,8 @@ impl Hand {
                 tokio::select! {
                     biased;
                     result = way.deliver(&self.machine.records()[..records]) => result,
-                    () = tokio::time::sleep(limit) => Err(late(limit)),
+                    // A way that has a bound of its own tells more.
+                    () = tokio::time::sleep(limit + WAY_GRACE) => Err(late(limit)),
                     () = self.ear.is_past_end() => Err(late(began.elapsed())),
                 }
             }
@@ -430,6 +454,15 @@ impl Hand {
         };
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
+}
+
+/// Where a label is once the records that are ready are delivered: not behind what waits for further lines.
+fn before(maker: &Maker, next: Cursor) -> Cursor {
+    maker.held().map_or(next, |held| held.min(next))
+}
+
+fn key_of(place: &Place) -> (PathBuf, String) {
+    (place.dir.clone(), place.label.clone())
 }
 
 /// The status of a sink that has not begun.

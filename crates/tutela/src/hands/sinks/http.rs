@@ -371,6 +371,52 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_certificate_for_another_name_is_told_and_the_right_one_is_taken() {
+        use crate::hands::sinks::tls::tests::{AUTHORITY, CERTIFICATE, KEY, pem};
+        use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![CertificateDer::from_slice(CERTIFICATE)],
+                PrivateKeyDer::from(PrivatePkcs8KeyDer::from(KEY)),
+            )
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                if let Ok(mut stream) = acceptor.accept(stream).await {
+                    let mut request = Vec::new();
+                    while !request.ends_with(b"}\n") {
+                        request.push(stream.read_u8().await.unwrap());
+                    }
+                    stream.write_all(YES.as_bytes()).await.unwrap();
+                }
+            }
+        });
+        let dir = tempfile::tempdir().unwrap();
+        let ca = dir.path().join("ca.pem");
+        std::fs::write(&ca, pem("CERTIFICATE", AUTHORITY)).unwrap();
+        let url = format!("https://127.0.0.1:{port}/");
+        for (name, fits) in [("localhost", true), ("other.example", false)] {
+            let tls = TlsSpec { ca: Some(ca.clone()), identity: None, server_name: Some(name.into()) };
+            let mut way = Http::new(&url, &BTreeMap::new(), false, false, &tls).unwrap();
+            match way.deliver(&[record("one")]).await {
+                Ok(()) => assert!(fits, "{name}"),
+                Err(Undelivered::Later { reason, .. }) => {
+                    assert!(!fits && reason.contains("TLS") && reason.contains("other.example"), "{reason}");
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn a_body_may_be_packed() {
         let mut way = way("http://127.0.0.1:1", false);
         way.gzip = true;

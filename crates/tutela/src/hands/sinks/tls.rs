@@ -132,15 +132,16 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::hands::sinks) mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
     use super::*;
 
-    const AUTHORITY: &[u8] = include_bytes!("../probes/testdata/authority.der");
-    const CERTIFICATE: &[u8] = include_bytes!("../probes/testdata/localhost.der");
-    const KEY: &[u8] = include_bytes!("../probes/testdata/localhost.key.der");
+    pub const AUTHORITY: &[u8] = include_bytes!("../probes/testdata/authority.der");
+    pub const CERTIFICATE: &[u8] = include_bytes!("../probes/testdata/localhost.der");
+    pub const KEY: &[u8] = include_bytes!("../probes/testdata/localhost.key.der");
 
-    fn pem(label: &str, der: &[u8]) -> String {
+    /// A file in PEM.
+    pub fn pem(label: &str, der: &[u8]) -> String {
         const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let mut text = String::new();
         for three in der.chunks(3) {
