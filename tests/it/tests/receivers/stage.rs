@@ -51,7 +51,7 @@ pub fn open(way: &SinkWay, timeout: Duration) -> Box<dyn Way> {
 }
 
 pub fn run<F: Future>(test: F) -> F::Output {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(test)
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }
 
 /// Delivers everything, each batch as often as it takes; `between` is called with the number of each batch before it.
