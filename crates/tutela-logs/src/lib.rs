@@ -12,8 +12,6 @@
 //! - [`level`]: how bad a line says it is;
 //! - [`tap`]: who else may see the lines: a console, a pattern;
 //! - [`record`]: lines as sinks send them and as the JSON form has them: masked, joined, taken apart;
-//! - [`read`]: files back to lines, across rotation, with filters, and followed as they grow.
-//! - [`record`]: lines as sinks send them;
 //! - [`keeper`]: what becomes of rotated files: compressed, and removed by age and budget;
 //! - [`read`]: files back to lines, across rotation, with filters, and followed as they grow;
 //! - [`read::trail`]: the same for sinks: one label, by a cursor that can be saved.

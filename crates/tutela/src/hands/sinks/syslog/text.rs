@@ -278,6 +278,7 @@ mod tests {
                 owner: Arc::new(Owner { guard, service, instance, host, host_ip: None }),
                 id: RecordId { file: 7, offset: 8 },
                 at: Wall::from_micros(micros),
+                time: None,
                 stream,
                 level,
                 message: message.into(),
