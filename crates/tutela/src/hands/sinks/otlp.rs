@@ -15,7 +15,9 @@
 use super::progress::Progress;
 use super::way::{Delivery, Undelivered, Way};
 use crate::hands::otlp::messages::logs::{ExportLogs, LogRecord, ResourceLogs, ScopeLogs};
-use crate::hands::otlp::messages::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList, Resource, any_value};
+use crate::hands::otlp::messages::{
+    AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList, Resource, any_value,
+};
 use crate::hands::otlp::{Endpoint, Protocol, SendError, Sender, Signal};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -50,8 +52,7 @@ pub fn open(
         OtlpProtocol::Grpc => Protocol::Grpc,
     };
     let headers = headers.iter().map(|(name, value)| (name.clone(), value.clone()));
-    let endpoint =
-        Endpoint::new(url, Some(protocol), headers, timeout, gzip).map_err(|refusal| refusal.to_string())?;
+    let endpoint = Endpoint::new(url, Some(protocol), headers, timeout, gzip).map_err(|refusal| refusal.to_string())?;
     let sender = Sender::with_trust(endpoint, tls);
     Ok(Box::new(Otlp { sender, timeout, progress: Progress::default(), refused: None }))
 }
@@ -208,7 +209,8 @@ const fn severity(level: Level) -> i32 {
 fn identity(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
-    let bytes: Vec<u8> = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect::<Option<_>>()?;
+    let bytes: Vec<u8> =
+        pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect::<Option<_>>()?;
     bytes.iter().any(|byte| *byte != 0).then_some(bytes)
 }
 

@@ -18,9 +18,7 @@ pub fn open(name: &str, way: &SinkWay, timeout: Duration) -> Result<Box<dyn Way>
         SinkWay::Fluent { address, tag, shared_key, tls } => {
             fluent::open(address, tag, shared_key.as_deref(), tls.as_ref(), timeout)
         }
-        SinkWay::Otlp { url, protocol, headers, gzip, tls } => {
-            otlp::open(url, *protocol, headers, *gzip, tls, timeout)
-        }
+        SinkWay::Otlp { url, protocol, headers, gzip, tls } => otlp::open(url, *protocol, headers, *gzip, tls, timeout),
         // Kept beside these, with the records' JSON that it sends: `http`.
         SinkWay::Http { .. } => Err("refused: HTTP is not opened here".to_owned()),
     };

@@ -308,7 +308,7 @@ mod tests {
             let wanted: Vec<String> =
                 record.fields.iter().map(|(_, value)| serde_json::from_str(value).unwrap()).collect();
             let values = got.elements.get(3).map(|(_, params)| params.iter().map(|(_, value)| value.clone()).collect());
-            prop_assert_eq!(values.unwrap_or(Vec::new()), wanted);
+            prop_assert_eq!(values.unwrap_or_default(), wanted);
             let mut message = &record.message[..];
             while let Some(rest) = message.strip_prefix(BOM) {
                 message = rest;
