@@ -22,8 +22,6 @@ pub fn open(name: &str, way: &SinkWay, timeout: Duration) -> Result<Box<dyn Way>
         SinkWay::Http { url, headers, array, gzip, tls } => {
             http::Http::new(url, headers, *array, *gzip, tls).map(|way| Box::new(way) as Box<dyn Way>)
         }
-        // Kept beside these, with the records' JSON that it sends: `http`.
-        SinkWay::Http { .. } => Err("refused: HTTP is not opened here".to_owned()),
     };
     opened.map_err(|reason| format!("sink {name}: {reason}"))
 }
