@@ -32,6 +32,9 @@ pub struct Keeping {
     known: Mutex<Known>,
 }
 
+/// Of an owner and of a group, where they were said.
+type Pair<T> = (Option<T>, Option<T>);
+
 #[derive(Debug, Default)]
 struct Known {
     redaction: Redaction,
@@ -40,7 +43,7 @@ struct Known {
     /// By the patterns of a service.
     masks: HashMap<Vec<String>, Arc<Redactor>>,
     /// The numbers of the owner and the group of files, by their names in the spec, as they were at the last reload.
-    accounts: HashMap<(Option<String>, Option<String>), (Option<u32>, Option<u32>)>,
+    accounts: HashMap<Pair<String>, Pair<u32>>,
 }
 
 impl Keeping {
