@@ -152,7 +152,8 @@ mod tests {
         let document = openapi();
         let parameters = document["paths"]["/v1/logs/{service}"]["get"]["parameters"].as_array().unwrap();
         let names: BTreeSet<_> = parameters.iter().map(|it| it["name"].as_str().unwrap()).collect();
-        assert_eq!(names, BTreeSet::from(["service", "n", "since", "until", "follow", "stream"]));
+        let read = ["service", "n", "since", "until", "follow", "stream", "level", "grep", "ignore_case", "invert"];
+        assert_eq!(names, BTreeSet::from(read));
         assert!(parameters.iter().all(|it| it["description"].is_string()));
     }
 }
