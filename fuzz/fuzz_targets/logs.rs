@@ -42,16 +42,8 @@ fn record(text: &[u8], begins: bool) {
     let Parts { time, level, message, fields } = Parts::of(text, begins);
     let owner = Owner { guard: "g".into(), service: "s".into(), instance: 7, host: "h".into(), host_ip: None };
     let id = RecordId { file: 0, offset: 0 };
-    let record = Record {
-        owner: Arc::new(owner),
-        id,
-        at: Wall::from_micros(1),
-        time,
-        stream: None,
-        level,
-        message,
-        fields,
-    };
+    let record =
+        Record { owner: Arc::new(owner), id, at: Wall::from_micros(1), time, stream: None, level, message, fields };
     let mut line = Vec::new();
     record.put_json(&mut line);
     assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));

@@ -8,7 +8,7 @@ use std::process::Command;
 const PRODUCT: [&str; 6] = ["tutela-core", "tutela-schema", "tutela-os", "tutela-logs", "tutela-service", "tutela"];
 
 /// The product without `tutela`, whose TLS has C code that wants a macOS compiler.
-const PRODUCT_WITHOUT_C: [&str; 5] = ["tutela-core", "tutela-schema", "tutela-os", "tutela-logs", "tutela-service"];
+const PRODUCT_FOR_MACOS: [&str; 5] = ["tutela-core", "tutela-schema", "tutela-os", "tutela-logs", "tutela-service"];
 
 /// rustfmt would change nothing, in the workspace and in the fuzz crate, which is a workspace of its own.
 pub fn fmt(root: &Path) -> Result<String> {
@@ -40,10 +40,12 @@ pub fn clippy_windows(root: &Path) -> Result<String> {
 pub fn check_macos(root: &Path) -> Result<String> {
     let mut command = cargo(root);
     command.args(["check", "--locked", "--target", "aarch64-apple-darwin"]);
-    for package in PRODUCT_WITHOUT_C {
+    for package in PRODUCT_FOR_MACOS {
         command.args(["-p", package]);
     }
-    run(&mut command)?;
+    // Nothing is linked, so whatever a C compiler for this OS makes of C code will do.
+    let stand_in = root.join("xtask/cc-for-check");
+    run(command.env("CC_aarch64_apple_darwin", stand_in))?;
     Ok("without `tutela`: its TLS needs a macOS C compiler".to_owned())
 }
 

@@ -30,7 +30,7 @@ const STEPS: [Step; 8] = [
     Step { name: "floors", about: "dependencies between our crates only go down", run: floors::step },
     Step { name: "clippy", about: "no warning in any target, on this OS", run: cargo::clippy },
     Step { name: "clippy-windows", about: "no warning in the product, built for Windows", run: cargo::clippy_windows },
-    Step { name: "check-macos", about: "the crates without C code compile for macOS", run: cargo::check_macos },
+    Step { name: "check-macos", about: "all crates but `tutela` compile for macOS", run: cargo::check_macos },
     Step { name: "generated", about: "schemas and references are what the code generates", run: generated::compare },
     Step { name: "deny", about: "licences, bans, sources and advisories of dependencies", run: deny::step },
 ];

@@ -132,6 +132,7 @@ mod tests {
             metrics: crate::spec::MetricsSpec::default(),
             redaction: crate::spec::Redaction::default(),
             sinks: BTreeMap::new(),
+            log_budget: None,
             install: crate::spec::InstallSpec::default(),
             audit: crate::spec::AuditPolicy::default(),
         }

@@ -16,14 +16,19 @@ use tutela_logs::pump::Source;
 use tutela_logs::record::redact::Redactor;
 use tutela_logs::tap::Taps;
 use tutela_logs::{CaptureEnd, Doors, Form, Found, Policy, PumpHandle, Stream};
-use tutela_os::files::{Plain, append_plain, read_plain};
+use tutela_os::files::{Plain, append_plain, give, like, read_plain};
 
 const LINES: usize = 1_000_000;
 const LINE_BYTES: usize = 200;
 const ROUNDS: usize = 3;
 
 /// Those of the guard.
-const DOORS: Doors = Doors { append: |path| append_plain(path).map(found), read: |path| read_plain(path).map(found) };
+const DOORS: Doors = Doors {
+    append: |path| append_plain(path).map(found),
+    read: |path| read_plain(path).map(found),
+    give: |file, access| give(file, access.mode, access.owner, access.group),
+    like,
+};
 
 fn found(plain: Plain) -> Found {
     match plain {

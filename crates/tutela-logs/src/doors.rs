@@ -4,6 +4,7 @@
 //! pipe where a file should be. An open that such a thing can neither lead elsewhere nor hold up is a matter of the
 //! operating system, which this crate does not know. Called where a file is opened, which is rare; never per line.
 
+use crate::policy::Access;
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -18,13 +19,17 @@ pub enum Found {
     Other(&'static str),
 }
 
-/// Opens log files. Neither function follows a link in the last part of the path, nor waits for anybody.
+/// Opens log files. No function follows a link in the last part of the path, nor waits for anybody.
 #[derive(Clone, Copy)]
 pub struct Doors {
     /// For reading and appending; the file is made where nothing is.
     pub append: fn(&Path) -> io::Result<Found>,
     /// For reading.
     pub read: fn(&Path) -> io::Result<Found>,
+    /// Gives a file its mode and owners.
+    pub give: fn(&File, Access) -> io::Result<()>,
+    /// Gives the second file the mode and the owners of the first.
+    pub like: fn(&File, &File) -> io::Result<()>,
 }
 
 impl fmt::Debug for Doors {
@@ -37,7 +42,7 @@ impl fmt::Debug for Doors {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::{Doors, Found};
-    use tutela_os::files::{Plain, append_plain, read_plain};
+    use tutela_os::files::{Plain, append_plain, give, like, read_plain};
 
     fn found(plain: Plain) -> Found {
         match plain {
@@ -46,6 +51,10 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) const DOORS: Doors =
-        Doors { append: |path| append_plain(path).map(found), read: |path| read_plain(path).map(found) };
+    pub(crate) const DOORS: Doors = Doors {
+        append: |path| append_plain(path).map(found),
+        read: |path| read_plain(path).map(found),
+        give: |file, access| give(file, access.mode, access.owner, access.group),
+        like,
+    };
 }

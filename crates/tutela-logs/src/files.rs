@@ -2,14 +2,15 @@
 //!
 //! Called by the writer (rotation, retention) and by the readers (which file comes after which).
 
+use crate::policy::Compression;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// The end of every name.
-const SUFFIX: &str = ".log";
+pub(crate) const SUFFIX: &str = ".log";
 
 /// What the name of a file's index has more than the file's. No name of a log file ends so.
-const INDEX_SUFFIX: &str = ".index";
+pub(crate) const INDEX_SUFFIX: &str = ".index";
 
 /// The shape of the stamp in the name of a rotated file.
 const NAME_SHAPE: &[u8] = b"00000000T000000.000000Z";
@@ -42,6 +43,30 @@ pub(crate) fn index_of(file: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// A compressed log file. `file` is its name before.
+pub(crate) fn packed(file: &Path, compression: Compression) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(compression.suffix());
+    PathBuf::from(name)
+}
+
+/// Removes a rotated file in whatever forms it is there, and its index.
+pub(crate) fn remove(file: &Path) -> io::Result<()> {
+    let mut result = Ok(());
+    for path in Compression::ALL.map(|compression| packed(file, compression)).iter().map(PathBuf::as_path).chain([file])
+    {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => result = Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    if result.is_ok() {
+        // A shortcut to nothing; the keeper finds one that stays.
+        drop(std::fs::remove_file(index_of(file)));
+    }
+    result
+}
+
 /// Where something that took the place of the current file is put. No name of a log file.
 pub(crate) fn aside(dir: &Path, label: &str, stamp: &str) -> PathBuf {
     dir.join(format!("{label}{SUFFIX}.aside-{stamp}"))
@@ -72,7 +97,9 @@ pub(crate) fn rotated_names(dir: &Path, label: &str) -> io::Result<Vec<Rotated>>
             names.push(Rotated { stamp: stamp.to_owned(), plain: !is_other });
         }
     }
-    names.sort_unstable();
+    // One that is being compressed is there in two forms; one that is a file counts.
+    names.sort_unstable_by(|a, b| a.stamp.cmp(&b.stamp).then(b.plain.cmp(&a.plain)));
+    names.dedup_by(|later, kept| later.stamp == kept.stamp);
     Ok(names)
 }
 
@@ -83,13 +110,29 @@ pub(crate) fn rotated_stamps(dir: &Path, label: &str) -> io::Result<Vec<String>>
 
 /// The stamp in `name` if it is the name of a rotated file of `label`.
 fn stamp_of<'a>(name: &'a str, label: &str) -> Option<&'a str> {
-    let stamp = name.strip_prefix(label)?.strip_prefix('.')?.strip_suffix(SUFFIX)?;
-    let shaped = stamp.len() == NAME_SHAPE.len()
+    let stamp = unpacked_name(name).strip_prefix(label)?.strip_prefix('.')?.strip_suffix(SUFFIX)?;
+    is_stamp(stamp).then_some(stamp)
+}
+
+/// The name without the end of a compressed file.
+pub(crate) fn unpacked_name(name: &str) -> &str {
+    Compression::ALL.iter().find_map(|compression| name.strip_suffix(compression.suffix())).unwrap_or(name)
+}
+
+/// The label and the stamp in the name of a rotated file, without the end of a compressed one.
+pub(crate) fn label_and_stamp(name: &str) -> Option<(&str, &str)> {
+    let (label, stamp) =
+        name.strip_suffix(SUFFIX)?.split_at_checked(name.len().checked_sub(SUFFIX.len() + NAME_SHAPE.len())?)?;
+    let label = label.strip_suffix('.')?;
+    (is_stamp(stamp) && is_label(label)).then_some((label, stamp))
+}
+
+fn is_stamp(stamp: &str) -> bool {
+    stamp.len() == NAME_SHAPE.len()
         && stamp.bytes().zip(NAME_SHAPE).all(|(have, want)| match want {
             b'0' => have.is_ascii_digit(),
             mark => have == *mark,
-        });
-    shaped.then_some(stamp)
+        })
 }
 
 #[cfg(test)]
@@ -99,7 +142,15 @@ mod tests {
     #[test]
     fn only_the_labels_own_rotated_files_are_taken_for_such() {
         assert_eq!(stamp_of("api-0.20261120T212345.123456Z.log", "api-0"), Some("20261120T212345.123456Z"));
-        for other in ["api-0.log", "api-01.20261120T212345.123456Z.log", "api-0.20261120T212345.123456Z.log.zst"] {
+        assert_eq!(stamp_of("api-0.20261120T212345.123456Z.log.zst", "api-0"), Some("20261120T212345.123456Z"));
+        assert_eq!(label_and_stamp("a.b-0.20261120T212345.123456Z.log"), Some(("a.b-0", "20261120T212345.123456Z")));
+        for other in [
+            "api-0.log",
+            "api-01.20261120T212345.123456Z.log",
+            "api-0.20261120T212345.123456Z.log.index",
+            "api-0.20261120T212345.123456Z.log.zst.new",
+        ] {
+            assert_eq!(label_and_stamp(other).map(|(label, _)| label), other.strip_prefix("api-01").map(|_| "api-01"));
             assert_eq!(stamp_of(other, "api-0"), None, "{other}");
         }
         assert_eq!(stamp_of("api-0.x.20261120T212345.123456Z.log", "api-0"), None);

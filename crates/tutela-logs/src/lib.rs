@@ -12,12 +12,16 @@
 //! - [`level`]: how bad a line says it is;
 //! - [`tap`]: who else may see the lines: a console, a pattern;
 //! - [`record`]: lines as sinks send them and as the JSON form has them: masked, joined, taken apart;
-//! - [`read`]: files back to lines, across rotation, with filters, and followed as they grow.
+//! - [`keeper`]: what becomes of rotated files: compressed, and removed by age and budget;
+//! - [`read`]: files back to lines, across rotation, with filters, and followed as they grow;
+//! - [`read::trail`]: the same for sinks: one label, by a cursor that can be saved.
 //!
 //! # The files
 //!
 //! `LABEL.log` is written to; a rotated one is called `LABEL.20261120T212345.123456Z.log` after the moment
-//! of its rotation, so that names in order are files in order and the one being written is last.
+//! of its rotation, so that names in order are files in order and the one being written is last. A compressed one ends
+//! in `.zst` or `.gz` besides. `FILE.log.index` beside each is a shortcut to moments and places in it: removing it costs
+//! time, no line.
 //!
 //! A file without timestamps has the program's bytes, verbatim, both streams in the order of arrival.
 //! A file with timestamps has one entry a line:
@@ -40,10 +44,11 @@
 //!
 //! A file in JSON has a record a line: [`record`] says how.
 //!
-//! Deliberately absent, each to come on its own: compression, an index, sinks other than files, `fsync`
-//! (a power cut may cost the last seconds; a guard that is killed costs what its programs wrote and it had not read).
+//! Deliberately absent: `fsync` of what is being written (a power cut may cost the last seconds; a guard that is killed
+//! costs what its programs wrote and it had not read).
 #![forbid(unsafe_code)]
 
+pub mod keeper;
 pub mod level;
 pub mod lines;
 pub mod pump;
@@ -55,11 +60,12 @@ pub mod writer;
 mod doors;
 mod files;
 mod index;
+mod pack;
 mod policy;
 mod stamp;
 
 pub use doors::{Doors, Found};
 pub use files::is_label;
-pub use policy::{Form, Policy, Stream};
+pub use policy::{Access, Compression, Form, Policy, Stream};
 pub use pump::{CaptureCounters, CaptureEnd, CaptureHandle, CaptureStatus, PumpHandle, Pumps, Stall};
 pub use stamp::Wall;

@@ -6,6 +6,7 @@ use crate::record::redact::Redactor;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+pub use tutela_core::spec::Compression;
 
 /// Which of a program's two streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +53,12 @@ pub struct Policy {
     pub rotate_every: Option<Duration>,
     /// How many rotated files are kept beside the one being written; the oldest go first.
     pub keep: u32,
+    /// How long a rotated file is kept, from its rotation. `None`: for ever. Held by the keeper.
+    pub keep_for: Option<Duration>,
+    /// How rotated files are compressed, by the keeper.
+    pub compress: Compression,
+    /// Who may read the files.
+    pub access: Access,
     /// What is masked before anything is written or shown.
     pub mask: Arc<Redactor>,
     /// Whose name is in the records; for [`Form::Json`].
@@ -70,9 +77,23 @@ impl Policy {
             rotate_size: None,
             rotate_every: None,
             keep: 0,
+            keep_for: None,
+            compress: Compression::None,
+            access: Access::default(),
             mask: Arc::default(),
             author: Author::default(),
             multiline: None,
         }
     }
+}
+
+/// Who may do what with a file, where the operating system has such modes and owners. Given to a file while it is empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Access {
+    /// The mode, such as `0o640`; `None`: what the process makes files with.
+    pub mode: Option<u32>,
+    /// The number of the account; `None`: the process's own.
+    pub owner: Option<u32>,
+    /// The number of the group; `None`: the process's own, or the folder's.
+    pub group: Option<u32>,
 }

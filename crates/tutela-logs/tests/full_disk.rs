@@ -1,4 +1,4 @@
-//! A disk that is really full: a file system of 64 KiB in memory, mounted for the test.
+//! A disk that is really full: a file system of some KiB in memory, mounted for the test.
 //!
 //! It needs Linux and the right to mount; on another system there is nothing to prove here, on Linux
 //! without the right it fails and says so.
@@ -8,13 +8,21 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tutela_logs::keeper::{KeeperHandle, Rules};
 use tutela_logs::lines::Piece;
+use tutela_logs::read::Place;
+use tutela_logs::read::trail::{Start, Trail, TrailLine};
 use tutela_logs::writer::{Batch, Now, Writer, WriterEvent};
-use tutela_logs::{Doors, Form, Found, Policy, Stream, Wall};
-use tutela_os::files::{Plain, append_plain, read_plain};
+use tutela_logs::{Compression, Doors, Form, Found, Policy, Stream, Wall};
+use tutela_os::files::{Plain, append_plain, give, like, read_plain};
 
 /// Those of the guard.
-const DOORS: Doors = Doors { append: |path| append_plain(path).map(found), read: |path| read_plain(path).map(found) };
+const DOORS: Doors = Doors {
+    append: |path| append_plain(path).map(found),
+    read: |path| read_plain(path).map(found),
+    give: |file, access| give(file, access.mode, access.owner, access.group),
+    like,
+};
 
 fn found(plain: Plain) -> Found {
     match plain {
@@ -27,9 +35,12 @@ fn found(plain: Plain) -> Found {
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    fn mount() -> Self {
+    fn mount(size: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(dir.path()).status();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(dir.path())
+            .status();
         assert!(mounted.unwrap().success(), "mounting needs root: run the tests as root");
         SmallDisk(dir)
     }
@@ -52,7 +63,7 @@ fn a_full_disk_costs_counted_lines_only_and_there_is_no_half_entry_and_writing_g
         return;
     }
     for timestamps in [true, false] {
-        let disk = SmallDisk::mount();
+        let disk = SmallDisk::mount("64k");
         let ballast = disk.path().join("ballast");
         std::fs::write(&ballast, vec![0; 32 * 1024]).unwrap();
         let dir = disk.path().join("logs");
@@ -96,5 +107,97 @@ fn a_full_disk_costs_counted_lines_only_and_there_is_no_half_entry_and_writing_g
         }
         let events = writer.take_events();
         assert!(matches!(&events[..], [WriterEvent::Failing { .. }, WriterEvent::Recovered { .. }]), "{events:?}");
+    }
+}
+
+/// Names in the folder that end so.
+fn ending(dir: &Path, end: &str) -> usize {
+    std::fs::read_dir(dir)
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().ends_with(end))
+        .count()
+}
+
+#[test]
+fn with_rotation_compression_and_indexes_on_a_full_disk_every_number_is_in_a_file_or_counted() {
+    if std::env::consts::OS != "linux" {
+        return;
+    }
+    for timestamps in [true, false] {
+        let disk = SmallDisk::mount("512k");
+        let ballast = disk.path().join("ballast");
+        std::fs::write(&ballast, vec![0; 256 * 1024]).unwrap();
+        let dir = disk.path().join("logs");
+        let form = if timestamps { Form::Stamped } else { Form::Raw };
+        let policy = Arc::new(Policy {
+            rotate_size: Some(16 * 1024),
+            keep: 1000,
+            compress: Compression::Zstd,
+            ..Policy::new(dir.clone(), form)
+        });
+        let label: Arc<str> = Arc::from("api-0");
+        let keeper = KeeperHandle::new(DOORS, || {}, |_| {});
+        let labels = vec![(label.clone(), policy.clone())];
+        keeper.set_rules(Rules { labels, own: dir.clone(), budget: None }).unwrap();
+        let mut writer = Writer::new(label, policy, DOORS);
+        let (mut batch, mut now) = (Batch::default(), Now { wall: Wall::now(), tick: Instant::now() });
+        let (mut sent, mut seed) = (0u64, 1u64);
+        let mut write = |writer: &mut Writer, lines: u64, now: Now| {
+            for _ in 0..lines {
+                // Text that does not compress, so that the disk does fill.
+                let noise: String = (0..88)
+                    .map(|_| {
+                        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                        char::from(b'!' + (seed >> 57) as u8 % 90)
+                    })
+                    .collect();
+                let line = format!("line {sent:05} {noise}");
+                sent += 1;
+                if timestamps {
+                    writer.entry(&mut batch, Stream::Out, Piece { text: line.as_bytes(), ended: true }, now);
+                    writer.flush(&mut batch, now);
+                } else {
+                    writer.raw(&mut batch, format!("{line}\n").as_bytes(), now);
+                }
+            }
+            if writer.take_events().contains(&WriterEvent::Rotated) {
+                keeper.ring();
+            }
+        };
+        // Written faster than anything is compressed, until the disk refuses.
+        while writer.status().dropped_lines == 0 {
+            write(&mut writer, 100, now);
+        }
+        write(&mut writer, 1000, now);
+        std::fs::remove_file(&ballast).unwrap();
+        now.tick += Duration::from_secs(2);
+        write(&mut writer, 300, now);
+        let status = writer.status();
+        assert_eq!(status.last_error, None);
+        assert!(status.dropped_lines > 0);
+        let until = Instant::now() + Duration::from_secs(60);
+        while ending(&dir, "Z.log") > 0 {
+            assert!(Instant::now() < until, "compressing goes on by itself when there is room");
+            keeper.ring();
+            std::thread::yield_now();
+        }
+        keeper.stop();
+        assert!(ending(&dir, ".zst") > 0 && ending(&dir, ".new") == 0);
+
+        let mut numbers = Vec::new();
+        let place = Place { dir: dir.clone(), label: "api-0".into() };
+        let mut trail = Trail::open(DOORS, &place, Start::Beginning).unwrap();
+        let mut whole = |line: TrailLine<'_>| {
+            // In a file without timestamps the beginning of a line that the disk cut off stands before the next one.
+            let line = &line.text[line.text.len().saturating_sub(99)..];
+            let number = line.get(5..10).and_then(|number| std::str::from_utf8(number).ok()?.parse::<u64>().ok());
+            numbers.extend(number.filter(|_| line.starts_with(b"line ") && line.len() == 99));
+        };
+        while trail.read(usize::MAX, &mut whole).unwrap() > 0 {}
+        assert!(numbers.is_sorted_by(|a, b| a < b), "in order and once");
+        let missing = sent - numbers.len() as u64;
+        assert_eq!(missing, status.dropped_lines, "{sent} sent, {} in files", numbers.len());
+        assert_eq!(status.lines + status.dropped_lines, sent);
+        assert_eq!((trail.lost(), trail.cursor().lines >= status.lines), (Default::default(), true));
     }
 }

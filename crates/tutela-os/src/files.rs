@@ -116,6 +116,22 @@ pub fn read_plain(path: &Path) -> io::Result<Plain> {
     examined(path, platform::files::read_plain(path), false)
 }
 
+/// Gives a file a mode and owners, as far as they are said. On Windows, where files have access lists, it does nothing.
+///
+/// # Errors
+/// It is another account's, or only root may give it away.
+pub fn give(file: &File, mode: Option<u32>, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
+    platform::files::give(file, mode, owner, group)
+}
+
+/// Gives `to` the mode and owners of `from`. On Windows, where both have the list of their folder, it does nothing.
+///
+/// # Errors
+/// As [`give`].
+pub fn like(from: &File, to: &File) -> io::Result<()> {
+    platform::files::like(from, to)
+}
+
 /// Whether what was opened is what it should be. What cannot be opened and is no file is told as what it is.
 fn examined(path: &Path, opened: io::Result<File>, written: bool) -> io::Result<Plain> {
     let file = match opened {

@@ -25,6 +25,7 @@
 
 pub mod access;
 pub mod accounts;
+pub mod background;
 pub mod capabilities;
 pub mod clock;
 pub mod endpoint;

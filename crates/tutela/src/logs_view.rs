@@ -5,7 +5,7 @@ use regex::bytes::RegexBuilder;
 use std::path::Path;
 use tutela_logs::read::{Entry, LineFilter, LogReader, Origin, Place, Query};
 use tutela_logs::{Doors, Found, Stream, level};
-use tutela_os::files::{Plain, append_plain, read_plain};
+use tutela_os::files::{Plain, append_plain, give, like, read_plain};
 use tutela_schema::api::{LogLine, LogQuery, LogStream};
 use tutela_schema::wall::WallTime;
 
@@ -13,8 +13,12 @@ use tutela_schema::wall::WallTime;
 const PATTERN_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How log files are opened: never through what somebody who may write to their folder put in their place.
-pub const DOORS: Doors =
-    Doors { append: |path| append_plain(path).map(found), read: |path| read_plain(path).map(found) };
+pub const DOORS: Doors = Doors {
+    append: |path| append_plain(path).map(found),
+    read: |path| read_plain(path).map(found),
+    give: |file, access| give(file, access.mode, access.owner, access.group),
+    like,
+};
 
 fn found(plain: Plain) -> Found {
     match plain {

@@ -29,6 +29,7 @@ use tutela_core::names::{InstanceId, Name, RunId};
 use tutela_core::service::{Exit, History, RestartCause, RestartTally};
 use tutela_core::spec::{GuardSpec, StartMode};
 use tutela_logs::Pumps;
+use tutela_logs::keeper::KeeperHandle;
 use tutela_logs::pump::{PumpEvent, WriterEvent};
 use tutela_os::endpoint::{self, BindError, Listener};
 use tutela_os::host::{self, Accepts, Scm};
@@ -36,7 +37,7 @@ use tutela_os::notify::{Host, Inbox as NotifyInbox};
 use tutela_os::paths::Paths;
 use tutela_os::process::{Nursery, NurseryOptions};
 use tutela_os::signals::Signals;
-use tutela_os::{accounts, capabilities, clock, eventlog, files, limits, memory, notify, usage};
+use tutela_os::{accounts, background, capabilities, clock, eventlog, files, limits, memory, notify, usage};
 use tutela_schema::api::CapabilityStatus;
 use tutela_schema::saved::{SavedInstance, Wanted};
 use tutela_schema::spec::{Diagnostic, Loaded, Severity, Sources};
@@ -151,7 +152,8 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let calm = tutela_os::signals::calm();
     let audit = start_audit(&name, state_dir.clone(), &spec, &inbox)?;
     let bell = Arc::<Bell>::default();
-    let pump = start_pumps(&inbox, &log_dir, bell.clone())?;
+    let keeper = new_keeper(&inbox);
+    let pump = start_pumps(&inbox, &log_dir, bell.clone(), keeper.clone())?;
     limits::rise();
     let notify = match NotifyInbox::bind(&paths.notify_socket(&name)) {
         Ok(inbox) if inbox.address().len() <= NOTIFY_ADDRESS_BYTES_MAX => Some(inbox),
@@ -221,6 +223,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         },
         controls: options.scm.as_ref().map(Scm::controls),
         spawner,
+        keeper: keeper.clone(),
         pump: pump.clone(),
         sinks: sinks.clone(),
         questions: QuestionDesk::new(hands.handle().clone(), tls, inbox.clone()),
@@ -257,6 +260,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     }
     wind_down(&conductor, &pump, &sinks, ledger, console);
     audit.end();
+    keeper.stop();
     // Last: the next guard of this name may come as soon as it is gone, and opens the ledger then.
     drop(listener);
     Ok(outcome)
@@ -391,10 +395,19 @@ fn prepare_containers(nursery: &Nursery, spec: &GuardSpec) {
     }
 }
 
-fn start_pumps(inbox: &Inbox, log_dir: &Path, bell: Arc<Bell>) -> Result<Pumps, Failure> {
+/// Its thread begins with the first rule that asks for anything.
+fn new_keeper(inbox: &Inbox) -> KeeperHandle {
+    let inbox = inbox.clone();
+    // A full inbox drops the remark; what was refused is tried again, and told again when it is refused otherwise.
+    let on_event = move |text| drop(inbox.try_send(conductor::Input::Trouble(text)));
+    KeeperHandle::new(DOORS, background::become_background, on_event)
+}
+
+fn start_pumps(inbox: &Inbox, log_dir: &Path, bell: Arc<Bell>, keeper: KeeperHandle) -> Result<Pumps, Failure> {
     let inbox = inbox.clone();
     let on_event = move |event| {
         let text = match event {
+            PumpEvent::Writer { event: WriterEvent::Rotated, .. } => return keeper.ring(),
             PumpEvent::Writer { label, event: WriterEvent::Failing { error } } => {
                 format!("output of {label} is being dropped: {error}")
             }

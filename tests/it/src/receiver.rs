@@ -107,9 +107,10 @@ impl Fluent {
 
 impl Drop for Fluent {
     fn drop(&mut self) {
-        // It is ours and not waited for yet, so the number is still its own.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        // The library acknowledges a chunk in the moment before it hands the records on, so it is asked to end, which it
+        // does between two chunks.
+        drop(self.process.stdin.take());
+        wait_until(BOUND, "the receiver ends", || self.process.try_wait().unwrap());
     }
 }
 

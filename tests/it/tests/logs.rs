@@ -198,7 +198,7 @@ fn a_follower_ends_with_its_reader_and_outlives_its_guard() {
 fn lines_of_several_services_are_merged_and_filtered_by_level_and_pattern() {
     let guard = Guard::start(
         "[services.a]\ncommand = [\"understudy\", \"say=ERROR one\", \"say=level=info two\", \"write=b-goes\", \"hang\"]\n\
-         [services.b]\ncommand = [\"understudy\", \"await=b-goes\", \"cry=WARN three\", \"say=four\", \"hang\"]\n",
+         [services.b]\ncommand = [\"understudy\", \"await=b-goes\", \"say=WARN three\", \"say=four\", \"hang\"]\n",
     );
     let (a, b) = (target(&guard), format!("{}/b", guard.name()));
     let shown = |words: &[&str]| {
@@ -212,7 +212,10 @@ fn lines_of_several_services_are_merged_and_filtered_by_level_and_pattern() {
         assert_eq!(texts(&shown(&[&b, &a, &a, "-n", "2"])), ["WARN three", "four"]);
         assert_eq!(texts(&shown(&[guard.name(), "--level", "warning"])), ["ERROR one", "WARN three"]);
         assert_eq!(texts(&shown(&[guard.name(), "--level", "warn", "-n", "1"])), ["WARN three"]);
-        assert_eq!(texts(&shown(&[guard.name(), "--grep", "t[hw]", "--stream", "out"])), ["level=info two"]);
+        assert_eq!(
+            texts(&shown(&[guard.name(), "--grep", "t[hw]", "--stream", "out"])),
+            ["level=info two", "WARN three"]
+        );
         assert_eq!(texts(&shown(&[guard.name(), "-i", "-g", "error"])), ["ERROR one"]);
         assert_eq!(texts(&shown(&[guard.name(), "-v", "-g", "o"])), ["WARN three"]);
         let first = &shown(&[&a, "-g", "one"])[0];

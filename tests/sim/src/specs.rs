@@ -52,6 +52,7 @@ impl Author {
             metrics: tutela_core::spec::MetricsSpec::default(),
             redaction: tutela_core::spec::Redaction::default(),
             sinks: BTreeMap::new(),
+            log_budget: None,
             install: tutela_core::spec::InstallSpec::default(),
             audit: tutela_core::spec::AuditPolicy::default(),
         };
@@ -171,6 +172,11 @@ impl Author {
                 rotate_size: None,
                 rotate_every: None,
                 keep: 0,
+                keep_for: None,
+                compress: Default::default(),
+                mode: None,
+                owner: None,
+                group: None,
             },
             name,
         };

@@ -60,6 +60,8 @@ pub struct GuardSpec {
     pub metrics: MetricsSpec,
     /// Where output goes beside the files, by name. What this OS does not have is not among them.
     pub sinks: BTreeMap<Name, SinkSpec>,
+    /// How many bytes all log files may take; `None`: as many as there are.
+    pub log_budget: Option<u64>,
     /// How it becomes a service of the OS.
     pub install: InstallSpec,
     /// How the record of who did what is kept. Can change while the guard runs.
@@ -136,6 +138,51 @@ pub struct LogPolicy {
     pub rotate_every: Option<Duration>,
     /// How many rotated files are kept.
     pub keep: u32,
+    /// How long a rotated file is kept; `None`: for ever.
+    pub keep_for: Option<Duration>,
+    /// How rotated files are compressed.
+    pub compress: Compression,
+    /// The mode of the files; `None`: what the guard makes files with.
+    pub mode: Option<u32>,
+    /// The account that owns the files; `None`: the guard's.
+    pub owner: Option<String>,
+    /// The group of the files; `None`: the guard's, or the owner's first one.
+    pub group: Option<String>,
+}
+
+/// How rotated files are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// They stay as they are.
+    #[default]
+    None,
+    /// With zstd; the name ends in `.zst`.
+    Zstd,
+    /// With gzip; the name ends in `.gz`.
+    Gzip,
+}
+
+impl Compression {
+    /// Those that change a file.
+    pub const ALL: [Compression; 2] = [Compression::Zstd, Compression::Gzip];
+
+    /// What the name of a file has more for it.
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Compression::None => "",
+            Compression::Zstd => ".zst",
+            Compression::Gzip => ".gz",
+        }
+    }
+
+    /// The word in spec files.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Compression::None => "none",
+            Compression::Zstd => "zstd",
+            Compression::Gzip => "gzip",
+        }
+    }
 }
 
 /// Where an alert goes, and which.

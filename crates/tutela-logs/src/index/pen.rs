@@ -7,6 +7,7 @@
 
 use super::{Head, Mark, RECORD_BYTES};
 use crate::doors::{Doors, Found};
+use crate::policy::{Access, Policy};
 use crate::stamp::Wall;
 use crate::writer::Now;
 use std::fs::File;
@@ -33,6 +34,7 @@ pub(crate) struct Pen {
     doors: Doors,
     head: Head,
     stamped: bool,
+    access: Access,
     /// How many lines the label has.
     pub(crate) lines: u64,
     /// Whether every line of this file is in that.
@@ -47,14 +49,15 @@ pub(crate) struct Pen {
 
 impl Pen {
     /// For a file that begins with this head, or goes on behind `last`.
-    pub(crate) fn new(path: PathBuf, doors: Doors, head: Head, last: Option<Mark>, stamped: bool) -> Self {
+    pub(crate) fn new(path: PathBuf, doors: Doors, head: Head, last: Option<Mark>, policy: &Policy) -> Self {
         let Mark { at, offset, lines, steps } =
             last.unwrap_or(Mark { at: Wall::default(), offset: 0, lines: head.first, steps: 0 });
         Pen {
             path,
             doors,
             head,
-            stamped,
+            stamped: policy.form != crate::policy::Form::Raw,
+            access: policy.access,
             lines,
             exact: true,
             steps,
@@ -73,7 +76,10 @@ impl Pen {
     /// Begins the index anew, whatever is there.
     pub(crate) fn begin(&mut self) -> io::Result<()> {
         let mut file = self.open()?;
-        file.set_len(0)?;
+        // Some file systems write a file that was emptied to the disk at once, also one that was empty.
+        if file.metadata()?.len() > 0 {
+            file.set_len(0)?;
+        }
         file.write_all(&self.head.encode())
     }
 
@@ -131,7 +137,12 @@ impl Pen {
 
     fn open(&self) -> io::Result<File> {
         match (self.doors.append)(&self.path)? {
-            Found::Plain(file) => Ok(file),
+            Found::Plain(file) => {
+                if self.access != Access::default() && file.metadata()?.len() == 0 {
+                    (self.doors.give)(&file, self.access)?;
+                }
+                Ok(file)
+            }
             Found::Other(what) => {
                 Err(io::Error::other(format!("there is {what} in the place of {}", self.path.display())))
             }

@@ -20,6 +20,9 @@ use tokio::time::Instant;
 /// How long the streams may be read on when every handle was dropped: nobody is left to name a deadline.
 const ORPHAN_DEADLINE: Duration = Duration::from_secs(1);
 
+/// Told of a label whenever something of it went to its file.
+pub(super) type OnWritten = Box<dyn Fn(&Arc<str>) + Send>;
+
 /// Everything that the tasks of the pump's thread share.
 pub(super) struct Room {
     pub(super) chunk: RefCell<Box<[u8]>>,
@@ -27,7 +30,7 @@ pub(super) struct Room {
     /// Masked bytes on their way to a file without timestamps.
     pub(super) bytes: RefCell<Vec<u8>>,
     pub(super) on_event: Box<dyn Fn(PumpEvent) + Send>,
-    pub(super) on_written: Box<dyn Fn(&Arc<str>) + Send>,
+    pub(super) on_written: OnWritten,
     pub(super) pulse: Arc<Pulse>,
     doors: Doors,
     writers: RefCell<HashMap<Arc<str>, Rc<Desk>>>,
@@ -213,7 +216,7 @@ pub(super) fn run(
     doors: Doors,
     pulse: Arc<Pulse>,
     on_event: Box<dyn Fn(PumpEvent) + Send>,
-    on_written: Box<dyn Fn(&Arc<str>) + Send>,
+    on_written: OnWritten,
 ) {
     let room = Rc::new(Room {
         chunk: RefCell::new(vec![0; TURN_BYTES].into_boxed_slice()),

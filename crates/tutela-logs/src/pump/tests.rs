@@ -269,7 +269,7 @@ const DOORS_WITH_A_HUNG_DISK: Doors = Doors {
         }
         (DOORS.append)(path)
     },
-    read: DOORS.read,
+    ..DOORS
 };
 
 #[test]

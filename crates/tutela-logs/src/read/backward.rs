@@ -2,20 +2,20 @@
 
 use super::Query;
 use super::entry::{head, is_wanted};
+use super::source::Source;
 use crate::policy::Form;
 use crate::stamp::{StampReader, Wall};
 use crate::writer::{HEAD_BYTES, read_up_to};
-use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 
 /// How much is read at once.
 const BLOCK_BYTES: u64 = 64 * 1024;
 
-/// Looks for the `want`th wanted line from the end. Answers where it begins, or how many wanted lines there
-/// are if that is fewer. `written` is the time of lines that have none of their own.
+/// Looks for the `want`th wanted line between two starts of lines, from the end. Answers where it begins, or how many
+/// wanted lines there are if that is fewer. `written` is the time of lines that have none of their own.
 pub(super) fn start_of_last(
-    file: &mut File,
-    length: u64,
+    file: &mut Source,
+    (from, length): (u64, u64),
     form: Form,
     written: Wall,
     query: &Query,
@@ -31,8 +31,8 @@ pub(super) fn start_of_last(
     let (mut end, mut after) = (length, Vec::new());
     // A newline at the very end closes the last line and begins none.
     let mut is_end = true;
-    while end > 0 {
-        let start = end.saturating_sub(BLOCK_BYTES);
+    while end > from {
+        let start = end.saturating_sub(BLOCK_BYTES).max(from);
         let size = (end - start) as usize;
         file.seek(SeekFrom::Start(start))?;
         let size = read_up_to(file, &mut block[..size])?;
@@ -49,10 +49,10 @@ pub(super) fn start_of_last(
             }
         }
         is_end = false;
-        if start == 0 && filled > 0 && counts(line_at(&block[..filled], 0)) {
+        if start == from && filled > 0 && counts(line_at(&block[..filled], 0)) {
             found += 1;
             if found == want {
-                return Ok(Ok(0));
+                return Ok(Ok(from));
             }
         }
         after = block[..size.min(HEAD_BYTES)].to_vec();

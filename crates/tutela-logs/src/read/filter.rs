@@ -8,10 +8,13 @@ use std::fmt;
 use std::sync::Arc;
 use tutela_core::level::Level;
 
+/// Of a text and the level that its record says: whether it is wanted.
+type Wants = dyn Fn(&[u8], Option<Level>) -> bool + Send + Sync;
+
 /// Answers whether a line with this text is wanted. The level is the one that the line's record says; in files that are
 /// not of records, and where it says none, there is none.
 #[derive(Clone)]
-pub struct LineFilter(Arc<dyn Fn(&[u8], Option<Level>) -> bool + Send + Sync>);
+pub struct LineFilter(Arc<Wants>);
 
 impl LineFilter {
     /// Of a function that is cheap: it is asked about each line.

@@ -6,24 +6,28 @@
 //!
 //! # Time in files without timestamps
 //!
-//! Their lines have no time of their own. They count as written when their file was written last, so time
-//! filters take or leave whole files there, and [`LogReader::time_is_coarse`] says that this happened.
+//! Their lines have no time of their own. The index of the file says when they were written, to about a second. Where
+//! there is none they count as written when their file was written last, so time filters take or leave whole files
+//! there, and [`LogReader::time_is_coarse`] says that this happened.
 //!
 //! # Limits
 //!
-//! What has the name of a log file and is none is passed over.
-//! Memory: one block and one long line per label, whatever the size of the files. Files that are removed
-//! by retention before they were reached are missing, without a note. When several labels grow at once, a
-//! line that reaches its file late comes after later ones of other labels.
+//! What has the name of a log file and is none is passed over; so is a compressed file that is broken, which
+//! [`LogReader::passed_over`] tells.
+//! Memory: one block and one long line per label, whatever the size of the files, and of a compressed one a frame. Files
+//! that are removed by retention before they were reached are missing, without a note. When several labels grow at once,
+//! a line that reaches its file late comes after later ones of other labels.
 //!
-//! Deliberately absent: patterns (a caller brings a [`LineFilter`]), an index.
+//! Deliberately absent: patterns (a caller brings a [`LineFilter`]).
 
 mod backward;
 mod entry;
 mod filter;
+mod look;
+mod moments;
 mod source;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod track;
 pub mod trail;
 
@@ -166,6 +170,11 @@ impl LogReader {
     /// Whether a time filter had to take or leave whole files.
     pub fn time_is_coarse(&self) -> bool {
         self.coarse
+    }
+
+    /// The files that could not be read since this was asked last, and why.
+    pub fn passed_over(&mut self) -> Vec<String> {
+        self.tracks.iter_mut().flat_map(Track::passed_over).collect()
     }
 
     /// The next line, waiting for it where there is none. To drop the future loses nothing.

@@ -3,13 +3,15 @@
 use super::backward::start_of_last;
 use super::entry::{Entry, entry, head, is_wanted};
 use super::filter::LineFilter;
+use super::look::Look;
+use super::moments::Moments;
+use super::source::Source;
 use super::{Place, Query};
-use crate::doors::{Doors, Found};
+use crate::doors::Doors;
 use crate::files;
 use crate::policy::Form;
 use crate::stamp::{StampReader, Wall};
 use crate::writer::{HEAD_BYTES, entry_bytes_max, form_of, parse, read_up_to};
-use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -27,13 +29,15 @@ pub(super) struct Track {
     place: Place,
     label: Arc<str>,
     /// The open file; `None`: there is none yet.
-    file: Option<File>,
+    file: Option<Source>,
     /// The stamp of the rotated file that is read, or, for the current file, of the last one before it.
     stamp: Option<String>,
     is_current: bool,
     form: Form,
     /// The time of lines that have none of their own.
     written: Wall,
+    /// The same from the index, where there is one.
+    moments: Option<Moments>,
     read: u64,
     /// How many bytes there were, over all files, when the reading began; `None`: it follows.
     left: Option<u64>,
@@ -46,6 +50,8 @@ pub(super) struct Track {
     stale: bool,
     stamps: StampReader,
     next: Option<(Wall, Entry)>,
+    /// What was passed over, and why.
+    notes: Vec<String>,
     /// Lines that it does not want are passed over.
     pub(super) filter: Option<LineFilter>,
     /// Lines that it was asked about, and that the query wants.
@@ -66,37 +72,6 @@ enum Next {
     SameFile,
     /// Another one, and the stamp that goes with it.
     File(Box<Look>, Option<String>),
-}
-
-/// A file on the way, opened to look at it.
-struct Look {
-    file: File,
-    is_current: bool,
-    form: Form,
-    written: Wall,
-}
-
-impl Look {
-    /// `None`: it is not there, or is no file.
-    fn at(doors: Doors, place: &Place, stamp: Option<&str>) -> io::Result<Option<Self>> {
-        let path = match stamp {
-            Some(stamp) => files::rotated(&place.dir, &place.label, stamp),
-            None => files::current(&place.dir, &place.label),
-        };
-        let mut file = match (doors.read)(&path) {
-            Ok(Found::Plain(file)) => file,
-            Ok(Found::Other(_)) => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let metadata = file.metadata()?;
-        let mut beginning = [0; HEAD_BYTES];
-        let filled = read_up_to(&mut file, &mut beginning)?;
-        let form = form_of(&beginning[..filled]);
-        file.seek(SeekFrom::Start(0))?;
-        let written = metadata.modified().map_or(Wall::default(), Wall::from);
-        Ok(Some(Look { file, is_current: stamp.is_none(), form, written }))
-    }
 }
 
 impl Track {
@@ -120,60 +95,73 @@ impl Track {
         stamps: &[String],
         current: Option<Look>,
     ) -> io::Result<(Self, bool)> {
-        let timed = query.since.is_some() || query.until.is_some();
-        let (mut want, mut left, mut coarse) = (query.last, 0, false);
-        let mut track = Track::at(doors, place, current, stamps.last().cloned(), true);
-        let mut older = stamps.iter().rev();
+        let (mut want, mut left, mut coarse, mut notes) = (query.last, 0, false, Vec::new());
+        let (mut next, mut name, mut older) = (current, None, stamps.iter().rev());
+        // The oldest file that is needed, as far as that is known, and where it is begun with.
+        let (mut first, mut read) = (None, 0);
         loop {
-            if let Some(file) = &mut track.file {
-                let length = file.metadata()?.len();
-                coarse |= timed && track.form == Form::Raw && length > 0;
-                left += length;
+            if let Some(mut look) = next {
+                let span = look.span(query, left == 0)?;
+                coarse |= span.coarse;
+                left += span.end;
+                read = span.start;
+                let mut is_found = false;
                 if let Some(rest) = want {
+                    // Of lines without times the span is what is wanted.
+                    let untimed = Query { since: None, until: None, ..*query };
+                    let query = if look.form != Form::Raw || span.coarse { query } else { &untimed };
                     // `want` is above zero here but for a query of the last 0 lines.
                     let start = match rest {
-                        0 => Ok(length),
-                        rest => start_of_last(file, length, track.form, track.written, query, rest)?,
+                        0 => Ok(span.end),
+                        rest => {
+                            let between = (span.start, span.end);
+                            start_of_last(&mut look.source, between, look.form, look.written, query, rest)?
+                        }
                     };
                     match start {
-                        Ok(offset) => {
-                            track.read = offset;
-                            left -= offset;
-                            break;
-                        }
+                        Ok(offset) => (read, is_found) = (offset, true),
                         Err(found) => want = Some(rest - found),
                     }
                 }
-                file.seek(SeekFrom::Start(0))?;
+                first = Some((look, name));
+                if is_found || span.is_first {
+                    break;
+                }
             } else if want == Some(0) {
                 break;
             }
-            // A rotated file has nothing that is later than its last write.
             let Some(stamp) = older.next() else { break };
-            let Some(look) = Look::at(doors, place, Some(stamp))? else { continue };
-            if query.since.is_some_and(|since| look.written < since) {
+            (next, name) = (Look::or_note(doors, place, Some(stamp), &mut notes)?, Some(stamp.clone()));
+            // A rotated file has nothing that is later than its last write.
+            if next.as_ref().is_some_and(|look| query.since.is_some_and(|since| look.written < since)) {
                 break;
             }
-            track = Track::at(doors, place, Some(look), Some(stamp.clone()), false);
         }
+        let mut track = Track::empty(doors, place, stamps.last().cloned());
+        if let Some((look, name)) = first {
+            let stamp = name.or_else(|| stamps.last().cloned());
+            track.go_on(look, stamp);
+        }
+        track.read = read;
         if let Some(file) = &mut track.file {
-            file.seek(SeekFrom::Start(track.read))?;
+            file.seek(SeekFrom::Start(read))?;
         }
-        track.left = Some(left);
+        track.left = Some(left - read);
+        track.notes = notes;
         Ok((track, coarse))
     }
 
-    fn at(doors: Doors, place: &Place, look: Option<Look>, stamp: Option<String>, is_current: bool) -> Self {
-        let (form, written) = look.as_ref().map_or((Form::Raw, Wall::default()), |look| (look.form, look.written));
+    fn empty(doors: Doors, place: &Place, stamp: Option<String>) -> Self {
         Track {
             doors,
             place: place.clone(),
             label: Arc::from(place.label.as_str()),
-            file: look.map(|look| look.file),
+            file: None,
             stamp,
-            is_current,
-            form,
-            written,
+            is_current: true,
+            form: Form::Raw,
+            written: Wall::default(),
+            moments: None,
             read: 0,
             left: None,
             buffer: Vec::new(),
@@ -182,9 +170,15 @@ impl Track {
             stale: false,
             stamps: StampReader::default(),
             next: None,
+            notes: Vec::new(),
             filter: None,
             looked: 0,
         }
+    }
+
+    /// What was passed over since this was asked last.
+    pub(super) fn passed_over(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     /// From here on there is no end.
@@ -196,6 +190,9 @@ impl Track {
 
     /// There may be something by now.
     pub(super) fn look_again(&mut self) {
+        if let Some(moments) = &mut self.moments {
+            moments.look_again();
+        }
         self.idle = false;
     }
 
@@ -255,11 +252,15 @@ impl Track {
 
     /// Whether the filter does not want the line of this length.
     fn is_refused(&mut self, length: usize, query: &Query) -> bool {
-        let Some(filter) = &self.filter else { return false };
+        if self.filter.is_none() {
+            return false;
+        }
         let line = &self.buffer[self.from..self.from + length];
         let (at, origin) = head(line, self.form, &mut self.stamps);
-        self.written = at.unwrap_or(self.written);
-        self.looked += usize::from(is_wanted(query, origin, self.written));
+        let counts_as = self.counts_as(at);
+        self.looked += usize::from(is_wanted(query, origin, counts_as));
+        let Some(filter) = &self.filter else { return false };
+        let line = &self.buffer[self.from..self.from + length];
         match self.form {
             Form::Raw => !filter.wants(line, None),
             Form::Stamped => !filter.wants(parse(line, &mut self.stamps).map_or(line, |it| it.piece.text), None),
@@ -270,14 +271,29 @@ impl Track {
         }
     }
 
+    /// When the line that begins at `from` counts as written; `at`: what it says itself.
+    fn counts_as(&mut self, at: Option<Wall>) -> Wall {
+        if let Some(at) = at {
+            self.written = at;
+        }
+        if self.form == Form::Raw
+            && let Some(moments) = &mut self.moments
+            && let Some((at, is_last)) = moments.at(self.read - (self.buffer.len() - self.from) as u64)
+        {
+            // Behind the last mark there may be lines that no mark is about yet.
+            return if is_last { at.max(self.written) } else { at };
+        }
+        self.written
+    }
+
     /// Takes a line of this length from the buffer.
     fn cut(&mut self, length: usize, ended: bool) -> (Wall, Entry) {
         let line = &self.buffer[self.from..self.from + length];
         let mut entry = entry(self.label.clone(), line, self.form, &mut self.stamps);
         entry.ended &= ended;
-        self.written = entry.at.unwrap_or(self.written);
+        let counts_as = self.counts_as(entry.at);
         self.from += length + usize::from(ended);
-        (self.written, entry)
+        (counts_as, entry)
     }
 
     /// Reads a block. `false`: there is none at the moment.
@@ -290,7 +306,17 @@ impl Track {
         self.buffer.resize(kept + most, 0);
         let result = read_up_to(file, &mut self.buffer[kept..]);
         self.buffer.truncate(kept + *result.as_ref().unwrap_or(&0));
-        let count = result?;
+        let count = match result {
+            // A compressed file that is broken in the middle: on with the next one.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let rest = file.length()?.saturating_sub(self.read);
+                self.left = self.left.map(|left| left.saturating_sub(rest));
+                self.notes.push(format!("a compressed log file of {} is broken: {error}", self.place.label));
+                self.file = None;
+                return Ok(false);
+            }
+            result => result?,
+        };
         if count > 0 && self.read == 0 && kept == 0 {
             self.form = form_of(&self.buffer[..self.buffer.len().min(HEAD_BYTES)]);
         }
@@ -328,7 +354,7 @@ impl Track {
         }
         // What is no file, or was removed since, is passed over.
         for stamp in newer {
-            if let Some(look) = Look::at(self.doors, &self.place, Some(stamp))? {
+            if let Some(look) = Look::or_note(self.doors, &self.place, Some(stamp), &mut self.notes)? {
                 return Ok(Next::File(Box::new(look), Some(stamp.clone())));
             }
         }
@@ -342,7 +368,8 @@ impl Track {
         self.is_current = look.is_current;
         self.stamp = stamp;
         self.stale = false;
-        (self.file, self.form, self.written, self.read) = (Some(look.file), look.form, look.written, 0);
+        (self.file, self.form, self.written, self.read) = (Some(look.source), look.form, look.written, 0);
+        self.moments = look.moments;
     }
 
     /// Whether the file under the current name is another one than the open one, or an emptied one.

@@ -12,7 +12,7 @@ use crate::files;
 use crate::index::look::Index;
 use crate::index::pen::Pen;
 use crate::index::{Head, RECORD_BYTES};
-use crate::policy::{Form, Policy};
+use crate::policy::Policy;
 use crate::record::json;
 use crate::stamp::{StampReader, Wall};
 use std::fs::File;
@@ -55,7 +55,7 @@ impl Beginning<'_> {
             && index.count() == 0
         {
             // It was begun by a rotation and nothing came.
-            return Pen::new(self.index_path(), self.doors, index.head(), None, self.policy.form != Form::Raw);
+            return Pen::new(self.index_path(), self.doors, index.head(), None, self.policy);
         }
         let Ok(stamps) = files::rotated_stamps(&self.policy.dir, self.label) else {
             return self.begin(Head { begun: self.now.wall.as_micros(), first: 0, exact: false });
@@ -106,7 +106,6 @@ impl Beginning<'_> {
             Some(Rest { index, .. }) => Some(index),
             None => None,
         };
-        let stamped = self.policy.form != Form::Raw;
         if former.is_none()
             && let Some(mut index) = Index::open(self.doors, &self.index_path())
         {
@@ -115,7 +114,7 @@ impl Beginning<'_> {
             if good < index.count() {
                 self.cut(good)?;
             }
-            let mut pen = Pen::new(self.index_path(), self.doors, head, last.map(|(_, mark)| mark), stamped);
+            let mut pen = Pen::new(self.index_path(), self.doors, head, last.map(|(_, mark)| mark), self.policy);
             self.count(&mut pen, file, last.map_or(0, |(_, mark)| mark.offset), size)?;
             return Ok((pen, Some(Wall::from_micros(head.begun))));
         }
@@ -136,14 +135,14 @@ impl Beginning<'_> {
                 Head { begun, first, exact: before.is_some() || stamps.is_empty() }
             }
         };
-        let mut pen = Pen::new(self.index_path(), self.doors, head, None, stamped);
+        let mut pen = Pen::new(self.index_path(), self.doors, head, None, self.policy);
         self.count(&mut pen, file, 0, size)?;
         if former.is_some() {
             // Its lines are among those that were counted when they were written.
             let own = pen.lines - head.first;
             head.first = head.first.saturating_sub(own);
             let (lines, exact) = (head.first + own, pen.exact);
-            pen = Pen::new(self.index_path(), self.doors, head, None, stamped);
+            pen = Pen::new(self.index_path(), self.doors, head, None, self.policy);
             (pen.lines, pen.exact) = (lines, exact);
         }
         drop(pen.begin());
@@ -156,7 +155,7 @@ impl Beginning<'_> {
 
     /// An index that cannot be begun is gone without, and tried again with the first mark.
     fn begin(&self, head: Head) -> Pen {
-        let mut pen = Pen::new(self.index_path(), self.doors, head, None, self.policy.form != Form::Raw);
+        let mut pen = Pen::new(self.index_path(), self.doors, head, None, self.policy);
         drop(pen.begin());
         pen
     }

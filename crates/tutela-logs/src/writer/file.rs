@@ -6,7 +6,7 @@ use super::entry::{HEAD_BYTES, form_of};
 use crate::doors::{Doors, Found};
 use crate::files;
 use crate::index::pen::Pen;
-use crate::policy::{Form, Policy};
+use crate::policy::{Access, Form, Policy};
 use crate::stamp::{StampReader, Stamper, Wall};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -98,7 +98,11 @@ impl OpenFile {
             other => other?,
         };
         let what = match found {
-            Found::Plain(file) => return Ok(Opened { file: Self::adopt(file, now)?, blemish: None }),
+            Found::Plain(file) => {
+                let file = Self::adopt(file, now)?;
+                let blemish = file.give(policy, &path, doors);
+                return Ok(Opened { file, blemish });
+            }
             Found::Other(what) => what,
         };
         let aside = files::aside(&policy.dir, label, &Stamper::default().name(now.wall));
@@ -113,7 +117,20 @@ impl OpenFile {
             path.display(),
             aside.display()
         );
+        // What is wrong with its mode too is told when the next file is begun.
+        drop(file.give(policy, &path, doors));
         Ok(Opened { file, blemish: Some(Blemish { cause: what, text }) })
+    }
+
+    /// Gives an empty file its mode and owners. One that cannot be given is written all the same: readable by the wrong
+    /// account is worse told than lost.
+    fn give(&self, policy: &Policy, path: &Path, doors: Doors) -> Option<Blemish> {
+        if self.size > 0 || policy.access == Access::default() {
+            return None;
+        }
+        let error = (doors.give)(&self.file, policy.access).err()?;
+        let text = format!("failed to give {} its mode and owner: {error}", path.display());
+        Some(Blemish { cause: "access", text })
     }
 
     fn adopt(file: File, now: Now) -> io::Result<Self> {
@@ -297,13 +314,9 @@ pub(super) fn prune(policy: &Policy, label: &str) -> Option<Blemish> {
     let keep = usize::try_from(policy.keep).unwrap_or(usize::MAX);
     for name in &plain[..plain.len().saturating_sub(keep)] {
         let path = path(&name.stamp);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                let text = format!("failed to remove the old log file {}: {error}", path.display());
-                first.get_or_insert(Blemish { cause: "removal", text });
-            }
-            // A shortcut to nothing, which whoever looks for what is left over finds.
-            Ok(()) | Err(_) => drop(std::fs::remove_file(files::index_of(&path))),
+        if let Err(error) = files::remove(&path) {
+            let text = format!("failed to remove the old log file {}: {error}", path.display());
+            first.get_or_insert(Blemish { cause: "removal", text });
         }
     }
     if let Some(name) = others.first() {

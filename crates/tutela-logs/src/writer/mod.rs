@@ -89,6 +89,8 @@ pub enum WriterEvent {
         /// How many of its lines are missing or not whole.
         dropped_lines: u64,
     },
+    /// A file was rotated: there is one more to be kept.
+    Rotated,
     /// Something beside the writing did not go well: an old file cannot be removed, or something that is no file lay
     /// in the way. No byte is lost. Of one cause it is told once an hour.
     Blemish {
@@ -344,6 +346,7 @@ impl Writer {
         let asked = self.rotation_asked;
         if let Some(open) = self.open.take_if(|open| open.is_due(&self.policy, now, LINE_BYTES_MAX as u64, asked)) {
             let opened = open.rotate(&self.policy, &self.label, self.doors, now)?;
+            self.events.push(WriterEvent::Rotated);
             self.adopt(opened, now);
         }
         // An empty file is a new one, whoever made it so.

@@ -3,6 +3,7 @@
 pub(crate) mod access;
 pub(crate) mod accounts;
 pub(crate) mod address;
+pub(crate) mod background;
 pub(crate) mod bell;
 pub(crate) mod capabilities;
 pub(crate) mod clock;

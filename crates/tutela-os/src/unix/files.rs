@@ -1,9 +1,9 @@
 //! Files and folders with modes.
 
 use crate::Error;
-use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// No link as the last part, no wait for the other end of a pipe or for a holder of a lease, no terminal that becomes
@@ -82,6 +82,24 @@ fn refuse_led_astray(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+pub(crate) fn give(file: &File, mode: Option<u32>, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
+    if owner.is_some() || group.is_some() {
+        std::os::unix::fs::fchown(file, owner, group)?;
+    }
+    // Behind the owner: giving a file away may take bits from its mode.
+    match mode {
+        Some(mode) => file.set_permissions(Permissions::from_mode(mode)),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn like(from: &File, to: &File) -> io::Result<()> {
+    let (from, to_is) = (from.metadata()?, to.metadata()?);
+    let owner = (from.uid() != to_is.uid()).then_some(from.uid());
+    let group = (from.gid() != to_is.gid()).then_some(from.gid());
+    give(to, Some(from.mode() & 0o7777), owner, group)
 }
 
 pub(crate) fn read_plain(path: &Path) -> io::Result<File> {

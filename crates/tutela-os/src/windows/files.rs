@@ -219,6 +219,16 @@ pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     create(path, false).map(drop)
 }
 
+/// A file's list comes from its folder; modes and numbers of accounts have no meaning here.
+pub(crate) fn give(_file: &File, _mode: Option<u32>, _owner: Option<u32>, _group: Option<u32>) -> io::Result<()> {
+    Ok(())
+}
+
+/// Both lie in one folder and have its list.
+pub(crate) fn like(_from: &File, _to: &File) -> io::Result<()> {
+    Ok(())
+}
+
 pub(crate) fn read_plain(path: &Path) -> io::Result<File> {
     without_detour(path, OpenOptions::new().read(true))
 }

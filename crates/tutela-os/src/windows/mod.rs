@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod accounts;
+pub(crate) mod background;
 pub(crate) mod capabilities;
 pub(crate) mod clock;
 pub(crate) mod container;

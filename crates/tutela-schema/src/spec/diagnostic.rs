@@ -193,8 +193,6 @@ codes! {
     TooMany = "too-many",
     /// Something is different, or has no effect, on this OS.
     OsDifference = "os-difference",
-    /// Something is not done by this version.
-    NotYet = "not-yet",
     /// Something is allowed and looks like a mistake.
     Suspicious = "suspicious",
     /// A program does not exist.

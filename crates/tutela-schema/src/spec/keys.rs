@@ -387,7 +387,10 @@ pub struct LogKeys {
     /// How many rotated files are kept.
     #[schemars(range(min = 0, max = 100_000), extend("default" = 10))]
     pub keep: Option<u32>,
-    /// How rotated files are compressed. `zstd` is not done by this version, which says so and compresses nothing.
+    /// How long a rotated file is kept; left out or `"0s"`: for ever, as far as `keep` allows.
+    #[schemars(extend("examples" = ["30d"]))]
+    pub keep_for: Option<Span>,
+    /// How rotated files are compressed, in the background. `tutela logs` reads them like the others.
     #[schemars(extend("default" = "none"))]
     pub compress: Option<CompressKey>,
     /// Which lines belong together as one record, in JSON files and in sinks; left out: each line is one.
@@ -395,6 +398,15 @@ pub struct LogKeys {
     /// Regular expressions, beside those of `[logs]`: what they match in the output becomes `***` before it is written or shown; of one with groups, what its groups match.
     #[schemars(extend("default" = [], "examples" = [["(?i)bearer ([a-z0-9._~+/-]+)"]]))]
     pub redact: Option<Vec<String>>,
+    /// The mode of the files, in octal; left out: what the guard's umask leaves. Not on Windows.
+    #[schemars(extend("examples" = ["0640"]))]
+    pub mode: Option<String>,
+    /// The account that owns the files; left out: the guard's. Only root can give files away. Not on Windows.
+    #[schemars(extend("examples" = ["shop"]))]
+    pub owner: Option<String>,
+    /// The group of the files; left out: the guard's. Not on Windows.
+    #[schemars(extend("examples" = ["adm"]))]
+    pub group: Option<String>,
 }
 
 /// The form of log files.
@@ -413,8 +425,10 @@ pub enum FormatKey {
 pub enum CompressKey {
     /// Not at all.
     None,
-    /// With Zstandard. Not done by this version.
+    /// With Zstandard: small and fast; `zstd -d` and `zstdcat` read it.
     Zstd,
+    /// With gzip, for tools that know nothing else; `gzip -d` and `zcat` read it.
+    Gzip,
 }
 
 /// Commands around a program's life. Each key has a list of them: `["./migrate", "./warm-up --quick"]` are two commands,

@@ -1,11 +1,12 @@
 //! `[services.X.logs]` and `[logs]`: sizes that make sense, forms that go together, patterns that can be used.
 
+use super::Os;
 use super::diagnostic::Code;
-use super::keys::{FormatKey, GuardLogKeys, LogKeys, MultilineKeys};
+use super::keys::{CompressKey, FormatKey, GuardLogKeys, LogKeys, MultilineKeys};
 use super::section::{Section, steps};
 use super::tree::Step;
 use std::time::Duration;
-use tutela_core::spec::{LogForm, LogPolicy, MultilineRule, MultilineSpec};
+use tutela_core::spec::{Compression, LogForm, LogPolicy, MultilineRule, MultilineSpec};
 
 /// The size at which a log file is rotated where the spec is silent.
 pub(super) const ROTATE_SIZE: u64 = 50 * 1024 * 1024;
@@ -30,17 +31,38 @@ const LINES_MAX: u32 = 10_000;
 /// How large a compiled pattern may be; as that of a log probe.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 
-/// What `[logs]` asks for: whether secrets are masked, and patterns.
-pub(super) fn guard_logs(section: &mut Section<'_>, keys: GuardLogKeys) -> (bool, Vec<String>) {
-    (keys.redact_secrets.unwrap_or(true), patterns(section, keys.redact, steps!["logs", "redact"]))
+/// What `[logs]` asks for.
+pub(super) struct GuardLogs {
+    /// How many bytes all log files may take.
+    pub(super) budget: Option<u64>,
+    /// Whether the spec's secrets are masked.
+    pub(super) redact_secrets: bool,
+    /// What is masked besides.
+    pub(super) redact: Vec<String>,
+}
+
+/// What `[logs]` asks for.
+pub(super) fn guard_logs(section: &mut Section<'_>, keys: GuardLogKeys) -> GuardLogs {
+    GuardLogs {
+        budget: keys.budget.map(|size| size.0).filter(|bytes| *bytes > 0),
+        redact_secrets: keys.redact_secrets.unwrap_or(true),
+        redact: patterns(section, keys.redact, steps!["logs", "redact"]),
+    }
 }
 
 /// How a service's output is kept.
 pub(super) fn logs(section: &mut Section<'_>, keys: LogKeys) -> LogPolicy {
-    if keys.compress == Some(super::keys::CompressKey::Zstd) {
-        let message = "this version does not compress: rotated files stay as they are";
-        section.warning(Code::NotYet, steps!["logs", "compress"], message, Some("leave it; a later version does"));
-    }
+    let mode = keys.mode.as_deref().and_then(|text| {
+        // Without a bit that would let a program run it or change whose it runs as.
+        let mode = u32::from_str_radix(text, 8).ok().filter(|mode| mode & !0o666 == 0);
+        if mode.is_none_or(|mode| mode & 0o600 != 0o600) {
+            let message = format!("{text:?} is no mode of a log file");
+            let help = "write it in octal, such as \"0640\": its owner reads and writes it, and nobody runs it";
+            section.error_with(Code::BadValue, steps!["logs", "mode"], message, help);
+        }
+        mode
+    });
+    let has_modes = section.os != Os::Windows;
     let keep = keys.keep.unwrap_or(KEEP);
     if keep > KEEP_MAX {
         section.error(Code::NumberRange, steps!["logs", "keep"], format!("'logs.keep' is at most {KEEP_MAX}"));
@@ -72,6 +94,16 @@ pub(super) fn logs(section: &mut Section<'_>, keys: LogKeys) -> LogPolicy {
         rotate_size: (rotate_size > 0).then_some(rotate_size),
         rotate_every: keys.rotate_every.map(|span| span.0).filter(|span| !span.is_zero()),
         keep,
+        keep_for: keys.keep_for.map(|span| span.0).filter(|span| !span.is_zero()),
+        compress: match keys.compress {
+            None | Some(CompressKey::None) => Compression::None,
+            Some(CompressKey::Zstd) => Compression::Zstd,
+            Some(CompressKey::Gzip) => Compression::Gzip,
+        },
+        // Where they have no effect they are not looked up either.
+        mode: mode.filter(|_| has_modes),
+        owner: keys.owner.filter(|_| has_modes),
+        group: keys.group.filter(|_| has_modes),
     }
 }
 

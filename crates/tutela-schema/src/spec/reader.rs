@@ -10,7 +10,7 @@ use super::keys::{
     AlertKeys, AuditKeys, GuardLogKeys, InstallKeys, InstallOsKeys, MetricsKeys, OsKeys, ServiceKeys, SinkKeys,
     SpecKeys,
 };
-use super::logs::guard_logs;
+use super::logs::{GuardLogs, guard_logs};
 use super::metrics::metrics;
 use super::needs;
 use super::resolved::Origins;
@@ -158,7 +158,7 @@ impl Reader<'_> {
         let keys: SpecKeys = de::read(&mut root, "", &self.map, &mut self.out, &mut broken).unwrap_or_default();
         let name = self.guard_name(&root, keys.name, broken.is_empty());
         let audit = self.audit(&root, &keys.audit.unwrap_or_default(), &broken);
-        let (redact_secrets, patterns) = self.logs(&root, keys.logs.unwrap_or_default(), &broken);
+        let logs = self.logs(&root, keys.logs.unwrap_or_default(), &broken);
         let mut alert_specs = BTreeMap::new();
         let mut services_read = BTreeMap::new();
         let mut origins = BTreeMap::new();
@@ -195,7 +195,7 @@ impl Reader<'_> {
         }
         self.together(&services_read, &origins, services.as_ref());
         let mut secrets = Secrets { process: &sources.env, found: BTreeSet::new() };
-        if redact_secrets {
+        if logs.redact_secrets {
             secrets.collect(&root, &services_read, &origins);
         }
         self.sinks_know_their_services(&sink_specs, &root, services.as_ref());
@@ -206,9 +206,10 @@ impl Reader<'_> {
             alerts: alert_specs,
             metrics,
             sinks: sink_specs,
+            log_budget: logs.budget,
             install,
             audit,
-            redaction: Redaction { secrets: redact_secrets.then_some(secrets.found), patterns },
+            redaction: Redaction { secrets: logs.redact_secrets.then_some(secrets.found), patterns: logs.redact },
         };
         Some((spec, profile, root, origins))
     }
@@ -222,8 +223,7 @@ impl Reader<'_> {
         AuditPolicy { keep_for }
     }
 
-    /// Whether secrets are masked, and the patterns.
-    fn logs(&mut self, root: &Node, keys: GuardLogKeys, broken: &[Vec<Step>]) -> (bool, Vec<String>) {
+    fn logs(&mut self, root: &Node, keys: GuardLogKeys, broken: &[Vec<Step>]) -> GuardLogs {
         let mut section = self.section(root, broken);
         let read = guard_logs(&mut section, keys);
         let found = section.out;

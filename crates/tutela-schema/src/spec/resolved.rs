@@ -45,6 +45,9 @@ pub(super) fn resolve(spec: &GuardSpec, origins: &Origins) -> Vec<ResolvedValue>
     let mut list = List { sources: &origins.sources, tree: &origins.root, prefix: String::new(), out: Vec::new() };
     list.text(steps!["name"], spec.name.as_str());
     list.text(steps!["description"], &spec.description);
+    if let Some(budget) = spec.log_budget {
+        list.text(steps!["logs", "budget"], &bytes(budget));
+    }
     for service in spec.services.values() {
         let Some(known) = origins.services.get(service.name.as_str()) else { continue };
         list.prefix = format!("services.{}.", service.name);
@@ -369,7 +372,6 @@ impl List<'_> {
             self.span(steps!["logs", "rotate_every"], span);
         }
         self.put(steps!["logs", "keep"], logs.keep.to_string());
-        self.text(steps!["logs", "compress"], "none");
         if let Some(multiline) = &logs.multiline {
             match &multiline.rule {
                 MultilineRule::Start(pattern) => self.text(steps!["logs", "multiline", "start"], pattern),
@@ -379,6 +381,19 @@ impl List<'_> {
             self.put(steps!["logs", "multiline", "lines"], multiline.lines.to_string());
         }
         self.put(steps!["logs", "redact"], array(&logs.redact));
+        if let Some(span) = logs.keep_for {
+            self.span(steps!["logs", "keep_for"], span);
+        }
+        self.text(steps!["logs", "compress"], logs.compress.word());
+        if let Some(mode) = logs.mode {
+            self.text(steps!["logs", "mode"], &format!("{mode:04o}"));
+        }
+        if let Some(owner) = &logs.owner {
+            self.text(steps!["logs", "owner"], owner);
+        }
+        if let Some(group) = &logs.group {
+            self.text(steps!["logs", "group"], group);
+        }
     }
 
     fn install(&mut self, install: &InstallSpec) {

@@ -48,6 +48,7 @@ pub fn run_spec(
         metrics: tutela_core::spec::MetricsSpec::default(),
         redaction: tutela_core::spec::Redaction::default(),
         sinks: BTreeMap::new(),
+        log_budget: None,
         install: tutela_core::spec::InstallSpec::default(),
         audit: tutela_core::spec::AuditPolicy::default(),
     })

@@ -308,6 +308,9 @@ fn warn_of_differences(section: &mut Section<'_>) {
     const MACOS: &[Os] = &[Os::Macos];
     section.no_effect(steps!["group"], WINDOWS, "accounts have no first group there");
     section.no_effect(steps!["umask"], WINDOWS, "access lists take its place there");
+    for key in ["mode", "owner", "group"] {
+        section.no_effect(steps!["logs", key], WINDOWS, "access lists take its place there");
+    }
     section.no_effect(steps!["limits", "open_files"], WINDOWS, "there is no such limit there");
     section.no_effect(steps!["limits", "core"], WINDOWS, "there are no core files there");
     section.no_effect(steps!["limits", "memory"], MACOS, "trees of processes cannot be limited there");

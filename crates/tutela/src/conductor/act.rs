@@ -11,6 +11,7 @@ use tutela_core::probe::Outcome;
 use tutela_core::service::{Action, Exit, HookKind, HookOutcome, ProbeSlot, Service, Survivor};
 use tutela_core::spec::{Command, ProbeTarget, ServiceSpec, StopStep};
 use tutela_core::time::Moment;
+use tutela_logs::keeper::Rules;
 use tutela_logs::tap::{Pattern, Taps};
 use tutela_os::process::{Delivery, Signal, StopRequest, Tree};
 
@@ -383,6 +384,28 @@ impl Conductor {
             if let Err(refusal) = self.pump.set_policy(&label, policy) {
                 self.trouble(format!("how the output of {label} is kept stays as it was: {refusal}"));
             }
+        }
+        self.spread_log_rules();
+    }
+
+    /// Tells the keeper which log files there are and how they are kept.
+    pub(super) fn spread_log_rules(&mut self) {
+        let keeping = &self.surroundings.keeping;
+        let mut labels = Vec::new();
+        let mut troubles = Vec::new();
+        for (_, id, service) in self.guard.instances() {
+            let label = Arc::from(format!("{}-{}", id.service, id.index));
+            labels.push((label, Arc::new(keeping.policy(service.spec(), id.index))));
+            if id.index == 0 {
+                troubles.extend(keeping.access(service.spec()).err());
+            }
+        }
+        let rules = Rules { labels, own: keeping.log_dir().to_owned(), budget: self.guard.spec().log_budget };
+        if let Err(error) = self.keeper.set_rules(rules) {
+            troubles.push(format!("failed to start the thread that keeps old log files: {error}"));
+        }
+        for trouble in troubles {
+            self.trouble(trouble);
         }
     }
 }

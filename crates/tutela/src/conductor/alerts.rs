@@ -248,6 +248,11 @@ fn spec_for_command(guard: &GuardSpec, command: Command, folder: &std::path::Pat
             rotate_size: None,
             rotate_every: None,
             keep: 0,
+            keep_for: None,
+            compress: Default::default(),
+            mode: None,
+            owner: None,
+            group: None,
         },
     }
 }

@@ -52,6 +52,7 @@ use tutela_core::names::{InstanceKey, RunId};
 use tutela_core::service::Exit as CoreExit;
 use tutela_core::spec::MetricsSpec;
 use tutela_core::time::Moment;
+use tutela_logs::keeper::KeeperHandle;
 use tutela_logs::{CaptureCounters, CaptureHandle, Pumps};
 use tutela_os::clock::{self, Alarm};
 use tutela_os::host::{Control, Controls};
@@ -109,6 +110,8 @@ pub struct Parts {
     pub pump: Pumps,
     /// Bring it elsewhere.
     pub sinks: Arc<Sinks>,
+    /// What keeps old log files.
+    pub keeper: KeeperHandle,
     /// Asks questions.
     pub questions: QuestionDesk,
     /// Keeps what outlives the guard.
@@ -172,6 +175,7 @@ pub struct Conductor {
     spawner: Spawner,
     pump: Pumps,
     sinks: Arc<Sinks>,
+    keeper: KeeperHandle,
     questions: QuestionDesk,
     ledger: Arc<Ledger>,
     audit: Arc<Auditor>,
@@ -262,6 +266,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         spawner: parts.spawner,
         pump: parts.pump,
         sinks: parts.sinks,
+        keeper: parts.keeper,
         questions: parts.questions,
         ledger: parts.ledger,
         audit: parts.audit,
@@ -361,6 +366,7 @@ impl Conductor {
         for trouble in troubles {
             self.trouble(trouble);
         }
+        self.spread_log_rules();
         self.told.begin(now, self.guard.spec().install.start_timeout);
         self.guard.begin(now, &kept_down);
     }

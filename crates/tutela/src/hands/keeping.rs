@@ -6,16 +6,18 @@
 //!
 //! Deliberately absent: the files themselves, which are the pump's.
 
+use super::spawner::chain;
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use tutela_core::spec::{LogForm, MultilineRule, MultilineSpec, Redaction, ServiceSpec};
+use tutela_core::spec::{LogForm, LogPolicy, MultilineRule, MultilineSpec, Redaction, ServiceSpec};
 use tutela_logs::record::join::{Multiline, Rule};
 use tutela_logs::record::redact::Redactor;
 use tutela_logs::record::{Author, Host};
-use tutela_logs::{Form, Policy};
+use tutela_logs::{Access, Form, Policy};
+use tutela_os::accounts;
 
 /// How often this computer's name and address are looked up. They change when a laptop travels or a container moves;
 /// a record that names the old address for minutes harms nobody.
@@ -30,6 +32,9 @@ pub struct Keeping {
     known: Mutex<Known>,
 }
 
+/// Of an owner and of a group, where they were said.
+type Pair<T> = (Option<T>, Option<T>);
+
 #[derive(Debug, Default)]
 struct Known {
     redaction: Redaction,
@@ -37,6 +42,8 @@ struct Known {
     earlier: BTreeSet<String>,
     /// By the patterns of a service.
     masks: HashMap<Vec<String>, Arc<Redactor>>,
+    /// The numbers of the owner and the group of files, by their names in the spec, as they were at the last reload.
+    accounts: HashMap<Pair<String>, Pair<u32>>,
 }
 
 impl Keeping {
@@ -55,11 +62,17 @@ impl Keeping {
     /// A reload may have changed what is masked. The secrets before it stay masked until the next one.
     pub fn adopt(&self, redaction: &Redaction) {
         let mut known = self.lock();
+        known.accounts.clear();
         if known.redaction != *redaction {
             let before = std::mem::replace(&mut known.redaction, redaction.clone());
             known.earlier = before.secrets.filter(|_| redaction.secrets.is_some()).unwrap_or_default();
             known.masks.clear();
         }
+    }
+
+    /// The guard's own folder of log files.
+    pub fn log_dir(&self) -> &Path {
+        &self.log_dir
     }
 
     /// The folder of a service's files.
@@ -80,10 +93,37 @@ impl Keeping {
             rotate_size: logs.rotate_size,
             rotate_every: logs.rotate_every,
             keep: logs.keep,
+            keep_for: logs.keep_for,
+            compress: logs.compress,
+            access: self.access(spec).unwrap_or_default(),
             mask: self.mask(&logs.redact),
             author: self.author(spec.name.as_str(), instance),
             multiline: logs.multiline.as_ref().and_then(multiline).map(Arc::new),
         }
+    }
+
+    /// Who may read a service's files. What cannot be found out is told where the spec is taken up; meanwhile the files are
+    /// the guard's, which lets nobody in whom the spec would keep out.
+    ///
+    /// # Errors
+    /// What is wrong with the account or the group, for people.
+    pub fn access(&self, spec: &ServiceSpec) -> Result<Access, String> {
+        let LogPolicy { mode, owner, group, .. } = &spec.logs;
+        if owner.is_none() && group.is_none() {
+            return Ok(Access { mode: *mode, ..Access::default() });
+        }
+        let key = (owner.clone(), group.clone());
+        if let Some((owner, group)) = self.lock().accounts.get(&key) {
+            return Ok(Access { mode: *mode, owner: *owner, group: *group });
+        }
+        // A directory of accounts may take its time: not while the lock is held.
+        let told = |error: tutela_os::Error| format!("log files of {}: {}", spec.name, chain(&error));
+        let owner = owner.as_deref().map(|owner| accounts::resolve(owner, None)).transpose().map_err(told)?;
+        let group = group.as_deref().map(accounts::resolve_group).transpose().map_err(told)?;
+        let owner = owner.and_then(|owner| owner.id().uid());
+        let group = group.and_then(|group| group.id().gid());
+        self.lock().accounts.insert(key, (owner, group));
+        Ok(Access { mode: *mode, owner, group })
     }
 
     /// Who writes the records of an instance.

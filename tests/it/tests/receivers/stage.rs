@@ -28,6 +28,7 @@ pub fn numbered(count: u64) -> Vec<Record> {
     let record = |offset: u64| Record {
         owner: owner.clone(),
         id: RecordId { file: 7, offset },
+        time: None,
         at: Wall::from_micros(1_795_209_825_123_456),
         stream: Some(Stream::Err),
         level: Some(Level::Warn),
@@ -51,7 +52,7 @@ pub fn open(way: &SinkWay, timeout: Duration) -> Box<dyn Way> {
 }
 
 pub fn run<F: Future>(test: F) -> F::Output {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(test)
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }
 
 /// Delivers everything, each batch as often as it takes; `between` is called with the number of each batch before it.

@@ -50,6 +50,7 @@ fn spec(text: &str) -> GuardSpec {
         metrics: crate::spec::MetricsSpec::default(),
         redaction: crate::spec::Redaction::default(),
         sinks: BTreeMap::new(),
+        log_budget: None,
         install: crate::spec::InstallSpec::default(),
         audit: crate::spec::AuditPolicy::default(),
     }

@@ -60,6 +60,11 @@ pub(crate) fn spec() -> ServiceSpec {
             rotate_size: None,
             rotate_every: None,
             keep: 0,
+            keep_for: None,
+            compress: Default::default(),
+            mode: None,
+            owner: None,
+            group: None,
         },
     }
 }

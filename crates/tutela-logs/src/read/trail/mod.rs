@@ -246,7 +246,11 @@ impl Trail {
         let offset = self.cursor.offset + kept as u64;
         let result = open.read_at(offset, &mut self.buffer[kept..]);
         self.buffer.truncate(kept + *result.as_ref().unwrap_or(&0));
-        let count = result?;
+        let count = match result {
+            // A compressed file that is broken in the middle has no more for us; the numbers tell how much that was.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => 0,
+            result => result?,
+        };
         if offset == 0 && count > 0 {
             open.look_at_form(&self.buffer);
         }

@@ -7,6 +7,7 @@ use crate::index::Mark;
 use crate::index::look::Index;
 use crate::policy::Form;
 use crate::read::Place;
+use crate::read::moments::Moments;
 use crate::read::source::Source;
 use crate::stamp::Wall;
 use crate::writer::{begun_without_index, form_of, read_up_to};
@@ -25,12 +26,7 @@ pub(super) struct Reading {
     pub(super) begun: u64,
     /// How many lines were before it; `None`: nobody knows.
     pub(super) first: Option<u64>,
-    index: Option<Index>,
-    /// Whether the marks around the lines were looked up; else the next three say nothing.
-    looked: bool,
-    next: u64,
-    ahead: Option<Mark>,
-    at: Option<Wall>,
+    moments: Option<Moments>,
 }
 
 impl Reading {
@@ -61,11 +57,7 @@ impl Reading {
             stamp: stamp.map(str::to_owned),
             begun,
             first: head.filter(|head| head.exact).map(|head| head.first),
-            index,
-            looked: false,
-            next: 0,
-            ahead: None,
-            at: None,
+            moments: index.map(Moments::over),
         }))
     }
 
@@ -87,39 +79,24 @@ impl Reading {
 
     /// When what stands at this offset was written, as far as the index knows. For offsets that grow.
     pub(super) fn moment(&mut self, offset: u64) -> Option<Wall> {
-        let index = self.index.as_mut()?;
-        if !self.looked {
-            self.looked = true;
-            let known = index.at_or_before(offset);
-            (self.next, self.at) = known.map_or((0, None), |(number, mark)| (number + 1, Some(mark.at)));
-            self.ahead = index.mark(self.next);
-        }
-        while let Some(mark) = self.ahead
-            && mark.offset <= offset
-        {
-            self.at = Some(mark.at);
-            self.next += 1;
-            self.ahead = index.mark(self.next);
-        }
-        self.at
+        self.moments.as_mut()?.at(offset).map(|(at, _)| at)
     }
 
     /// Looks for marks that were written since, and whether the index says that the file was begun again.
     pub(super) fn is_begun_again(&mut self) -> bool {
-        let Some(index) = &mut self.index else { return false };
-        if index.count_again().is_ok() && self.ahead.is_none() {
-            self.ahead = index.mark(self.next);
-        }
-        index.head_again().is_some_and(|head| head.begun != index.head().begun)
+        let Some(moments) = &mut self.moments else { return false };
+        moments.look_again();
+        let known = moments.index.head().begun;
+        moments.index.head_again().is_some_and(|head| head.begun != known)
     }
 
     pub(super) fn has_index(&self) -> bool {
-        self.index.is_some()
+        self.moments.is_some()
     }
 
     /// The last place at or before this offset of which the index knows how many lines are before it.
     pub(super) fn counted(&mut self, offset: u64) -> Option<Mark> {
-        let (_, mark) = self.index.as_mut()?.at_or_before(offset)?;
+        let (_, mark) = self.moments.as_mut()?.index.at_or_before(offset)?;
         Some(mark)
     }
 }

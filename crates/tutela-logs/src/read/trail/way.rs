@@ -24,7 +24,11 @@ impl Trail {
     }
 
     pub(super) fn file(&self, stamp: Option<&str>, before: Option<&String>) -> io::Result<Option<Reading>> {
-        Reading::at(self.doors, &self.place, stamp, before.map(String::as_str))
+        match Reading::at(self.doors, &self.place, stamp, before.map(String::as_str)) {
+            // A compressed file that is broken counts as removed.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
+            other => other,
+        }
     }
 
     pub(super) fn oldest(&self, stamps: &[String]) -> io::Result<Option<Reading>> {

@@ -1,6 +1,6 @@
 //! The keys of `[logs]`, which holds for every service, and of `multiline`.
 
-use crate::spec::scalar::Span;
+use crate::spec::scalar::{Size, Span};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -8,6 +8,9 @@ use serde::Deserialize;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GuardLogKeys {
+    /// How much disk all log files may take. Beyond it the oldest rotated file of any service is removed; files that are being written count and stay. Left out or `"0"`: as much as there is.
+    #[schemars(extend("examples" = ["10GiB"]))]
+    pub budget: Option<Size>,
     /// Regular expressions: what they match in the output becomes `***` before it is written or shown; of one with groups, what its groups match.
     #[schemars(extend("default" = [], "examples" = [["\\b4[0-9]{15}\\b"]]))]
     pub redact: Option<Vec<String>>,

@@ -77,6 +77,9 @@ fn a_bad_duration_or_size_is_refused() {
     refuses(service("limits.cpu = \"150\""), Code::BadValue, (4, 14), "is no percentage");
     refuses(service("limits.cpu = \"0%\""), Code::NumberRange, (4, 14), "not from 1%");
     refuses(service("logs.rotate_size = \"1kB\""), Code::NumberRange, (4, 20), "at least 4096");
+    for mode in ["0755", "0400", "rw-r-----", "0840", "4640"] {
+        refuses(service(&format!("logs.mode = {mode:?}")), Code::BadValue, (4, 13), "is no mode of a log file");
+    }
 }
 
 #[test]

@@ -5,7 +5,9 @@ use super::super::{reference_markdown, schema};
 use super::*;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tutela_core::spec::{Occasion, Priority, ProbeTarget, RestartPolicy, RestartWhen, StartMode, StopStep};
+use tutela_core::spec::{
+    Compression, Occasion, Priority, ProbeTarget, RestartPolicy, RestartWhen, StartMode, StopStep,
+};
 
 const SHOP: &str = r#"
 name = "shop"
@@ -68,7 +70,11 @@ timestamps = true
 rotate_size = "50MiB"
 rotate_every = "1d"
 keep = 10
+keep_for = "30d"
 compress = "zstd"
+mode = "0640"
+owner = "root"
+group = "0"
 
 [services.api.hooks]
 before_start = ["./migrate --all"]
@@ -81,6 +87,9 @@ command = ["api.exe", "--port", "${PORT:8081}"]
 command = ["redis-server", "--port", "6390"]
 [services.db.ready]
 tcp = "127.0.0.1:6390"
+
+[logs]
+budget = "10GiB"
 
 [alerts.ops]
 webhook = "https://ops.example/hook"
@@ -100,7 +109,11 @@ fn the_example_of_the_design_is_read_on_every_os() {
         assert_eq!(slashes(api.hooks.before_start[0].command.render(0)), ["/srv/migrate", "--all"]);
         assert_eq!(api.hooks.after_exit[0].timeout, Duration::from_secs(5));
         assert_eq!(api.dependencies[0].probe.every, Duration::from_secs(10));
-        assert!(loaded.warnings.iter().any(|it| it.code == Code::NotYet));
+        assert_eq!((api.logs.keep_for, api.logs.compress), (Some(Duration::from_secs(30 * 86_400)), Compression::Zstd));
+        let has_modes = os != Os::Windows;
+        assert_eq!(api.logs.mode, has_modes.then_some(0o640));
+        assert_eq!(api.logs.owner.as_deref(), has_modes.then_some("root"));
+        assert_eq!(loaded.spec.log_budget, Some(10 << 30));
         let alert = &loaded.spec.alerts[&Name::new("ops").unwrap()];
         assert_eq!(alert.on, [Occasion::Cooldown, Occasion::HalfOpenFailed, Occasion::Degraded]);
     }

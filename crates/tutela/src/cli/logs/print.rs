@@ -107,6 +107,7 @@ mod tests {
             level: level.map(str::to_owned),
             stream: Some(LogStream::Stderr),
             message: message.to_owned(),
+            fields: serde_json::Map::new(),
             partial: false,
         }
     }

@@ -70,6 +70,7 @@ fn line(text: &str, level: &str) -> LogLine {
         level: Some(level.to_owned()),
         stream: None,
         message: text.to_owned(),
+        fields: serde_json::Map::new(),
         partial: false,
     }
 }

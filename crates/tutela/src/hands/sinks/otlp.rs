@@ -3,7 +3,8 @@
 //! | of OpenTelemetry | holds |
 //! |---|---|
 //! | resource | `service.name`, `service.instance.id`, `host.name`, `host.ip`, `tutela.guard`, `tutela.instance` |
-//! | time, observed time | when the line was read |
+//! | time | when it happened, as the program says; else as the observed time |
+//! | observed time | when the line was read |
 //! | severity | the level; none where the record has none |
 //! | body | the message: a string, or bytes where it is not UTF-8 |
 //! | attributes | `log.iostream`, `log.record.uid` (the record's id), the program's own fields with their types |
@@ -181,7 +182,7 @@ fn log_record(record: &Record) -> LogRecord {
         Err(_) => AnyValue::from(record.message.to_vec()),
     };
     LogRecord {
-        time_unix_nano: nanos,
+        time_unix_nano: record.time.unwrap_or(nanos),
         observed_time_unix_nano: nanos,
         severity_number: record.level.map_or(0, severity),
         severity_text: record.level.map_or("", Level::word).to_owned(),

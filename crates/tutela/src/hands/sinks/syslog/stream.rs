@@ -34,6 +34,10 @@ const TAIL_TIME: Duration = Duration::from_secs(10);
 const CONFIRM_FIRST: Duration = Duration::from_micros(200);
 const CONFIRM_MAX: Duration = Duration::from_millis(20);
 
+/// How long a new connection is watched before its first batch counts as taken: a receiver that does not want us (a
+/// certificate that it refuses, a load balancer with nobody behind it) takes the bytes first and then closes.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+
 /// How long a connection on which something came in is watched for its end, which may be right behind it.
 const FAREWELL: Duration = Duration::from_millis(5);
 
@@ -162,6 +166,8 @@ struct Link {
     socket: Plain,
     over: watch::Receiver<Option<Over>>,
     watching: JoinHandle<()>,
+    /// Whether nothing has counted as taken on it.
+    is_new: bool,
 }
 
 /// The end of a connection.
@@ -185,7 +191,7 @@ impl Link {
             let why = last_words(reader).await;
             let _ = tell.send(Some(Over { at: Instant::now(), why }));
         });
-        Link { writer, socket, over, watching }
+        Link { writer, socket, over, watching, is_new: true }
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
@@ -215,11 +221,15 @@ impl Link {
     }
 
     /// Waits until the receiver's kernel has everything, where this one can tell.
-    async fn settle(&self) -> Result<(), String> {
+    async fn settle(&mut self) -> Result<(), String> {
         let mut wait = CONFIRM_FIRST;
         while tcp::unconfirmed(&self.socket).is_some_and(|bytes| bytes > 0) && !is_over(&self.socket) {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(CONFIRM_MAX);
+        }
+        if std::mem::take(&mut self.is_new) {
+            // Whether it ended is asked below.
+            let _ = tokio::time::timeout(FIRST_LOOK, self.over.changed()).await;
         }
         match self.over().await {
             None => Ok(()),

@@ -278,6 +278,7 @@ mod tests {
                 owner: Arc::new(Owner { guard, service, instance, host, host_ip: None }),
                 id: RecordId { file: 7, offset: 8 },
                 at: Wall::from_micros(micros),
+                time: None,
                 stream,
                 level,
                 message: message.into(),
@@ -307,8 +308,8 @@ mod tests {
             prop_assert_eq!(&got.elements[2].1[0].1, &*record.owner.guard);
             let wanted: Vec<String> =
                 record.fields.iter().map(|(_, value)| serde_json::from_str(value).unwrap()).collect();
-            let values = got.elements.get(3).map(|(_, params)| params.iter().map(|(_, value)| value.clone()).collect());
-            prop_assert_eq!(values.unwrap_or(Vec::new()), wanted);
+            let values: Option<Vec<String>> = got.elements.get(3).map(|(_, params)| params.iter().map(|(_, value)| value.clone()).collect());
+            prop_assert_eq!(values.unwrap_or_default(), wanted);
             let mut message = &record.message[..];
             while let Some(rest) = message.strip_prefix(BOM) {
                 message = rest;
