@@ -138,7 +138,8 @@ impl Receiver {
         inner.posts += 1;
         for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let record: Value = serde_json::from_slice(line).unwrap();
-            let label = format!("{}-{}", record["service_name"].as_str().unwrap(), record["instance"]);
+            let label =
+                format!("{}-{}", record["service_name"].as_str().unwrap(), record["instance"].as_str().unwrap());
             let message = record["message"].as_str().unwrap().to_owned();
             inner.order.push(message.clone());
             *inner.messages.entry(label).or_default().entry(message).or_default() += 1;

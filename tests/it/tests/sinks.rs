@@ -65,7 +65,7 @@ fn every_line_arrives_in_order_through_rotation_and_a_receiver_that_goes_away_in
         next = next.max(number + 1);
     }
     let record = receiver.last().unwrap();
-    assert_eq!((&record["service_name"], &record["stream"]), (&"a".into(), &"stdout".into()));
+    assert_eq!((&record["service_name"], &record["stream"]), (&"a".into(), &"out".into()));
     let posts = receiver.posts();
     assert!(posts < 2000, "{posts} deliveries of {LINES} lines");
 }

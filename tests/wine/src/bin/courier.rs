@@ -58,6 +58,7 @@ fn records(guard: &str, count: u64) -> Vec<Record> {
     let record = |offset: u64| Record {
         owner: owner.clone(),
         id: RecordId { file: 7, offset },
+        time: None,
         at: Wall::from_micros(1_795_209_825_123_456),
         time: None,
         stream: Some(Stream::Err),

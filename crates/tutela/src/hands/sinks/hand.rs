@@ -431,7 +431,7 @@ impl Hand {
     fn publish(&mut self) {
         let machine = &self.machine;
         let (now, wall) = (clock::now(), wall_now());
-        let Counts { records, bytes, left_out, overflowed, lost, refused } = *machine.counts();
+        let Counts { records, bytes, left_out, overflowed, lost, refused } = *machine.seen();
         let state = match machine.failing() {
             Some(_) => SinkState::Failing,
             None => SinkState::Up,

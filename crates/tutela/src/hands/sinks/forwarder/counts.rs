@@ -75,7 +75,10 @@ pub enum ForwarderEvent {
 /// Counts, and what of them is still to be told.
 #[derive(Debug)]
 pub(super) struct Telling {
+    /// Of what is behind the positions that are written down with it.
     pub(super) counts: Counts,
+    /// Of everything: what is dropped while a receiver is away is told then, and not when it is back.
+    pub(super) seen: Counts,
     pub(super) failing: Option<Failing>,
     pub(super) last_error: Option<String>,
     pub(super) last_delivery: Option<Moment>,
@@ -89,6 +92,7 @@ impl Telling {
     pub(super) fn new(counts: Counts) -> Self {
         Telling {
             counts,
+            seen: counts,
             failing: None,
             last_error: None,
             last_delivery: None,
@@ -114,9 +118,11 @@ impl Telling {
 
     /// A delivery was answered: the receiver is there.
     pub(super) fn taken(&mut self, records: u64, bytes: u64, refused: u64, now: Moment) {
-        self.counts.records += records - refused;
-        self.counts.bytes += bytes;
-        self.counts.refused += refused;
+        for counts in [&mut self.counts, &mut self.seen] {
+            counts.records += records - refused;
+            counts.bytes += bytes;
+            counts.refused += refused;
+        }
         if refused < records {
             self.last_delivery = Some(now);
         }
@@ -132,7 +138,7 @@ impl Telling {
 
     /// When something is to be told that nothing else brings up.
     pub(super) fn due(&self) -> Option<Moment> {
-        let drops = (self.counts.dropped() > self.told_drops.dropped()).then(|| next(self.drops_told_at));
+        let drops = (self.seen.dropped() > self.told_drops.dropped()).then(|| next(self.drops_told_at));
         let failing = self.failing.as_ref().filter(|it| !it.told && it.tries >= TELL_AFTER_TRIES);
         drops.into_iter().chain(failing.map(|_| next(self.failing_told_at))).min()
     }
@@ -150,13 +156,13 @@ impl Telling {
             self.failing_told_at = Some(now);
             return Some(ForwarderEvent::Failing { error: self.last_error.clone().unwrap_or_default() });
         }
-        if self.counts.dropped() > self.told_drops.dropped() && next(self.drops_told_at) <= now {
+        if self.seen.dropped() > self.told_drops.dropped() && next(self.drops_told_at) <= now {
             self.drops_told_at = Some(now);
-            let told = std::mem::replace(&mut self.told_drops, self.counts);
+            let told = std::mem::replace(&mut self.told_drops, self.seen);
             let counts = Counts {
-                overflowed: self.counts.overflowed - told.overflowed,
-                lost: self.counts.lost - told.lost,
-                refused: self.counts.refused - told.refused,
+                overflowed: self.seen.overflowed - told.overflowed,
+                lost: self.seen.lost - told.lost,
+                refused: self.seen.refused - told.refused,
                 ..Counts::default()
             };
             let error = self.last_error.clone().filter(|_| counts.refused > 0);

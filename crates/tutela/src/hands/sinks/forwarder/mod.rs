@@ -271,6 +271,7 @@ impl<C: Clone> Forwarder<C> {
     pub fn handle_left_out(&mut self, label: LabelKey) {
         if let Some(label) = self.labels.get_mut(label.0) {
             label.passing.left_out += 1;
+            self.telling.seen.left_out += 1;
         }
     }
 
@@ -284,6 +285,7 @@ impl<C: Clone> Forwarder<C> {
             (None, None) => return,
         };
         passed.lost += lines;
+        self.telling.seen.lost += lines;
         self.dirty |= lines > 0;
     }
 
@@ -310,6 +312,7 @@ impl<C: Clone> Forwarder<C> {
     pub fn handle_skipped(&mut self, label: LabelKey, at: C, lines: u64, left: u64) {
         let Some(label) = self.labels.get_mut(label.0) else { return };
         label.passing.overflowed += lines;
+        self.telling.seen.overflowed += lines;
         (label.read, label.backlog, label.hole) = (at, left, None);
         label.settle(&mut self.telling.counts);
         self.dirty = true;
@@ -419,7 +422,12 @@ impl<C: Clone> Forwarder<C> {
         self.labels.get(label.0).is_none_or(|label| !label.wants && label.queued == 0)
     }
 
-    /// What became of everything so far.
+    /// What became of everything so far, for people: also of what lies before the positions.
+    pub fn seen(&self) -> &Counts {
+        &self.telling.seen
+    }
+
+    /// What became of everything that is behind the positions: to be written down with them.
     pub fn counts(&self) -> &Counts {
         &self.telling.counts
     }
