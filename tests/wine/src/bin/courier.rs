@@ -60,7 +60,6 @@ fn records(guard: &str, count: u64) -> Vec<Record> {
         id: RecordId { file: 7, offset },
         time: None,
         at: Wall::from_micros(1_795_209_825_123_456),
-        time: None,
         stream: Some(Stream::Err),
         level: Some(Level::Warn),
         message: format!("record {offset}").into_bytes().into(),
