@@ -132,7 +132,11 @@ fn a_guard_killed_amid_writes_leaves_a_whole_record_that_the_next_one_goes_on_wi
             while tutela_it::http::ask(&socket, "POST", path).is_ok_and(|answer| answer.status < 500) {}
         });
         let most = 20 + life * 7;
-        wait_until(BOUND, "some are written", || (entries(&guard).len() >= there + most).then_some(()));
+        wait_until(BOUND, "some are written", || {
+            // The first one is written while the guard answers already.
+            let ended = guard.cli(["audit", guard.name(), "-n", "100000", "--json"]);
+            (ended.code == 0 && ended.stdout.lines().count() >= there + most).then_some(())
+        });
         stage = guard.crash();
         asking.join().unwrap();
         let (code, report) = verify(&stage);

@@ -386,8 +386,8 @@ fn health_is_told_by_status_and_by_words() {
     assert_eq!(get("/readyz").0, 200);
     let names: Vec<_> =
         body["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["guard", "ledger", "logs", "disk_state", "disk_logs", "memory", "service:a"]);
-    assert!(body["checks"][0]["latency_ms"].is_number() && body["checks"][3]["used_percent"].is_number(), "{body}");
+    assert_eq!(names, ["guard", "ledger", "audit", "logs", "disk_state", "disk_logs", "memory", "service:a"]);
+    assert!(body["checks"][0]["latency_ms"].is_number() && body["checks"][4]["used_percent"].is_number(), "{body}");
     assert!(body["timestamp"].as_str().unwrap().ends_with('Z'));
     std::fs::remove_file(guard.path("good")).unwrap();
     guard.wait_for("a", "is out of service", |a| a.health == "out_of_service");

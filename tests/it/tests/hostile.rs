@@ -82,7 +82,9 @@ fn a_hundred_megabytes_without_a_newline_are_kept_byte_for_byte() {
 /// Everything that is kept of `hostile`, put together again from the files with timestamps, oldest first.
 fn put_together(guard: &Guard) -> Vec<u8> {
     let files = std::fs::read_dir(guard.log_dir()).unwrap().flatten().map(|file| file.path());
-    let mut files: Vec<_> = files.filter(|file| file.to_string_lossy().contains("hostile-0.")).collect();
+    let mut files: Vec<_> = files
+        .filter(|file| file.to_string_lossy().contains("hostile-0.") && file.extension() == Some("log".as_ref()))
+        .collect();
     // The one that is written to has no stamp in its name, so it sorts last.
     files.sort_by_key(|file| file.file_name().unwrap().to_string_lossy().replace("hostile-0.log", "hostile-0.~"));
     let mut text = Vec::new();
