@@ -37,6 +37,8 @@ struct Inner {
     order: Vec<String>,
     last: Option<Value>,
     posts: u64,
+    /// A text that nothing that comes may hold, and whether something did.
+    forbidden: Option<(String, bool)>,
 }
 
 impl Receiver {
@@ -44,7 +46,14 @@ impl Receiver {
     pub fn start() -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let inner = Inner { mood: Mood::Good, messages: BTreeMap::new(), order: Vec::new(), last: None, posts: 0 };
+        let inner = Inner {
+            mood: Mood::Good,
+            messages: BTreeMap::new(),
+            order: Vec::new(),
+            last: None,
+            posts: 0,
+            forbidden: None,
+        };
         let receiver = Receiver { address, inner: Arc::new(Mutex::new(inner)) };
         let serving = receiver.clone();
         std::thread::spawn(move || {
@@ -89,6 +98,16 @@ impl Receiver {
     /// How many deliveries it took.
     pub fn posts(&self) -> u64 {
         self.inner.lock().unwrap().posts
+    }
+
+    /// From here on looks for this text in all that comes.
+    pub fn forbid(&self, text: &str) {
+        self.inner.lock().unwrap().forbidden = Some((text.to_owned(), false));
+    }
+
+    /// Whether what [`Receiver::forbid`] names came.
+    pub fn has_forbidden(&self) -> bool {
+        self.inner.lock().unwrap().forbidden.as_ref().is_some_and(|(_, came)| *came)
     }
 
     fn serve(&self, mut stream: TcpStream) {
@@ -136,6 +155,9 @@ impl Receiver {
     fn take(&self, body: &[u8]) {
         let mut inner = self.inner.lock().unwrap();
         inner.posts += 1;
+        if let Some((text, came)) = &mut inner.forbidden {
+            *came |= String::from_utf8_lossy(body).contains(text.as_str());
+        }
         for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let record: Value = serde_json::from_slice(line).unwrap();
             let label =

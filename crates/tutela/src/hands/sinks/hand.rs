@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-use tutela_core::spec::{SinkSpec, SinkWay};
+use tutela_core::spec::SinkSpec;
 use tutela_core::time::Moment;
 use tutela_logs::Wall;
 use tutela_logs::read::Place;
@@ -251,7 +251,12 @@ impl Hand {
         let known: HashMap<_, usize> = self.labels.iter().enumerate().map(|(at, it)| (key_of(&it.place), at)).collect();
         for Label { place, owner, multiline, start } in labels {
             if let Some(at) = known.get(&key_of(&place)) {
-                self.labels[*at].maker.set(multiline);
+                let maker = &mut self.labels[*at].maker;
+                maker.set(multiline);
+                if maker.held().is_some() {
+                    // By the other rule it may be due earlier.
+                    self.machine.handle_bell(LabelKey(*at), now);
+                }
                 continue;
             }
             let read = match start {
@@ -281,6 +286,7 @@ impl Hand {
                 self.publish();
             }
             Action::Skip { label, leave } => {
+                self.give_held(label);
                 let skipped = self.with_trail(label, |trail| {
                     let skipped = trail.skip(leave)?;
                     Ok((skipped, trail.cursor(), trail.backlog().unwrap_or(0)))
@@ -336,21 +342,15 @@ impl Hand {
         let Some(trail) = &mut known.trail else { return };
         let maker = &mut known.maker;
         let (machine, rules) = (&mut self.machine, self.rules.as_ref().ok());
-        let put = |machine: &mut Forwarder<Cursor>, at: Cursor, records: &mut Vec<Record>| {
-            for record in records.drain(..) {
-                if rules.is_none_or(|rules| rules.take(&record)) {
-                    machine.handle_record(key, at, record);
-                } else {
-                    machine.handle_left_out(key);
-                }
-            }
+        let put_all = |machine: &mut Forwarder<Cursor>, at: Cursor, records: &mut Vec<Record>| {
+            records.drain(..).for_each(|record| put(machine, rules, key, at, record));
         };
         // A record is handed on once it is known where the next line begins.
         let mut ready = Vec::new();
         // The first record behind the last change from one file to another: what is lost is lost before it.
         let (mut file, mut border) = (known.read.file, None);
         let given = trail.read(most, |line| {
-            put(machine, before(maker, line.cursor), &mut ready);
+            put_all(machine, before(maker, line.cursor), &mut ready);
             if line.cursor.file != file {
                 (file, border) = (line.cursor.file, Some(machine.records().len()));
             }
@@ -358,16 +358,21 @@ impl Hand {
         });
         let (cursor, lost) = (trail.cursor(), trail.lost());
         let drained = given.as_ref().map_or(true, |given| *given < most);
-        if drained && let Some(due) = maker.due() {
+        if drained && maker.held().is_some() {
             let now = Wall::now();
-            if is_last || due <= now {
+            if is_last {
                 maker.give(&mut |record| ready.push(record));
             } else {
+                maker.give_due(now, &mut |record| ready.push(record));
+            }
+            // One wake for each label, however often it rang.
+            self.later.retain(|(other, _)| *other != key);
+            if let Some(due) = maker.due(now) {
                 self.later.push((key, Instant::now() + due.since(now)));
             }
         }
         let at = before(maker, cursor);
-        put(machine, at, &mut ready);
+        put_all(machine, at, &mut ready);
         machine.handle_lost(key, lost.lines + lost.unknown, border);
         known.read = cursor;
         machine.handle_read(key, at, *given.as_ref().unwrap_or(&0) as u64, drained);
@@ -380,6 +385,13 @@ impl Hand {
             }
             Err(error) => self.cannot_read(key, &error),
         }
+    }
+
+    /// What is held of a label whose lines are about to be left out: nothing of those belongs to it.
+    fn give_held(&mut self, key: LabelKey) {
+        let Known { maker, read, .. } = &mut self.labels[key.0];
+        let (machine, rules) = (&mut self.machine, self.rules.as_ref().ok());
+        maker.give(&mut |record| put(machine, rules, key, *read, record));
     }
 
     async fn deliver(&mut self, records: usize, ending: Option<End>) {
@@ -441,7 +453,7 @@ impl Hand {
         }
         let status = SinkStatus {
             name: self.spec.name.to_string(),
-            way: way_word(&self.spec.way).to_owned(),
+            way: super::ways::word(&self.spec.way).to_owned(),
             state,
             since: self.state.1,
             records,
@@ -461,6 +473,15 @@ fn before(maker: &Maker, next: Cursor) -> Cursor {
     maker.held().map_or(next, |held| held.min(next))
 }
 
+/// Gives the machine a record that the rules want.
+fn put(machine: &mut Forwarder<Cursor>, rules: Option<&Rules>, key: LabelKey, at: Cursor, record: Record) {
+    if rules.is_none_or(|rules| rules.take(&record)) {
+        machine.handle_record(key, at, record);
+    } else {
+        machine.handle_left_out(key);
+    }
+}
+
 fn key_of(place: &Place) -> (PathBuf, String) {
     (place.dir.clone(), place.label.clone())
 }
@@ -469,7 +490,7 @@ fn key_of(place: &Place) -> (PathBuf, String) {
 pub(super) fn first_status(spec: &SinkSpec) -> SinkStatus {
     SinkStatus {
         name: spec.name.to_string(),
-        way: way_word(&spec.way).to_owned(),
+        way: super::ways::word(&spec.way).to_owned(),
         state: SinkState::Up,
         since: wall_now(),
         records: 0,
@@ -479,17 +500,6 @@ pub(super) fn first_status(spec: &SinkSpec) -> SinkStatus {
         backlog_bytes: 0,
         last_error: None,
         last_delivery: None,
-    }
-}
-
-fn way_word(way: &SinkWay) -> &'static str {
-    match way {
-        SinkWay::Journald => "journald",
-        SinkWay::EventLog => "event_log",
-        SinkWay::Syslog { .. } => "syslog",
-        SinkWay::Otlp { .. } => "otlp",
-        SinkWay::Fluent { .. } => "fluent",
-        SinkWay::Http { .. } => "http",
     }
 }
 

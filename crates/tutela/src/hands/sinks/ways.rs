@@ -25,3 +25,15 @@ pub fn open(name: &str, way: &SinkWay, timeout: Duration) -> Result<Box<dyn Way>
     };
     opened.map_err(|reason| format!("sink {name}: {reason}"))
 }
+
+/// The name of a way in the spec, for a status.
+pub(super) fn word(way: &SinkWay) -> &'static str {
+    match way {
+        SinkWay::Journald => "journald",
+        SinkWay::EventLog => "event_log",
+        SinkWay::Syslog { .. } => "syslog",
+        SinkWay::Otlp { .. } => "otlp",
+        SinkWay::Fluent { .. } => "fluent",
+        SinkWay::Http { .. } => "http",
+    }
+}
