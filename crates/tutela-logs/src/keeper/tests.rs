@@ -196,6 +196,25 @@ fn a_broken_compressed_file_is_told_and_passed_over() {
 }
 
 #[test]
+fn a_flaw_within_a_compressed_file_hides_nothing_of_the_other_files_from_a_query_of_the_last_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    written(dir, true);
+    look(&rules(dir, Compression::Zstd));
+    let name = names(dir).into_iter().filter(|name| name.starts_with("a-0") && name.ends_with(".zst")).nth(1).unwrap();
+    let mut bytes = std::fs::read(dir.join(&name)).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    std::fs::write(dir.join(&name), bytes).unwrap();
+    let everything = texts(dir, "a-0", Query::default());
+    assert!(everything.len() < 3000 && everything[0] == "0" && everything[everything.len() - 1] == "2999");
+    assert_eq!(texts(dir, "a-0", Query { last: Some(10_000), ..Query::default() }), everything);
+    assert_eq!(texts(dir, "a-0", Query { last: Some(3), ..Query::default() }), numbers(2997..3000));
+    let all = everything.len();
+    assert_eq!(texts(dir, "a-0", Query { last: Some(all - 1), ..Query::default() }), everything[1..]);
+}
+
+#[test]
 fn age_and_budget_remove_files_of_labels_that_are_gone_too_and_nothing_that_is_not_ours() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();

@@ -12,7 +12,7 @@ use std::io::{self, Seek, SeekFrom};
 const BLOCK_BYTES: u64 = 64 * 1024;
 
 /// Looks for the `want`th wanted line between two starts of lines, from the end. Answers where it begins, or how many
-/// wanted lines there are if that is fewer. `written` is the time of lines that have none of their own.
+/// wanted lines there are if that is fewer; lines in what is broken of a compressed file are none. `written` is the time of lines that have none of their own.
 pub(super) fn start_of_last(
     file: &mut Source,
     (from, length): (u64, u64),
@@ -35,7 +35,14 @@ pub(super) fn start_of_last(
         let start = end.saturating_sub(BLOCK_BYTES).max(from);
         let size = (end - start) as usize;
         file.seek(SeekFrom::Start(start))?;
-        let size = read_up_to(file, &mut block[..size])?;
+        let size = match read_up_to(file, &mut block[..size]) {
+            // A compressed file that is broken here may be whole before. Whoever reads on from there meets it, and tells.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                (after, end, is_end) = (Vec::new(), start, false);
+                continue;
+            }
+            size => size?,
+        };
         let filled = size + after.len();
         block[size..filled].copy_from_slice(&after);
         for newline in memchr::memrchr_iter(b'\n', &block[..size]) {

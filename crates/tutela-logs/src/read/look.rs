@@ -44,6 +44,13 @@ pub(super) struct Span {
     pub(super) coarse: bool,
 }
 
+impl Span {
+    /// All of a file of this length.
+    pub(super) fn whole(length: u64) -> Self {
+        Span { start: 0, end: length, is_first: false, coarse: false }
+    }
+}
+
 impl Look {
     /// `None`: it is not there, or is no file.
     pub(super) fn at(doors: Doors, place: &Place, stamp: Option<&str>) -> io::Result<Option<Self>> {
@@ -80,7 +87,7 @@ impl Look {
     /// What of it the query wants. `is_last`: nothing in the files behind it is wanted.
     pub(super) fn span(&mut self, query: &Query, is_last: bool) -> io::Result<Span> {
         let length = self.source.length()?;
-        let mut span = Span { start: 0, end: length, is_first: false, coarse: false };
+        let mut span = Span::whole(length);
         if length == 0 || (query.since.is_none() && query.until.is_none()) {
             return Ok(span);
         }

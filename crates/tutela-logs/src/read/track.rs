@@ -3,7 +3,7 @@
 use super::backward::start_of_last;
 use super::entry::{Entry, entry, head, is_wanted};
 use super::filter::LineFilter;
-use super::look::Look;
+use super::look::{Look, Span};
 use super::moments::Moments;
 use super::source::Source;
 use super::{Place, Query};
@@ -101,7 +101,11 @@ impl Track {
         let (mut first, mut read) = (None, 0);
         loop {
             if let Some(mut look) = next {
-                let span = look.span(query, left == 0)?;
+                let span = match look.span(query, left == 0) {
+                    // A compressed file that is broken somewhere is read as far as it goes, and that is told.
+                    Err(error) if error.kind() == io::ErrorKind::InvalidData => Span::whole(look.source.length()?),
+                    span => span?,
+                };
                 coarse |= span.coarse;
                 left += span.end;
                 read = span.start;

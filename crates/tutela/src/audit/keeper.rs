@@ -62,6 +62,16 @@ struct Open {
     fresh: bool,
 }
 
+impl Open {
+    /// Whether the name still is this file's, and the file as we left it. Two calls to the system.
+    fn is_in_place(&self) -> bool {
+        let (Ok(own), Ok(named)) = (self.file.metadata(), std::fs::symlink_metadata(&self.volume.path)) else {
+            return false;
+        };
+        named.is_file() && named.len() == own.len() && named.created().ok() == own.created().ok()
+    }
+}
+
 /// See the module's text.
 pub(super) struct Keeper {
     guard: String,
@@ -189,6 +199,10 @@ impl Keeper {
     }
 
     fn write_waiting(&mut self) -> Result<(), String> {
+        // What is appended to a file that was removed is read by nobody.
+        if self.shelf.as_ref().is_some_and(|shelf| shelf.volume.as_ref().is_some_and(|open| !open.is_in_place())) {
+            self.shelf = None;
+        }
         if self.shelf.is_none() {
             let shelf = self.look()?;
             self.shelf = Some(shelf);

@@ -214,6 +214,20 @@ fn a_head_or_a_folder_that_went_away_is_told_and_stays_visible() {
 }
 
 #[test]
+fn a_folder_that_went_away_under_a_guard_is_told_and_what_comes_is_written_again() {
+    let place = Place::new();
+    let auditor = place.start(180 * DAY);
+    auditor.note(entry("start"));
+    wait_until("the first entry", || place.commands() == ["start"]);
+    std::fs::remove_dir_all(place.path().join(FOLDER)).unwrap();
+    auditor.note(entry("stop"));
+    auditor.end();
+    assert!(place.told().contains("the audit record was changed"), "{}", place.told());
+    assert!(place.commands().contains(&"stop".to_owned()), "{:?}", place.commands());
+    assert!(!place.verify().is_whole());
+}
+
+#[test]
 fn what_is_older_than_it_is_kept_goes_as_whole_files_and_the_chain_says_so() {
     let place = Place::new();
     let ago = |days: u32| wall_now().minus(days * DAY);

@@ -73,6 +73,7 @@ pub fn show(targets: &[Target], ask: &Ask, paths: &Paths, printer: &mut Printer,
     }
     loop {
         let next = if ask.follow { reader.next_now() } else { reader.next().transpose() };
+        reader.passed_over().iter().for_each(|note| report::tell(&format!("passed over: {note}")));
         match next {
             Ok(Some(entry)) => {
                 let mut record = record_of(&entry);

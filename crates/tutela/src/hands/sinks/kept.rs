@@ -86,5 +86,32 @@ pub fn write<'a>(
         refused: counts.refused,
         labels: labels.collect(),
     };
-    files::replace(path, &encode(&saved)).map_err(|error| crate::hands::spawner::chain(&error))
+    let bytes = encode(&saved);
+    let written = files::replace(path, &bytes).or_else(|error| match path.parent() {
+        // Somebody removed the folder under the guard.
+        Some(folder) if !folder.exists() => {
+            files::make_private_dir(folder)?;
+            files::replace(path, &bytes)
+        }
+        _ => Err(error),
+    });
+    written.map_err(|error| crate::hands::spawner::chain(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+
+    #[test]
+    fn a_folder_that_was_removed_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sinks").join("a.json");
+        let counts = Counts { records: 7, ..Counts::default() };
+        for _ in 0..2 {
+            write(&path, &counts, std::iter::empty()).unwrap();
+            assert_eq!(read(&path).0.counts.records, 7);
+            std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        }
+    }
 }
