@@ -108,7 +108,6 @@ mod tests {
     use super::*;
     use crate::service::tests::spec;
     use crate::spec::{LadderStep, ProbeTarget, StartMode, StopStep};
-    use std::collections::BTreeMap;
 
     fn probe(target: ProbeTarget, every: u64) -> Option<ProbeSpec> {
         let second = Duration::from_secs(1);
@@ -121,21 +120,8 @@ mod tests {
     }
 
     fn guard(services: &[ServiceSpec]) -> GuardSpec {
-        GuardSpec {
-            name: Name::new("shop").expect("a name"),
-            description: String::new(),
-            services: services
-                .iter()
-                .map(|service| (service.name.clone(), std::sync::Arc::new(service.clone())))
-                .collect(),
-            alerts: BTreeMap::new(),
-            metrics: crate::spec::MetricsSpec::default(),
-            redaction: crate::spec::Redaction::default(),
-            sinks: BTreeMap::new(),
-            log_budget: None,
-            install: crate::spec::InstallSpec::default(),
-            audit: crate::spec::AuditPolicy::default(),
-        }
+        let services = services.iter().map(|service| (service.name.clone(), std::sync::Arc::new(service.clone())));
+        GuardSpec::of(Name::new("shop").expect("a name"), services.collect())
     }
 
     fn change(edit: impl FnOnce(&mut ServiceSpec)) -> Option<Change> {

@@ -44,18 +44,7 @@ impl Author {
 
     /// The spec that the guard begins with.
     pub fn first(&mut self) -> GuardSpec {
-        let mut spec = GuardSpec {
-            name: name("shop"),
-            description: String::new(),
-            services: BTreeMap::new(),
-            alerts: BTreeMap::new(),
-            metrics: tutela_core::spec::MetricsSpec::default(),
-            redaction: tutela_core::spec::Redaction::default(),
-            sinks: BTreeMap::new(),
-            log_budget: None,
-            install: tutela_core::spec::InstallSpec::default(),
-            audit: tutela_core::spec::AuditPolicy::default(),
-        };
+        let mut spec = GuardSpec::of(name("shop"), BTreeMap::new());
         for _ in 0..self.dice.between(1, 6) {
             self.add(&mut spec);
         }
@@ -164,20 +153,7 @@ impl Author {
                 after_exit: self.hooks(),
             },
             limits: Limits::default(),
-            logs: LogPolicy {
-                dir: None,
-                form: tutela_core::spec::LogForm::Raw,
-                multiline: None,
-                redact: Vec::new(),
-                rotate_size: None,
-                rotate_every: None,
-                keep: 0,
-                keep_for: None,
-                compress: Default::default(),
-                mode: None,
-                owner: None,
-                group: None,
-            },
+            logs: LogPolicy::of(tutela_core::spec::LogForm::Raw),
             name,
         };
         leave_time_to_start(&mut service);

@@ -84,6 +84,24 @@ impl Default for AuditPolicy {
     }
 }
 
+impl GuardSpec {
+    /// A guard that keeps these services and does nothing beside it: every other table of a spec as if it were left out.
+    pub fn of(name: Name, services: BTreeMap<ServiceName, Arc<ServiceSpec>>) -> Self {
+        GuardSpec {
+            name,
+            description: String::new(),
+            services,
+            alerts: BTreeMap::new(),
+            metrics: MetricsSpec::default(),
+            redaction: Redaction::default(),
+            sinks: BTreeMap::new(),
+            log_budget: None,
+            install: InstallSpec::default(),
+            audit: AuditPolicy::default(),
+        }
+    }
+}
+
 /// One service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceSpec {
@@ -148,6 +166,26 @@ pub struct LogPolicy {
     pub owner: Option<String>,
     /// The group of the files; `None`: the guard's, or the owner's first one.
     pub group: Option<String>,
+}
+
+impl LogPolicy {
+    /// Files of this form in the guard's own folder, never rotated but where somebody asks, and then none of them kept.
+    pub fn of(form: LogForm) -> Self {
+        LogPolicy {
+            dir: None,
+            form,
+            multiline: None,
+            redact: Vec::new(),
+            rotate_size: None,
+            rotate_every: None,
+            keep: 0,
+            keep_for: None,
+            compress: Compression::None,
+            mode: None,
+            owner: None,
+            group: None,
+        }
+    }
 }
 
 /// How rotated files are compressed.

@@ -3,6 +3,7 @@
 use super::Os;
 use super::diagnostic::Code;
 use super::keys::{CompressKey, FormatKey, GuardLogKeys, LogKeys, MultilineKeys};
+use super::probe;
 use super::section::{Section, steps};
 use super::tree::Step;
 use std::time::Duration;
@@ -27,9 +28,6 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// How many lines a record has where the spec is silent, and at most.
 const LINES: u32 = 500;
 const LINES_MAX: u32 = 10_000;
-
-/// How large a compiled pattern may be; as that of a log probe.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 /// What `[logs]` asks for.
 pub(super) struct GuardLogs {
@@ -161,13 +159,11 @@ fn patterns(section: &mut Section<'_>, given: Option<Vec<String>>, way: &[Step])
 
 /// Whether a text is a regular expression of a size that can be used.
 fn pattern(section: &mut Section<'_>, text: &str, steps: &[Step]) -> bool {
-    let built = regex::RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build();
-    if let Err(error) = &built {
-        let why = error.to_string();
-        let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let judged = probe::pattern(text);
+    if let Err(why) = &judged {
         section.error(Code::BadPattern, steps, format!("the pattern cannot be used: {why}"));
     }
-    built.is_ok()
+    judged.is_ok()
 }
 
 /// Whether a pattern can match no character at all. Not every one that can does so in an empty text: `\b` wants a word

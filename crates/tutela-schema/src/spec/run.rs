@@ -40,18 +40,9 @@ pub fn run_spec(
     if !diagnostics.is_empty() {
         return Err(Refused { diagnostics });
     }
-    Ok(GuardSpec {
-        name: name.clone(),
-        description: service.launch.command.render(0).join(" "),
-        services: BTreeMap::from([(name, Arc::new(service))]),
-        alerts: BTreeMap::new(),
-        metrics: tutela_core::spec::MetricsSpec::default(),
-        redaction: tutela_core::spec::Redaction::default(),
-        sinks: BTreeMap::new(),
-        log_budget: None,
-        install: tutela_core::spec::InstallSpec::default(),
-        audit: tutela_core::spec::AuditPolicy::default(),
-    })
+    let description = service.launch.command.render(0).join(" ");
+    let services = BTreeMap::from([(name.clone(), Arc::new(service))]);
+    Ok(GuardSpec { description, ..GuardSpec::of(name, services) })
 }
 
 /// A name made of the file of a program: `./My Server.exe` is `My-Server`.

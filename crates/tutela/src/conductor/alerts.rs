@@ -240,20 +240,7 @@ fn spec_for_command(guard: &GuardSpec, command: Command, folder: &std::path::Pat
         dependencies: Vec::new(),
         hooks: Hooks::default(),
         limits: Limits::default(),
-        logs: LogPolicy {
-            dir: None,
-            form: tutela_core::spec::LogForm::Stamped,
-            multiline: None,
-            redact: Vec::new(),
-            rotate_size: None,
-            rotate_every: None,
-            keep: 0,
-            keep_for: None,
-            compress: Default::default(),
-            mode: None,
-            owner: None,
-            group: None,
-        },
+        logs: LogPolicy::of(tutela_core::spec::LogForm::Stamped),
     }
 }
 

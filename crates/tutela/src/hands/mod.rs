@@ -9,12 +9,14 @@
 //! - [`alerts`]: what an operator is told, at least once;
 //! - [`sinks`]: output on its way to others;
 //! - [`otlp`]: figures, spans and records on their way to a collector;
+//! - [`http`]: what requests have in common;
 //! - [`ledger`]: what outlives the guard;
 //! - [`console`]: what somebody at the terminal sees;
 //! - [`journal`]: what somebody sees who looks into the OS's own log.
 
 pub mod alerts;
 pub mod console;
+pub mod http;
 pub mod journal;
 pub mod keeping;
 pub mod launch;

@@ -42,18 +42,7 @@ fn spec(text: &str) -> GuardSpec {
         let service = service(word.trim(), &needs.split_whitespace().collect::<Vec<_>>());
         (service.name.clone(), Arc::new(service))
     });
-    GuardSpec {
-        name: name("shop"),
-        description: String::new(),
-        services: services.collect(),
-        alerts: BTreeMap::new(),
-        metrics: crate::spec::MetricsSpec::default(),
-        redaction: crate::spec::Redaction::default(),
-        sinks: BTreeMap::new(),
-        log_budget: None,
-        install: crate::spec::InstallSpec::default(),
-        audit: crate::spec::AuditPolicy::default(),
-    }
+    GuardSpec::of(name("shop"), services.collect())
 }
 
 fn edit<'a>(spec: &'a mut GuardSpec, word: &str) -> &'a mut ServiceSpec {

@@ -52,20 +52,7 @@ pub(crate) fn spec() -> ServiceSpec {
         dependencies: Vec::new(),
         hooks: crate::spec::Hooks::default(),
         limits: Limits::default(),
-        logs: LogPolicy {
-            dir: None,
-            form: crate::spec::LogForm::Raw,
-            multiline: None,
-            redact: Vec::new(),
-            rotate_size: None,
-            rotate_every: None,
-            keep: 0,
-            keep_for: None,
-            compress: Default::default(),
-            mode: None,
-            owner: None,
-            group: None,
-        },
+        logs: LogPolicy::of(crate::spec::LogForm::Raw),
     }
 }
 

@@ -1,6 +1,7 @@
 //! One POST.
 
 use super::{Alert, DeliveryError};
+use crate::hands::http::secret_header;
 use crate::hands::probes::{Stage, TlsContexts, Trouble, Url, dial, drive, excerpt, secure};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -55,11 +56,9 @@ pub(super) async fn post(
 fn headers(url: &Url, extra: &BTreeMap<String, String>, alert: &Alert) -> Result<HeaderMap, DeliveryError> {
     let mut headers = HeaderMap::new();
     for (name, value) in extra {
-        let parsed = HeaderName::try_from(name).ok().zip(HeaderValue::try_from(value).ok());
-        let (key, mut value) = parsed.ok_or_else(|| {
+        let (key, value) = secret_header(name, value).ok_or_else(|| {
             DeliveryError::never(format!("refused: {name:?} is no HTTP header, or has a value with control characters"))
         })?;
-        value.set_sensitive(true);
         headers.insert(key, value);
     }
     let host = HeaderValue::try_from(&url.authority).map_err(|error| DeliveryError::never(error.to_string()))?;

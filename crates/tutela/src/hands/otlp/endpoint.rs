@@ -1,5 +1,6 @@
 //! Where OTLP goes: an address taken apart once, with everything that is the same for each request.
 
+use crate::hands::http::secret_header;
 use crate::hands::probes::{QuestionRefusal, Target, Url};
 use hyper::Uri;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -108,9 +109,8 @@ impl Endpoint {
         let mut own = HeaderMap::new();
         own.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         for (name, value) in headers {
-            let parsed = HeaderName::try_from(&name).ok().zip(HeaderValue::try_from(&value).ok());
-            let (key, mut value) = parsed.ok_or_else(|| QuestionRefusal::Header { name: name.clone() })?;
-            value.set_sensitive(true);
+            let (key, value) =
+                secret_header(&name, &value).ok_or_else(|| QuestionRefusal::Header { name: name.clone() })?;
             own.insert(key, value);
         }
         let (kind, encoding) = match protocol {

@@ -3,7 +3,8 @@
 use super::endpoint::Signal;
 use super::messages::{ExportResponse, RetryInfo, RpcStatus};
 use super::send::{Accepted, SendError};
-use crate::hands::probes::excerpt;
+use crate::hands::http::retry_after;
+use crate::hands::probes::{excerpt, percent_decoded};
 use hyper::StatusCode;
 use hyper::header::{self, HeaderMap};
 use prost::Message;
@@ -83,16 +84,6 @@ fn of_response(body: &[u8], signal: Signal) -> Accepted {
     }
 }
 
-/// `Retry-After`: seconds, or a date.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = jiff::fmt::rfc2822::parse(text).ok()?;
-    Some(SystemTime::from(at.timestamp()).duration_since(now).unwrap_or_default())
-}
-
 /// A reply over gRPC: its code is in the trailers, or in the head when there is no message.
 pub(super) fn of_grpc(trailers: &HeaderMap, body: &[u8], signal: Signal) -> Result<Accepted, SendError> {
     let Some(code) = trailers.get("grpc-status") else {
@@ -148,24 +139,6 @@ fn base64_decoded(text: &[u8]) -> Option<Vec<u8>> {
         }
     }
     Some(out)
-}
-
-fn percent_decoded(text: &[u8]) -> Vec<u8> {
-    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text);
-    while let [first, tail @ ..] = rest {
-        let hex = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        match (first, hex.and_then(|two| u8::from_str_radix(two, 16).ok())) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    bytes
 }
 
 #[cfg(test)]

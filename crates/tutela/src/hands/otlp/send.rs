@@ -3,16 +3,14 @@
 use super::endpoint::{Endpoint, Protocol, Signal};
 use super::link::{Link, Security};
 use super::reply;
+use crate::hands::http::gzip;
 use crate::hands::probes::{Stage, TlsContexts};
 use crate::hands::sinks::tls::Trust;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::HeaderMap;
 use hyper::{Method, Request, Response};
 use prost::Message;
-use std::io::Write;
 use std::sync::Arc;
 use tokio::time::Instant;
 use tutela_core::spec::TlsSpec;
@@ -192,9 +190,8 @@ impl Sender {
     fn body(&self, message: &impl Message) -> Result<Bytes, SendError> {
         let plain = message.encode_to_vec();
         let bytes = if self.endpoint.gzip {
-            let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::fast());
-            let packed = encoder.write_all(&plain).and_then(|()| encoder.finish());
-            packed.map_err(|error| SendError::Never { reason: format!("failed to compress a request: {error}") })?
+            gzip(&plain)
+                .map_err(|error| SendError::Never { reason: format!("failed to compress a request: {error}") })?
         } else {
             plain
         };

@@ -148,9 +148,9 @@ fn told(headers: &HeaderMap) -> Result<(), Trouble> {
     Err(Trouble::Failed(format!("gRPC status {code}{hint}{message}")))
 }
 
-/// A `grpc-message` is percent-encoded; control characters of it are not shown.
-fn unescape(text: &[u8]) -> String {
-    let (mut bytes, mut rest) = (Vec::new(), text);
+/// The bytes that percent signs stand for, as in a `grpc-message`; one that stands for nothing stays.
+pub(in crate::hands) fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text);
     while let [first, tail @ ..] = rest {
         let hex = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok());
         match (first, hex.and_then(|two| u8::from_str_radix(two, 16).ok())) {
@@ -164,7 +164,12 @@ fn unescape(text: &[u8]) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&bytes).chars().take(200).fold(String::new(), |mut out, c| {
+    bytes
+}
+
+/// A `grpc-message` as text; control characters of it are not shown.
+fn unescape(text: &[u8]) -> String {
+    String::from_utf8_lossy(&percent_decoded(text)).chars().take(200).fold(String::new(), |mut out, c| {
         // Writing to a string cannot fail.
         let _ = if c.is_control() { write!(out, " ") } else { write!(out, "{c}") };
         out

@@ -27,6 +27,7 @@ mod tls;
 pub(in crate::hands) use dial::{Stage, Trouble, addresses, dial, secure};
 pub use grpc::GrpcQuestion;
 pub(in crate::hands) use grpc::Tasks;
+pub(in crate::hands) use grpc::percent_decoded;
 pub use http::HttpQuestion;
 pub(in crate::hands) use http::{drive, excerpt};
 pub(in crate::hands) use target::Url;

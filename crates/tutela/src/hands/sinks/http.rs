@@ -16,17 +16,15 @@
 use super::json;
 use super::tls::Trust;
 use super::way::{Delivery, Undelivered, Way};
+use crate::hands::http::{gzip, retry_after, secret_header};
 use crate::hands::probes::{Stage, Trouble, Url, dial, excerpt, secure};
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
@@ -82,10 +80,7 @@ impl Http {
         match self.url.secure {
             None => speak(&self.url, stream).await,
             Some(_) => {
-                let host = self.url.authority.rsplit_once(':').map_or(self.url.authority.as_str(), |(host, port)| {
-                    if port.ends_with(']') { self.url.authority.as_str() } else { host }
-                });
-                let name = self.trust.server_name(host).map_err(later)?;
+                let name = self.trust.server_name(self.url.target.host()).map_err(later)?;
                 let stream = secure(stream, &name, self.trust.config(), &stage).await.map_err(|trouble| {
                     later(format!("failed to speak to {}: {}", self.url.target, trouble.into_reason()))
                 })?;
@@ -137,10 +132,7 @@ impl Http {
         if !self.gzip {
             return Ok(text.into());
         }
-        let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::fast());
-        // Into memory: there is nothing to fail.
-        let packed = encoder.write_all(&text).and_then(|()| encoder.finish());
-        packed.map(Bytes::from).map_err(|error| later(format!("failed to compress: {error}")))
+        gzip(&text).map(Bytes::from).map_err(|error| later(format!("failed to compress: {error}")))
     }
 
     /// Looks at the status, reads the answer through, and keeps the connection where that was possible.
@@ -180,7 +172,7 @@ impl Http {
         let reason = format!("{} answered {status}{colon}{text}", self.url.target);
         Err(match meaning(status) {
             Meaning::Less => Undelivered::TooLarge { reason },
-            Meaning::Later => Undelivered::Later { reason, after: retry_after(&head.headers) },
+            Meaning::Later => Undelivered::Later { reason, after: retry_after(&head.headers, SystemTime::now()) },
             Meaning::Never => Undelivered::Refused { reason, records: records as u64 },
         })
     }
@@ -220,10 +212,8 @@ async fn speak(
 fn headers(url: &Url, extra: &BTreeMap<String, String>, array: bool, gzip: bool) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     for (name, value) in extra {
-        let parsed = HeaderName::try_from(name).ok().zip(HeaderValue::try_from(value).ok());
-        let (key, mut value) = parsed
+        let (key, value) = secret_header(name, value)
             .ok_or_else(|| format!("refused: {name:?} is no HTTP header, or has a value with control characters"))?;
-        value.set_sensitive(true);
         headers.insert(key, value);
     }
     let host = HeaderValue::try_from(&url.authority).map_err(|error| error.to_string())?;
@@ -255,16 +245,6 @@ fn meaning(status: StatusCode) -> Meaning {
     }
 }
 
-/// Seconds, or a date.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-    SystemTime::from(at).duration_since(SystemTime::now()).ok()
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
@@ -285,7 +265,8 @@ mod tests {
             assert_eq!(of(status), Meaning::Never, "{status}");
         }
         let after = |text: &'static str| {
-            retry_after(&HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_static(text))]))
+            let headers = HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_static(text))]);
+            retry_after(&headers, SystemTime::now())
         };
         assert_eq!(after("7"), Some(Duration::from_secs(7)));
         assert_eq!(after("soon"), None);
