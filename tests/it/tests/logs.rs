@@ -295,23 +295,30 @@ fn logs_and_events_can_be_read_when_no_guard_is_there() {
 }
 
 #[test]
-fn a_log_folder_that_cannot_be_written_never_stops_the_program() {
+fn a_log_folder_that_cannot_be_written_never_stops_the_program_and_raises_one_alert() {
     let stage = Stage::new();
     // A file where the folder's parent should be: not even root can make it.
     stage.write("blocked", "a file\n");
     stage.write_spec(
-        "[services.a]\ncommand = [\"understudy\", \"lines=200000\", \"write=survived\", \"await=go\", \"wait=1100\", \"say=after\", \"hang\"]\nlogs.dir = \"blocked/logs\"\n",
+        "[services.a]\ncommand = [\"understudy\", \"lines=200000\", \"write=survived\", \"await=go\", \"wait=1100\", \"say=after\", \"hang\"]\nlogs.dir = \"blocked/logs\"\n\
+         [services.b]\ncommand = [\"understudy\", \"say=lost\", \"hang\"]\nlogs.dir = \"blocked/logs\"\n\
+         [alerts.ops]\ncommand = [\"understudy\", \"stamp=alerted\"]\non = [\"logs_failing\"]\n",
     );
     let guard = stage.start(Container::ControlGroup);
     wait_until(BOUND, "the program went on", || guard.path("survived").exists().then_some(()));
-    let told = guard.wait_event("trouble", |event| event["message"].as_str().unwrap().contains("dropped"));
-    assert!(told["message"].as_str().unwrap().contains("a-0"), "{told}");
+    for service in ["a", "b"] {
+        let told = guard.wait_event("logs_failing", |event| event["service"] == service);
+        assert!(told["data"]["error"].as_str().unwrap().contains("blocked"), "{told}");
+    }
     assert_eq!(guard.instance("a").state, "running");
     // Once it can be written, it is, and what is missing is counted. It is tried once a second, with output.
     std::fs::remove_file(guard.path("blocked")).unwrap();
     guard.write("go", "");
-    let told = guard.wait_event("trouble", |event| event["message"].as_str().unwrap().contains("kept again"));
-    println!("{}", told["message"]);
+    let told = guard.wait_event("logs_recovered", |event| event["service"] == "a");
+    assert!(told["data"]["dropped_lines"].as_u64().unwrap() >= 200_000, "{told}");
+    guard.wait_event("alert_delivered", |event| event["data"]["way"] == "ops");
+    // One disk is one alert.
+    assert_eq!(guard.events_of("alert_delivered").len(), 1);
     wait_until(BOUND, "the next line is kept", || guard.read("blocked/logs/a-0.log").contains("after").then_some(()));
     assert_eq!(guard.instance("a").restarts, 0);
 }
