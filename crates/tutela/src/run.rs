@@ -16,6 +16,7 @@ use crate::hands::questions::QuestionDesk;
 use crate::hands::sinks::desk::{Around, Sinks};
 use crate::hands::sinks::ear::Bell;
 use crate::hands::spawner::{Spawner, chain};
+use crate::log_folders;
 use crate::logs_view::DOORS;
 use crate::preflight::{self, Ports};
 use std::collections::BTreeSet;
@@ -173,6 +174,9 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
             None
         }
     };
+    if let Err(error) = log_folders::write(&state_dir, &spec) {
+        troubles.push(chain(&error));
+    }
     let keeping = Arc::new(Keeping::new(&name, &log_dir, &spec.redaction));
     hands.spawn(follow_host(Arc::downgrade(&keeping)));
     let surroundings = Arc::new(Surroundings {

@@ -280,10 +280,15 @@ fn several_services_are_shown_together_in_the_order_of_time() {
 
 #[test]
 fn logs_and_events_can_be_read_when_no_guard_is_there() {
-    let guard =
-        Guard::start(&service("\"lines=5000\", \"cry=last\"", "logs = { rotate_size = \"16KiB\", keep = 100 }"));
+    let guard = Guard::start(&format!(
+        "{}[services.away]\ncommand = [\"understudy\", \"say=there\", \"hang\"]\nlogs.dir = \"away\"\n",
+        service("\"lines=5000\", \"cry=last\"", "logs = { rotate_size = \"16KiB\", keep = 100 }")
+    ));
     wait_lines(&guard, 5001);
+    wait_until(BOUND, "the other's line is kept", || guard.path("away/away-0.log").exists().then_some(()));
     let stage = guard.close();
+    // In a folder that only the spec names.
+    assert!(stage.cli_ok(&["logs", &format!("{}/away", stage.name())]).ends_with("there\n"));
     assert_eq!(texts(&records(&stage, &["-n", "2"])), ["line 4999", "last"]);
     assert_eq!(records(&stage, &["--since", "1h"]).len(), 5001);
     assert_eq!(texts(&records(&stage, &["--stream", "stderr"])), ["last"]);
