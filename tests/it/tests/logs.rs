@@ -292,7 +292,7 @@ fn logs_and_events_can_be_read_when_no_guard_is_there() {
     assert_eq!(texts(&records(&stage, &["-n", "2"])), ["line 4999", "last"]);
     assert_eq!(records(&stage, &["--since", "1h"]).len(), 5001);
     assert_eq!(texts(&records(&stage, &["--stream", "stderr"])), ["last"]);
-    let whole = stage.cli_ok(&["logs", stage.name(), "-n", "1"]);
+    let whole = stage.cli_ok(&["logs", &target(&stage), "-n", "1"]);
     assert!(whole.ends_with("! last\n"), "{whole}");
     assert_eq!(stage.cli(["logs", &format!("{}/nobody", stage.name())]).code, 4);
     let events = stage.cli_ok(&["events", stage.name(), "--json", "-n", "1"]);
