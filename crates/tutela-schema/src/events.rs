@@ -114,6 +114,10 @@ pub enum EventKind {
     Unsupported,
     /// The service manager of the OS told something: power, sessions, the clock, a code. Data: `told`.
     HostTold,
+    /// The disk refuses the output of a program, which is dropped. Data: `error`.
+    LogsFailing,
+    /// The disk takes the output again. Data: `dropped_bytes`, `dropped_lines`.
+    LogsRecovered,
     /// The receiver of a sink does not take what it is sent; it is tried again. Data: `sink`, `error`.
     SinkFailing,
     /// The receiver of a sink takes what it is sent again. Data: `sink`, `after_ms`.

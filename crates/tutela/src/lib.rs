@@ -26,6 +26,7 @@ pub mod figures;
 pub mod hands;
 pub mod import;
 pub mod install;
+pub mod log_folders;
 pub mod logs_view;
 pub mod preflight;
 pub mod run;

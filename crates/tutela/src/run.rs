@@ -2,7 +2,9 @@
 
 use crate::api::{self, Context, Reload};
 use crate::audit::Auditor;
-use crate::conductor::{self, AskReload, Feed, Identity, Inbox, InstanceRef, Matches, Outcome, Parts, wall_now};
+use crate::conductor::{
+    self, AskReload, Feed, Identity, Inbox, Input, InstanceRef, Matches, Outcome, OutputNews, Parts, wall_now,
+};
 use crate::figures;
 use crate::hands::console::{Console, Look};
 use crate::hands::journal::Journal;
@@ -14,6 +16,7 @@ use crate::hands::questions::QuestionDesk;
 use crate::hands::sinks::desk::{Around, Sinks};
 use crate::hands::sinks::ear::Bell;
 use crate::hands::spawner::{Spawner, chain};
+use crate::log_folders;
 use crate::logs_view::DOORS;
 use crate::preflight::{self, Ports};
 use std::collections::BTreeSet;
@@ -171,6 +174,9 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
             None
         }
     };
+    if let Err(error) = log_folders::write(&state_dir, &spec) {
+        troubles.push(chain(&error));
+    }
     let keeping = Arc::new(Keeping::new(&name, &log_dir, &spec.redaction));
     hands.spawn(follow_host(Arc::downgrade(&keeping)));
     let surroundings = Arc::new(Surroundings {
@@ -406,21 +412,21 @@ fn new_keeper(inbox: &Inbox) -> KeeperHandle {
 fn start_pumps(inbox: &Inbox, log_dir: &Path, bell: Arc<Bell>, keeper: KeeperHandle) -> Result<Pumps, Failure> {
     let inbox = inbox.clone();
     let on_event = move |event| {
-        let text = match event {
+        let input = match event {
             PumpEvent::Writer { event: WriterEvent::Rotated, .. } => return keeper.ring(),
             PumpEvent::Writer { label, event: WriterEvent::Failing { error } } => {
-                format!("output of {label} is being dropped: {error}")
+                Input::Output { label, news: OutputNews::Failing(error) }
             }
             PumpEvent::Writer { label, event: WriterEvent::Recovered { dropped_bytes, dropped_lines } } => {
-                format!("output of {label} is kept again; {dropped_bytes} bytes in {dropped_lines} lines are missing")
+                Input::Output { label, news: OutputNews::Recovered { dropped_bytes, dropped_lines } }
             }
             PumpEvent::Writer { label, event: WriterEvent::Blemish { text } } => {
-                format!("log files of {label}: {text}")
+                Input::Trouble(format!("log files of {label}: {text}"))
             }
-            PumpEvent::Stream { label, error, .. } => format!("output of {label}: {error}"),
+            PumpEvent::Stream { label, error, .. } => Input::Trouble(format!("output of {label}: {error}")),
         };
         // A full inbox drops the remark; the counters of the capture have the fact.
-        let _ = inbox.try_send(conductor::Input::Trouble(text));
+        let _ = inbox.try_send(input);
     };
     Pumps::start(DOORS, log_dir, on_event, move |label| bell.ring(label))
         .map_err(|error| Failure::Failed(format!("failed to start the log thread: {error}")))

@@ -280,14 +280,19 @@ fn several_services_are_shown_together_in_the_order_of_time() {
 
 #[test]
 fn logs_and_events_can_be_read_when_no_guard_is_there() {
-    let guard =
-        Guard::start(&service("\"lines=5000\", \"cry=last\"", "logs = { rotate_size = \"16KiB\", keep = 100 }"));
+    let guard = Guard::start(&format!(
+        "{}[services.away]\ncommand = [\"understudy\", \"say=there\", \"hang\"]\nlogs.dir = \"away\"\n",
+        service("\"lines=5000\", \"cry=last\"", "logs = { rotate_size = \"16KiB\", keep = 100 }")
+    ));
     wait_lines(&guard, 5001);
+    wait_until(BOUND, "the other's line is kept", || guard.path("away/away-0.log").exists().then_some(()));
     let stage = guard.close();
+    // In a folder that only the spec names.
+    assert!(stage.cli_ok(&["logs", &format!("{}/away", stage.name())]).ends_with("there\n"));
     assert_eq!(texts(&records(&stage, &["-n", "2"])), ["line 4999", "last"]);
     assert_eq!(records(&stage, &["--since", "1h"]).len(), 5001);
     assert_eq!(texts(&records(&stage, &["--stream", "stderr"])), ["last"]);
-    let whole = stage.cli_ok(&["logs", stage.name(), "-n", "1"]);
+    let whole = stage.cli_ok(&["logs", &target(&stage), "-n", "1"]);
     assert!(whole.ends_with("! last\n"), "{whole}");
     assert_eq!(stage.cli(["logs", &format!("{}/nobody", stage.name())]).code, 4);
     let events = stage.cli_ok(&["events", stage.name(), "--json", "-n", "1"]);
@@ -295,23 +300,30 @@ fn logs_and_events_can_be_read_when_no_guard_is_there() {
 }
 
 #[test]
-fn a_log_folder_that_cannot_be_written_never_stops_the_program() {
+fn a_log_folder_that_cannot_be_written_never_stops_the_program_and_raises_one_alert() {
     let stage = Stage::new();
     // A file where the folder's parent should be: not even root can make it.
     stage.write("blocked", "a file\n");
     stage.write_spec(
-        "[services.a]\ncommand = [\"understudy\", \"lines=200000\", \"write=survived\", \"await=go\", \"wait=1100\", \"say=after\", \"hang\"]\nlogs.dir = \"blocked/logs\"\n",
+        "[services.a]\ncommand = [\"understudy\", \"lines=200000\", \"write=survived\", \"await=go\", \"wait=1100\", \"say=after\", \"hang\"]\nlogs.dir = \"blocked/logs\"\n\
+         [services.b]\ncommand = [\"understudy\", \"say=lost\", \"hang\"]\nlogs.dir = \"blocked/logs\"\n\
+         [alerts.ops]\ncommand = [\"understudy\", \"stamp=alerted\"]\non = [\"logs_failing\"]\n",
     );
     let guard = stage.start(Container::ControlGroup);
     wait_until(BOUND, "the program went on", || guard.path("survived").exists().then_some(()));
-    let told = guard.wait_event("trouble", |event| event["message"].as_str().unwrap().contains("dropped"));
-    assert!(told["message"].as_str().unwrap().contains("a-0"), "{told}");
+    for service in ["a", "b"] {
+        let told = guard.wait_event("logs_failing", |event| event["service"] == service);
+        assert!(told["data"]["error"].as_str().unwrap().contains("blocked"), "{told}");
+    }
     assert_eq!(guard.instance("a").state, "running");
     // Once it can be written, it is, and what is missing is counted. It is tried once a second, with output.
     std::fs::remove_file(guard.path("blocked")).unwrap();
     guard.write("go", "");
-    let told = guard.wait_event("trouble", |event| event["message"].as_str().unwrap().contains("kept again"));
-    println!("{}", told["message"]);
+    let told = guard.wait_event("logs_recovered", |event| event["service"] == "a");
+    assert!(told["data"]["dropped_lines"].as_u64().unwrap() >= 200_000, "{told}");
+    guard.wait_event("alert_delivered", |event| event["data"]["way"] == "ops");
+    // One disk is one alert.
+    assert_eq!(guard.events_of("alert_delivered").len(), 1);
     wait_until(BOUND, "the next line is kept", || guard.read("blocked/logs/a-0.log").contains("after").then_some(()));
     assert_eq!(guard.instance("a").restarts, 0);
 }

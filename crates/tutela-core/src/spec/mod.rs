@@ -278,11 +278,13 @@ pub enum Occasion {
     Resisted,
     /// A sink's receiver does not take what it is sent.
     SinkFailing,
+    /// The disk refuses output, which is dropped.
+    LogsFailing,
 }
 
 impl Occasion {
     /// Every occasion, for help texts and schemas.
-    pub const ALL: [Occasion; 9] = [
+    pub const ALL: [Occasion; 10] = [
         Occasion::Cooldown,
         Occasion::HalfOpenFailed,
         Occasion::Recovered,
@@ -292,6 +294,7 @@ impl Occasion {
         Occasion::Unhealthy,
         Occasion::Resisted,
         Occasion::SinkFailing,
+        Occasion::LogsFailing,
     ];
 
     /// The word in spec files and alert bodies.
@@ -306,6 +309,7 @@ impl Occasion {
             Occasion::Unhealthy => "unhealthy",
             Occasion::Resisted => "resisted",
             Occasion::SinkFailing => "sink_failing",
+            Occasion::LogsFailing => "logs_failing",
         }
     }
 }

@@ -96,5 +96,6 @@ fn occasion(key: OccasionKey) -> Occasion {
         OccasionKey::Unhealthy => Occasion::Unhealthy,
         OccasionKey::Resisted => Occasion::Resisted,
         OccasionKey::SinkFailing => Occasion::SinkFailing,
+        OccasionKey::LogsFailing => Occasion::LogsFailing,
     }
 }

@@ -503,4 +503,6 @@ pub enum OccasionKey {
     Resisted,
     /// A sink's receiver does not take what it is sent.
     SinkFailing,
+    /// The disk refuses output, which is dropped. Of several services that this happens to at once, the first tells.
+    LogsFailing,
 }

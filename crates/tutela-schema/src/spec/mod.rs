@@ -26,6 +26,7 @@ mod alert;
 mod de;
 mod diagnostic;
 mod env_file;
+mod excerpt;
 mod install;
 mod interpolate;
 mod keys;
@@ -51,6 +52,7 @@ mod union;
 mod tests;
 
 pub use diagnostic::{Code, Diagnostic, Origin, Severity};
+pub use excerpt::blanked;
 pub use reader::{INSTANCES_TOTAL_MAX, read};
 pub use reference::{reference_markdown, schema};
 pub use resolved::{ResolvedValue, is_secret};

@@ -6,6 +6,7 @@ use crate::audit::{Asker, Auditor};
 use crate::conductor::{Feed, Identity, Inbox, Input, Request as Ask, StatusAnswer, wall_now};
 use crate::figures::Source;
 use crate::hands::ledger::Ledger;
+use crate::log_folders;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -418,8 +419,16 @@ async fn read_again(context: &Arc<Context>, wait: bool, by: Asker) -> Result<tut
     let read = tokio::task::spawn_blocking(move || reader.reload.as_ref().map(|reload| reload())).await;
     match read {
         Ok(Some(Ok((spec, warnings)))) => {
+            let of_it = spec.clone();
             let spec = Box::new(spec);
-            order(context, |reply| Ask::Reload { spec, warnings, by, wait, reply }).await
+            let reply = order(context, |reply| Ask::Reload { spec, warnings, by, wait, reply }).await?;
+            let noted = context.clone();
+            // Whoever reads logs without the guard misses a folder; the reload has been carried out all the same.
+            let written = tokio::task::spawn_blocking(move || log_folders::write(&noted.state_dir, &of_it)).await;
+            if let Ok(Err(error)) = written {
+                let _ = context.inbox.try_send(Input::Trouble(crate::hands::spawner::chain(&error)));
+            }
+            Ok(reply)
         }
         Ok(Some(Err(diagnostics))) => {
             let first = diagnostics.first().map(ToString::to_string).unwrap_or_default();

@@ -4,7 +4,7 @@ use super::{Code, FAILED};
 use crate::client::ClientError;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use std::io::{IsTerminal, Write};
-use tutela_schema::spec::{Diagnostic, Severity};
+use tutela_schema::spec::{Diagnostic, Severity, blanked};
 
 /// Findings that are shown at the most; a spec with more has one cause.
 const SHOWN_MAX: usize = 20;
@@ -75,7 +75,7 @@ fn drawn(diagnostic: &Diagnostic, renderer: &Renderer) -> String {
         Some(origin) if origin.source.len() <= DRAWN_BYTES_MAX => {
             // A place of its own: the path with line and column, as editors and scripts look for it.
             let path = origin.file.display().to_string();
-            let snippet = Snippet::source(origin.source.to_string())
+            let snippet = Snippet::source(blanked(&origin.source))
                 .path(path)
                 .annotation(AnnotationKind::Primary.span(origin.span.clone()));
             title.element(snippet)

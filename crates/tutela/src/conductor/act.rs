@@ -352,6 +352,7 @@ impl Conductor {
         self.questions.forget(key);
         self.shadows.remove(&key);
         self.unsupported.retain(|(of, _)| *of != key);
+        self.unkept.remove(label);
         // The pump refuses only when it ends, and then it forgets everything.
         let _ = self.pump.forget(label);
         if let Some(tree) = tree {

@@ -50,8 +50,29 @@ pub enum Input {
     },
     /// Something happened to a sink.
     Sink(SinkNews),
+    /// The disk refuses the output of a label, or takes it again.
+    Output {
+        /// Whose: `api-0`.
+        label: Arc<str>,
+        /// What.
+        news: OutputNews,
+    },
     /// A hand met trouble of its own, in words.
     Trouble(String),
+}
+
+/// What a disk does with output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutputNews {
+    /// It refuses it, for this reason; it is dropped and counted.
+    Failing(String),
+    /// It takes it again.
+    Recovered {
+        /// How many bytes are missing.
+        dropped_bytes: u64,
+        /// How many lines are missing or not whole.
+        dropped_lines: u64,
+    },
 }
 
 /// What became of an alert.

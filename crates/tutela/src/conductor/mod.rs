@@ -29,7 +29,7 @@ mod view;
 
 pub use errands::ErrandEnd;
 pub use figures::{FiguresAnswer, InstanceFigures, ProbeFigures, TURN_BOUNDS, Turns};
-pub use input::{AlertNews, Ended, Inbox, Input, InstanceRef, Matches, Request, StatusAnswer};
+pub use input::{AlertNews, Ended, Inbox, Input, InstanceRef, Matches, OutputNews, Request, StatusAnswer};
 pub use publish::{FEED_EVENTS_MAX, Feed};
 pub use view::{Identity, wall_now};
 
@@ -212,6 +212,8 @@ pub struct Conductor {
     metrics: watch::Sender<MetricsSpec>,
     /// What this computer cannot do for an instance, told once and not at every start.
     unsupported: HashSet<(InstanceKey, &'static str)>,
+    /// Labels whose output the disk refuses. A full disk refuses that of everybody, and one alert says so.
+    unkept: HashSet<Arc<str>>,
     suspended: Duration,
     told: told::Told,
     ledger_failing: bool,
@@ -298,6 +300,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         turns: figures::Turns::default(),
         metrics: parts.metrics,
         unsupported: HashSet::new(),
+        unkept: HashSet::new(),
         suspended: clock::suspended_total(),
         told: told::Told::default(),
         ledger_failing: false,
@@ -459,6 +462,7 @@ impl Conductor {
             Input::Request(request) => self.handle_request(now, request),
             Input::AlertTried { ticket, result } => self.alert_tried(now, ticket, result),
             Input::Sink(news) => self.say_sink(now, &news),
+            Input::Output { label, news } => self.say_output(now, &label, news),
             Input::Trouble(text) => self.trouble(text),
         }
     }

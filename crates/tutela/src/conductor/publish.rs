@@ -1,7 +1,7 @@
 //! Events become records: for the ledger, the console, those who follow, and alerts.
 
 use super::view::{Dial, code_and_signal, wall_now};
-use super::{AlertNews, Conductor};
+use super::{AlertNews, Conductor, OutputNews};
 use crate::hands::sinks::forwarder::ForwarderEvent;
 use crate::hands::sinks::hand::SinkNews;
 use serde_json::{Value, json};
@@ -335,6 +335,29 @@ impl Conductor {
             }
         };
         self.tell(now, None, None, telling.with("sink", sink.clone()));
+    }
+
+    pub(super) fn say_output(&mut self, now: Moment, label: &Arc<str>, news: OutputNews) {
+        let telling = match news {
+            OutputNews::Failing(error) => {
+                let is_first = self.unkept.is_empty();
+                self.unkept.insert(label.clone());
+                let message = format!("output of {label} is being dropped: {error}");
+                let telling = Telling::new(EventKind::LogsFailing, message).with("error", error);
+                if is_first { telling.alerting(Occasion::LogsFailing) } else { telling }
+            }
+            OutputNews::Recovered { dropped_bytes, dropped_lines } => {
+                self.unkept.remove(label);
+                let message = format!(
+                    "output of {label} is kept again; {dropped_bytes} bytes in {dropped_lines} lines are missing"
+                );
+                Telling::new(EventKind::LogsRecovered, message)
+                    .with("dropped_bytes", dropped_bytes)
+                    .with("dropped_lines", dropped_lines)
+            }
+        };
+        let id = InstanceId::parse(&crate::logs_view::id_of(label));
+        self.tell(now, id.as_ref(), None, telling);
     }
 
     pub(super) fn say_reload_refused(&mut self, now: Moment, diagnostics: &[Diagnostic]) {

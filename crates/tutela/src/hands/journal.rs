@@ -118,7 +118,11 @@ fn write(log: &EventLog, guard: &str, record: &EventRecord) -> Result<(), tutela
 fn level_of(record: &EventRecord) -> Level {
     let is = |key: &str, value: &str| record.data.get(key).and_then(|data| data.as_str()) == Some(value);
     match &record.kind {
-        EventKind::Failed | EventKind::Cooldown | EventKind::HalfOpenFailed | EventKind::ReloadRefused => Level::Error,
+        EventKind::Failed
+        | EventKind::Cooldown
+        | EventKind::HalfOpenFailed
+        | EventKind::LogsFailing
+        | EventKind::ReloadRefused => Level::Error,
         EventKind::StartFailed
         | EventKind::Unhealthy
         | EventKind::StopStepFailed
@@ -140,6 +144,7 @@ fn level_of(record: &EventRecord) -> Level {
         | EventKind::HalfOpen
         | EventKind::ProbeChanged
         | EventKind::AlertDelivered
+        | EventKind::LogsRecovered
         | EventKind::SinkRecovered
         | EventKind::HostTold
         | EventKind::Other(_) => Level::Info,
@@ -174,6 +179,8 @@ pub fn id_of(kind: &EventKind) -> u16 {
         EventKind::StopStepFailed => 24,
         EventKind::AlertDelivered => 30,
         EventKind::AlertFailed => 31,
+        EventKind::LogsFailing => 32,
+        EventKind::LogsRecovered => 33,
         EventKind::SinkFailing => 40,
         EventKind::SinkRecovered => 41,
         EventKind::SinkDropped => 42,

@@ -1,10 +1,11 @@
-//! Log files of a guard that does not run, where they are unless its spec says otherwise.
+//! Log files of a guard that does not run, where it wrote down that they are.
 
 use super::print::Printer;
 use super::{Ask, limits};
 use crate::cli::command::Target;
 use crate::cli::{Code, DONE, FAILED, UNKNOWN, WRONG, report};
 use crate::conductor::wall_now;
+use crate::log_folders;
 use crate::logs_view::{self, filter_of, id_of, record_of};
 use std::path::Path;
 use tutela_logs::Stream;
@@ -18,24 +19,28 @@ use tutela_schema::wall::WallTime;
 pub fn show(targets: &[Target], ask: &Ask, paths: &Paths, printer: &mut Printer, why: &str) -> Code {
     let mut places = Vec::new();
     for target in targets {
-        let dir = paths.log_dir(&target.guard);
+        let own = paths.log_dir(&target.guard);
+        let elsewhere = log_folders::read(&paths.state_dir(&target.guard));
         let before = places.len();
-        for label in labels_in(&dir) {
-            let id = id_of(&label);
-            let is_wanted = target
-                .service
-                .as_ref()
-                .is_none_or(|service| id == *service || id.rsplit_once(':').is_some_and(|(name, _)| name == service));
-            let place = Place { dir: dir.clone(), label };
-            if is_wanted && !places.contains(&place) {
-                places.push(place);
+        let mut dirs = vec![own.clone()];
+        dirs.extend(elsewhere.values().cloned());
+        dirs.sort();
+        dirs.dedup();
+        for dir in dirs {
+            for label in labels_in(&dir) {
+                let id = id_of(&label);
+                let name = id.rsplit_once(':').map_or(&*id, |(name, _)| name);
+                // A folder that a service names may have files of others in it, which are no service of this guard.
+                let is_its = elsewhere.get(name).map_or(dir == own, |its| *its == dir);
+                let is_wanted = target.service.as_ref().is_none_or(|service| id == *service || name == service);
+                let place = Place { dir: dir.clone(), label };
+                if is_its && is_wanted && !places.contains(&place) {
+                    places.push(place);
+                }
             }
         }
         if places.len() == before {
-            report::error(
-                &format!("{why}, and {} has no files of it", dir.display()),
-                Some("where a spec names another folder for logs, read the files there"),
-            );
+            report::error(&format!("{why}, and {} has no files of it", own.display()), None);
             return UNKNOWN;
         }
     }
