@@ -1,7 +1,7 @@
 //! `tutela logs --since` of one minute out of ten gigabytes, with the guard down.
 //!
-//! The files are written by the rig in the documented form (`crates/tutela-logs/src/lib.rs`), rotated at 50 MiB, a line
-//! of 200 bytes each 8.3 ms, so that ten gigabytes are a hundred hours. They lie on a disk, in the folder for temporary
+//! The files are written by the guard's own writer, which is told the time, rotated at 50 MiB, a line of 200 bytes each
+//! 8.3 ms, so that ten gigabytes are a hundred hours. They lie on a disk, in the folder for temporary
 //! files, which loses them again however the rig ends. Cold: the kernel was told to forget the pages of every file
 //! before each question. Warm: it was asked just before.
 
@@ -12,11 +12,22 @@ use crate::subject::{GUARD_NAME, ROTATE_BYTES};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{Advice, fadvise, statvfs};
 use serde_json::{Value, json};
+use std::fmt::Write;
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tutela_logs::lines::Piece;
+use tutela_logs::writer::{Batch, Now, Writer};
+use tutela_logs::{Doors, Form, Found, Policy, Stream, Wall};
+use tutela_os::files::{Plain, append_plain, give, like, read_plain};
+
+/// Whose logs they are.
+const LABEL: &str = "only-0";
+
+/// What a program that writes such lines is read by at once is one line; of a busier one it is a pipe full of them.
+const LINES_A_CHUNK: u64 = 100;
 
 /// Between two lines, in microseconds.
 const STEP: u64 = 8333;
@@ -32,6 +43,21 @@ const ROOM_TIMES: u64 = 3;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const MINUTE: u64 = 60_000_000;
+
+/// As the guard opens its files.
+const DOORS: Doors = Doors {
+    append: |path| append_plain(path).map(found),
+    read: |path| read_plain(path).map(found),
+    give: |file, access| give(file, access.mode, access.owner, access.group),
+    like,
+};
+
+fn found(plain: Plain) -> Found {
+    match plain {
+        Plain::File(file) => Found::Plain(file),
+        Plain::Other(word) => Found::Other(word),
+    }
+}
 
 /// A folder that is removed. `bench/run` removes it when the rig was killed.
 struct Haystack(PathBuf);
@@ -127,10 +153,11 @@ fn keep_once(options: &Options, home: &Path, folder: &Path, logs: &Path) -> Resu
 }
 
 fn current(logs: &Path) -> PathBuf {
-    logs.join("only-0.log")
+    logs.join(format!("{LABEL}.log"))
 }
 
-/// Writes `wanted` bytes of entries: the moment of the first, how many there are, and the files.
+/// Writes `wanted` bytes of entries through the guard's own writer, told what the time is: the moment of the first, how
+/// many there are, and the files.
 fn fill(logs: &Path, wanted: u64) -> Result<(u64, u64, Vec<PathBuf>)> {
     // What the guard wrote is later than all that, and would be out of order.
     for entry in fs::read_dir(logs)? {
@@ -140,35 +167,52 @@ fn fill(logs: &Path, wanted: u64) -> Result<(u64, u64, Vec<PathBuf>)> {
     let lines = wanted / entry_bytes;
     let end = u64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_micros())?;
     let first = end - (lines + 1) * STEP;
-    let a_file = ROTATE_BYTES.div_ceil(entry_bytes);
-    let mut files = Vec::new();
-    let mut bytes = Vec::with_capacity(usize::try_from(a_file * entry_bytes)?);
+    let policy = Policy {
+        rotate_size: Some(ROTATE_BYTES),
+        keep: u32::MAX,
+        ..Policy::new(logs.to_owned(), Form::Stamped)
+    };
+    let mut writer = Writer::new(Arc::from(LABEL), Arc::new(policy), DOORS);
+    let mut batch = Batch::default();
+    let begun = Instant::now();
     let text = "a".repeat(184);
-    let (mut second, mut calendar) = (0, String::new());
-    let mut number = 0;
-    while number < lines {
-        bytes.clear();
-        for number in number..lines.min(number + a_file) {
-            let at = first + number * STEP;
-            if at / 1_000_000 != second {
-                second = at / 1_000_000;
-                calendar = stamp(at)?;
-                calendar.truncate(20);
-            }
-            let micros = at % 1_000_000;
-            writeln!(bytes, "{calendar}{micros:06}Z out #0000 {number:09} {text}")?;
+    let mut line = String::with_capacity(200);
+    let at = |number: u64| Now {
+        wall: Wall::from_micros(first + number * STEP),
+        tick: begun + Duration::from_micros(number * STEP),
+    };
+    for number in 0..lines {
+        line.clear();
+        write!(line, "#0000 {number:09} {text}")?;
+        writer.entry(&mut batch, Stream::Out, Piece { text: line.as_bytes(), ended: true }, at(number));
+        // A chunk of a program's output, as the guard reads it, is at the disk before the next one.
+        if number % LINES_A_CHUNK == 0 {
+            writer.flush(&mut batch, at(number));
         }
-        number += a_file;
-        let is_last = number >= lines;
-        let name = stamp(first + number * STEP)?.replace(['-', ':'], "");
-        let path = if is_last { current(logs) } else { logs.join(format!("only-0.{name}.log")) };
-        let mut file = File::create_new(&path).with_context(|| format!("cannot make {}", path.display()))?;
-        file.write_all(&bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    writer.flush(&mut batch, at(lines));
+    writer.close();
+    ensure!(writer.status().dropped_lines == 0, "the disk refused {} lines", writer.status().dropped_lines);
+    let mut files = Vec::new();
+    for entry in fs::read_dir(logs)? {
+        let path = entry?.path();
+        let file = File::options().append(true).open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        // Each was written last when it was rotated, by the clock that the writer was told.
+        if let Some(rotated) = path.to_str().and_then(rotated_at) {
+            file.set_modified(rotated)?;
+        }
         // The kernel forgets only what is on the disk.
         file.sync_data()?;
         files.push(path);
     }
     Ok((first, lines, files))
+}
+
+/// When the file of this name was rotated: `only-0.20261120T212345.123456Z.log`, and its index.
+fn rotated_at(path: &str) -> Option<SystemTime> {
+    let stamp = path.rsplit_once(&format!("{LABEL}."))?.1.split_once("Z.log")?.0;
+    let moment = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%S%.f", stamp).ok()?.to_zoned(jiff::tz::TimeZone::UTC);
+    moment.ok().map(SystemTime::from)
 }
 
 /// A moment in microseconds as it stands in files: `2026-11-20T21:23:45.123456Z`.
