@@ -1,8 +1,9 @@
-//! How fast is the writing? A million lines of 200 bytes through a pipe, kept as they are, with timestamps, as
-//! records, and with secrets to mask, beside `cat > file`.
+//! How fast is the writing? 200 MB of lines of 200 bytes, or of so many, through a pipe, kept as they are, with
+//! timestamps, as records, and with secrets to mask, beside `cat > file`.
 //!
-//! `cargo run --release -p tutela-logs --example throughput [FOLDER]`. The one number per row is MB of the
-//! program's bytes per second, the best of some rounds; reading from the pipe is part of it.
+//! `cargo run --release -p tutela-logs --example throughput [FOLDER [LINE_BYTES [WORD]]]`; `WORD`: only the rows that
+//! have it. The one number per row is MB of the program's bytes per second, the best of some rounds; reading from the
+//! pipe is part of it.
 
 use std::io::{self, PipeReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -18,8 +19,12 @@ use tutela_logs::tap::Taps;
 use tutela_logs::{CaptureEnd, Doors, Form, Found, Policy, PumpHandle, Stream};
 use tutela_os::files::{Plain, append_plain, give, like, read_plain};
 
-const LINES: usize = 1_000_000;
-const LINE_BYTES: usize = 200;
+/// What the program writes altogether.
+const BYTES: usize = 200_000_000;
+
+/// The shortest line that a record in JSON is made of here.
+const JSON_LINE_BYTES_MIN: usize = 180;
+
 const ROUNDS: usize = 3;
 
 /// Those of the guard.
@@ -49,19 +54,19 @@ impl AsyncRead for Waiting {
 }
 
 /// A line of text.
-fn text() -> Vec<u8> {
-    let mut line = b"2026-11-20 21:23:45 INFO listening on 8081 ".repeat(LINE_BYTES);
-    line.truncate(LINE_BYTES - 1);
+fn text(line_bytes: usize) -> Vec<u8> {
+    let mut line = b"2026-11-20 21:23:45 INFO listening on 8081 ".repeat(line_bytes);
+    line.truncate(line_bytes - 1);
     line.push(b'\n');
     line
 }
 
 /// A line as a program writes it that logs in JSON.
-fn json() -> Vec<u8> {
+fn json(line_bytes: usize) -> Vec<u8> {
     let mut line =
         br#"{"level":"info","ts":1795209825.123456,"caller":"http/server.go:217","msg":"request done","#.to_vec();
     line.extend_from_slice(br#""method":"GET","path":"/api/orders/4711","status":200,"ms":12.75,"id":""#);
-    line.resize(LINE_BYTES - 3, b'x');
+    line.resize(line_bytes.max(JSON_LINE_BYTES_MIN) - 3, b'x');
     line.extend_from_slice(b"\"}\n");
     line
 }
@@ -76,9 +81,9 @@ fn secrets() -> Arc<Redactor> {
 /// Writes the lines in blocks of a pipe's size, from a thread of its own.
 fn program(line: &[u8]) -> io::Result<(PipeReader, std::thread::JoinHandle<io::Result<()>>)> {
     let (reader, mut writer) = io::pipe()?;
-    let block = line.repeat(64 * 1024 / LINE_BYTES);
+    let block = line.repeat(64 * 1024 / line.len());
+    let mut left = BYTES / line.len() * line.len();
     let thread = std::thread::spawn(move || {
-        let mut left = LINES * LINE_BYTES;
         while left > 0 {
             let count = left.min(block.len());
             writer.write_all(&block[..count])?;
@@ -89,8 +94,8 @@ fn program(line: &[u8]) -> io::Result<(PipeReader, std::thread::JoinHandle<io::R
     Ok((reader, thread))
 }
 
-fn cat(dir: &Path) -> io::Result<Duration> {
-    let (reader, program) = program(&text())?;
+fn cat(dir: &Path, line: &[u8]) -> io::Result<Duration> {
+    let (reader, program) = program(line)?;
     let began = Instant::now();
     let file = std::fs::File::create(dir.join("cat.log"))?;
     let status = Command::new("cat").stdin(Stdio::from(reader)).stdout(file).status()?;
@@ -112,7 +117,7 @@ fn capture(line: &[u8], policy: Policy) -> io::Result<Duration> {
     let end = runtime.block_on(capture.finish(Duration::from_secs(60)).map_err(io::Error::other)?);
     let took = began.elapsed();
     let status = capture.status();
-    if end != CaptureEnd::Complete || status.lines != LINES as u64 || status.dropped_bytes > 0 {
+    if end != CaptureEnd::Complete || status.lines != (BYTES / line.len()) as u64 || status.dropped_bytes > 0 {
         return Err(io::Error::other(format!("{end:?}, {status:?}")));
     }
     Ok(took)
@@ -124,31 +129,40 @@ fn rotated(dir: &Path, form: Form) -> Policy {
 }
 
 fn main() -> io::Result<()> {
-    let root = std::env::args().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
+    let mut arguments = std::env::args().skip(1);
+    let root = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
+    let line_bytes = arguments.next().and_then(|bytes| bytes.parse().ok()).unwrap_or(200).clamp(2, 60_000);
+    let word = arguments.next().unwrap_or_default();
     let root = root.join(format!("tutela-throughput-{}", std::process::id()));
-    type Subject = fn(&Path) -> io::Result<Duration>;
-    let subjects: [(&str, Subject); 9] = [
-        ("cat > file", cat),
-        ("raw", |dir| capture(&text(), Policy::new(dir.to_owned(), Form::Raw))),
-        ("raw, rotated every 50 MiB", |dir| capture(&text(), rotated(dir, Form::Raw))),
-        ("timestamps, rotated every 50 MiB", |dir| capture(&text(), rotated(dir, Form::Stamped))),
-        ("records of text", |dir| capture(&text(), rotated(dir, Form::Json))),
-        ("records of JSON", |dir| capture(&json(), rotated(dir, Form::Json))),
-        ("raw, 20 secrets", |dir| capture(&text(), Policy { mask: secrets(), ..rotated(dir, Form::Raw) })),
-        ("timestamps, 20 secrets", |dir| capture(&text(), Policy { mask: secrets(), ..rotated(dir, Form::Stamped) })),
-        ("records of JSON, 20 secrets", |dir| capture(&json(), Policy { mask: secrets(), ..rotated(dir, Form::Json) })),
+    let (text, json) = (text(line_bytes), json(line_bytes));
+    type Subject<'a> = (&'a str, &'a [u8], Option<fn(&Path) -> Policy>);
+    let subjects: [Subject<'_>; 9] = [
+        ("cat > file", &text, None),
+        ("raw", &text, Some(|dir| Policy::new(dir.to_owned(), Form::Raw))),
+        ("raw, rotated every 50 MiB", &text, Some(|dir| rotated(dir, Form::Raw))),
+        ("timestamps, rotated every 50 MiB", &text, Some(|dir| rotated(dir, Form::Stamped))),
+        ("records of text", &text, Some(|dir| rotated(dir, Form::Json))),
+        ("records of JSON", &json, Some(|dir| rotated(dir, Form::Json))),
+        ("raw, 20 secrets", &text, Some(|dir| Policy { mask: secrets(), ..rotated(dir, Form::Raw) })),
+        ("timestamps, 20 secrets", &text, Some(|dir| Policy { mask: secrets(), ..rotated(dir, Form::Stamped) })),
+        ("records of JSON, 20 secrets", &json, Some(|dir| Policy { mask: secrets(), ..rotated(dir, Form::Json) })),
     ];
+    let wanted = || subjects.iter().enumerate().filter(|(_, (name, ..))| name.contains(&word));
     let mut best = [Duration::MAX; 9];
     for _ in 0..ROUNDS {
-        for (index, (_, subject)) in subjects.iter().enumerate() {
+        for (index, (_, line, policy)) in wanted() {
             std::fs::create_dir_all(&root)?;
-            best[index] = best[index].min(subject(&root)?);
+            let took = match policy {
+                Some(policy) => capture(line, policy(&root))?,
+                None => cat(&root, line)?,
+            };
+            best[index] = best[index].min(took);
             std::fs::remove_dir_all(&root)?;
         }
     }
-    for ((name, _), took) in subjects.iter().zip(best) {
-        let megabytes = (LINES * LINE_BYTES) as f64 / 1e6;
-        let (seconds, thousands) = (took.as_secs_f64(), LINES as f64 / 1e3);
+    for (index, (name, line, _)) in wanted() {
+        let seconds = best[index].as_secs_f64();
+        let (megabytes, thousands) = (BYTES as f64 / 1e6, (BYTES / line.len()) as f64 / 1e3);
         println!("{name:34} {:7.0} MB/s {:7.0} thousand lines/s", megabytes / seconds, thousands / seconds);
     }
     Ok(())

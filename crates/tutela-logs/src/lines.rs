@@ -20,6 +20,31 @@ pub struct Piece<'a> {
     pub ended: bool,
 }
 
+/// What comes out at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// Whole lines with their newlines, none longer than [`LINE_BYTES_MAX`]; at least one.
+    Lines(&'a [u8]),
+    /// A line, or a piece of one.
+    Piece(Piece<'a>),
+}
+
+impl Part<'_> {
+    /// Hands on each line of it.
+    pub fn each(self, mut each: impl FnMut(Piece<'_>)) {
+        match self {
+            Part::Piece(piece) => each(piece),
+            Part::Lines(lines) => {
+                let mut start = 0;
+                for newline in memchr::memchr_iter(b'\n', lines) {
+                    each(Piece { text: &lines[start..newline], ended: true });
+                    start = newline + 1;
+                }
+            }
+        }
+    }
+}
+
 /// Cuts one stream into lines.
 #[derive(Debug, Default)]
 pub struct Splitter {
@@ -29,12 +54,31 @@ pub struct Splitter {
 impl Splitter {
     /// Takes the next bytes and hands on every line and every full piece that they complete.
     pub fn feed(&mut self, chunk: &[u8], mut each: impl FnMut(Piece<'_>)) {
-        let mut start = 0;
-        for newline in memchr::memchr_iter(b'\n', chunk) {
-            self.complete(&chunk[start..newline], &mut each);
-            start = newline + 1;
+        self.feed_parts(chunk, |part| part.each(&mut each));
+    }
+
+    /// The same, but lines that lie whole in the chunk come together.
+    pub fn feed_parts(&mut self, chunk: &[u8], mut each: impl FnMut(Part<'_>)) {
+        // `rest[..short]`: lines that may be handed on.
+        let (mut rest, mut short) = (chunk, 0);
+        loop {
+            let window = &rest[short..rest.len().min(short + LINE_BYTES_MAX + 1)];
+            if self.held.is_empty()
+                && let Some(newline) = memchr::memrchr(b'\n', window)
+            {
+                short += newline + 1;
+                continue;
+            }
+            if short > 0 {
+                each(Part::Lines(&rest[..short]));
+            }
+            (rest, short) = (&rest[short..], 0);
+            // The end of what is held, or a line that is too long, or none.
+            let Some(newline) = memchr::memchr(b'\n', rest) else { break };
+            self.complete(&rest[..newline], &mut |piece: Piece<'_>| each(Part::Piece(piece)));
+            rest = &rest[newline + 1..];
         }
-        self.hold(&chunk[start..], &mut each);
+        self.hold(rest, &mut |piece: Piece<'_>| each(Part::Piece(piece)));
         if self.held.is_empty() && self.held.capacity() > 0 {
             self.held = Vec::new();
         }
@@ -55,10 +99,6 @@ impl Splitter {
 
     /// `rest` is the end of the line that is held.
     fn complete(&mut self, rest: &[u8], each: &mut impl FnMut(Piece<'_>)) {
-        if self.held.is_empty() && rest.len() <= LINE_BYTES_MAX {
-            each(Piece { text: rest, ended: true });
-            return;
-        }
         self.hold(rest, each);
         each(Piece { text: &self.held, ended: true });
         self.held.clear();

@@ -1,10 +1,11 @@
 //! Reading an index: its head, its last good mark, and the mark that answers a question, found by halving.
 //!
-//! Called by the readers, and by the writer that goes on with a file. Whatever the bytes are, the answer is a mark
+//! Called by the readers, and by the writer that goes on with a file. What marks prove is said in [`super`]. Whatever the bytes are, the answer is a mark
 //! that passed its check or none; whether it fits the file is for the caller to see.
 
 use super::{Head, Mark, RECORD_BYTES};
 use crate::doors::{Doors, Found};
+use crate::stamp::Wall;
 use crate::writer::read_up_to;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
@@ -12,6 +13,10 @@ use std::path::Path;
 
 /// How many marks from the end are tried before the index counts as garbage: a torn write spoils the last few.
 const BAD_MARKS_MAX: u64 = 64;
+
+/// How often the clock may have been set back within a file before its marks are not gone through: it costs a search
+/// each time, and a file where that does not suffice has worse troubles.
+const STEPS_MAX: usize = 64;
 
 /// An index, open for reading.
 #[derive(Debug)]
@@ -71,6 +76,46 @@ impl Index {
         (from..self.count)
             .rev()
             .find_map(|number| Some((number, self.mark(number).filter(|mark| mark.offset <= length)?)))
+    }
+
+    /// The earliest and the latest moment of what lies between the beginning of a file of this length and the last good
+    /// mark in it, and that mark. `None`: the marks do not prove it.
+    pub(crate) fn span_within(&mut self, length: u64) -> Option<((Wall, Wall), Mark)> {
+        let (number, last) = self.last_within(length)?;
+        let (mut from, mut first) = (0, self.mark(0).filter(|mark| mark.offset == 0)?);
+        let (mut earliest, mut latest) = (first.at, first.at);
+        for _ in 0..STEPS_MAX {
+            let (end, before) = self.same_steps(from, number)?;
+            (earliest, latest) = (earliest.min(first.at), latest.max(before.at));
+            if end == number {
+                return Some(((earliest, latest), last));
+            }
+            // The latest moment before the step.
+            (from, first) = (end + 1, self.mark(end + 1).filter(|mark| mark.offset == before.offset)?);
+        }
+        None
+    }
+
+    /// Whether what lies between the beginning of a file of this length and the last good mark in it is in order.
+    pub(crate) fn is_ordered_within(&mut self, length: u64) -> bool {
+        let Some((_, last)) = self.last_within(length) else { return false };
+        self.mark(0).is_some_and(|first| first.offset == 0 && first.steps == last.steps)
+    }
+
+    /// The last mark from this one to that one that has the same steps, and its number.
+    fn same_steps(&mut self, from: u64, to: u64) -> Option<(u64, Mark)> {
+        let mut known = self.mark(from)?;
+        let (mut low, mut high) = (from, to);
+        while low < high {
+            let middle = high - (high - low) / 2;
+            let mark = self.mark(middle)?;
+            if mark.steps == known.steps {
+                (low, known) = (middle, mark);
+            } else {
+                high = middle - 1;
+            }
+        }
+        Some((low, known))
     }
 
     /// How many marks from the first on satisfy `before`, where those that do are in front. `None`: a bad one was met.

@@ -5,16 +5,31 @@
 //! name when the file is compressed, since its offsets are those of the file as it was.
 //!
 //! ```text
-//! head    "tutidx1\n"  begun  first  flags steps  check        each 32 bytes, little-endian
+//! head    "tutidx2\n"  begun  first  flags steps  check        each 32 bytes, little-endian
 //! mark    at           offset lines  steps        check
 //! mark    …
 //! ```
 //!
 //! `begun` is the moment at which the file was begun, and its name among the files of its label for as long as it is
 //! kept, also rotated, also compressed. `first` is how many lines the label had before it, `lines` how many it had at
-//! `offset`; a line is a newline in a file. What lies behind `offset` was written at `at` or later. `steps` is how often
-//! the clock was set back since the file was begun: where it is zero the moments are in order. A check covers its own
-//! 32 bytes and `begun`, so that the mark of another file, or half of one, is none.
+//! `offset`; a line is a newline in a file. A check covers its own 32 bytes and `begun`, so that the mark of another
+//! file, or half of one, is none.
+//!
+//! # What the marks prove
+//!
+//! `steps` counts how often the clock was set back. It goes on from file to file of a label, and begins anew, with a
+//! value that nothing before it has, where the writer cannot know what came before. So:
+//!
+//! - Two marks of the same `steps`, of one file or of two: everything between them has moments from the one's `at` to
+//!   the other's, whatever is known of the files between. That is why a reader finds a moment among many files by
+//!   halving.
+//! - Where `steps` changes within a file, two marks lie at one offset: the first has the latest moment before the step,
+//!   the second the moment after it. The last mark of a file that was rotated in order lies at its end, and has its
+//!   latest moment.
+//! - What lies behind the last mark is not before it, as far as no mark was lost: that of a step is on the disk before
+//!   the bytes behind it.
+//!
+//! In a file with timestamps the moments are those of its entries, in one without those of the writing.
 //!
 //! Deliberately absent: `fsync`, a lock, anything that a reader has to believe.
 
@@ -28,7 +43,7 @@ use crate::stamp::Wall;
 /// The length of the head and of a mark.
 pub(crate) const RECORD_BYTES: usize = 32;
 
-const MAGIC: &[u8; 8] = b"tutidx1\n";
+const MAGIC: &[u8; 8] = b"tutidx2\n";
 
 /// In the flags: `first` continues the count of the files before without a hole.
 const EXACT: u32 = 1;
@@ -75,6 +90,12 @@ impl Mark {
         let ([at, offset, lines], steps) = fields(begun, bytes)?;
         Some(Mark { at: Wall::from_micros(at), offset, lines, steps })
     }
+}
+
+/// What `steps` begins with where nothing is known of what was before this place of the file that was begun then. Counting
+/// up from another such value does not lead here but by an accident of one in four billion.
+pub(crate) fn steps_anew(begun: u64, offset: u64) -> u32 {
+    check(begun, &offset.to_le_bytes())
 }
 
 fn record(salt: u64, values: [u64; 3], small: u32) -> [u8; RECORD_BYTES] {

@@ -1,11 +1,12 @@
 //! Writing an index beside a file that is being written.
 //!
 //! Called by the writer before each write. A mark goes to the disk before the bytes that it is about, but for those of
-//! a flood, which wait in memory for [`PAUSE`] or until there are [`PENDING_MAX`]. No file stays open for it: a label
+//! a flood, which wait in memory for [`PAUSE`] or until there are [`PENDING_MAX`]; never that of a clock that was set
+//! back, without which what lies behind it would seem in order. No file stays open for it: a label
 //! that is silent costs nothing, and one that writes a line now and then an open and a close a line. An index that
 //! cannot be written is gone without; the file is written all the same.
 
-use super::{Head, Mark, RECORD_BYTES};
+use super::{Head, Mark, RECORD_BYTES, steps_anew};
 use crate::doors::{Doors, Found};
 use crate::policy::{Access, Policy};
 use crate::stamp::Wall;
@@ -40,6 +41,7 @@ pub(crate) struct Pen {
     /// Whether every line of this file is in that.
     pub(crate) exact: bool,
     steps: u32,
+    /// The latest moment since the last step.
     last_at: Wall,
     marked_at: Option<Instant>,
     marked_offset: u64,
@@ -48,10 +50,15 @@ pub(crate) struct Pen {
 }
 
 impl Pen {
-    /// For a file that begins with this head, or goes on behind `last`.
+    /// For a file that begins with this head, or goes on behind `last`. Nothing is claimed of what lies before; see
+    /// [`Pen::follows`].
     pub(crate) fn new(path: PathBuf, doors: Doors, head: Head, last: Option<Mark>, policy: &Policy) -> Self {
-        let Mark { at, offset, lines, steps } =
-            last.unwrap_or(Mark { at: Wall::default(), offset: 0, lines: head.first, steps: 0 });
+        let Mark { at, offset, lines, steps } = last.unwrap_or_else(|| Mark {
+            at: Wall::default(),
+            offset: 0,
+            lines: head.first,
+            steps: steps_anew(head.begun, 0),
+        });
         Pen {
             path,
             doors,
@@ -73,6 +80,27 @@ impl Pen {
         self.head
     }
 
+    /// The file is the next one of the label behind that of `former`.
+    pub(crate) fn follows(&mut self, former: &Pen) {
+        (self.steps, self.last_at) = (former.steps, former.last_at);
+    }
+
+    /// Behind the last mark, up to `size`, there are entries that no mark is about, with moments in this span; `None`:
+    /// nobody knows. Their lines are not counted yet.
+    pub(crate) fn found(&mut self, size: u64, span: Option<(Wall, Wall)>) {
+        let Some((earliest, latest)) = span else {
+            (self.steps, self.last_at) = (steps_anew(self.head.begun, size), Wall::default());
+            return;
+        };
+        let (is_back, is_first) = (earliest < self.last_at, self.last_at == Wall::default());
+        if is_back || is_first {
+            self.steps = self.steps.wrapping_add(u32::from(is_back));
+            let mark = Mark { at: earliest, offset: self.marked_offset, lines: self.lines, steps: self.steps };
+            self.pending.push(mark.encode(self.head.begun));
+        }
+        self.last_at = latest;
+    }
+
     /// Begins the index anew, whatever is there.
     pub(crate) fn begin(&mut self) -> io::Result<()> {
         let mut file = self.open()?;
@@ -83,10 +111,17 @@ impl Pen {
         file.write_all(&self.head.encode())
     }
 
-    /// Something is about to be written behind `size` bytes: notes that, if it is time to.
-    pub(crate) fn mark(&mut self, size: u64, now: Now) -> io::Result<()> {
-        let is_back = now.wall < self.last_at;
-        self.last_at = now.wall;
+    /// Something with moments in this span is about to be written behind `size` bytes: notes that, if it is time to.
+    pub(crate) fn mark(&mut self, size: u64, (earliest, latest): (Wall, Wall), now: Now) -> io::Result<()> {
+        let is_back = earliest < self.last_at;
+        if is_back {
+            // In the first mark of a file the end of the file before it is what the other would say.
+            if size > 0 {
+                self.push(size, self.last_at, now.tick);
+            }
+            self.steps = self.steps.wrapping_add(1);
+        }
+        self.last_at = latest;
         let span = size - self.marked_offset.min(size);
         let waited = self.marked_at.is_none_or(|marked| now.tick.saturating_duration_since(marked) >= PAUSE);
         let due = self.marked_at.is_none()
@@ -96,15 +131,15 @@ impl Pen {
         if !due {
             return Ok(());
         }
-        self.steps = self.steps.saturating_add(u32::from(is_back));
-        self.push(size, now);
+        self.push(size, earliest, now.tick);
         let pause_is_over = self.written_at.is_none_or(|written| now.tick.saturating_duration_since(written) >= PAUSE);
-        if pause_is_over || self.pending.len() >= PENDING_MAX { self.write(now.tick) } else { Ok(()) }
+        if is_back || pause_is_over || self.pending.len() >= PENDING_MAX { self.write(now.tick) } else { Ok(()) }
     }
 
     /// The file ends at `size`: notes that, and writes what waits.
     pub(crate) fn end(&mut self, size: u64, now: Now) -> io::Result<()> {
-        self.push(size, now);
+        let at = if self.last_at == Wall::default() { now.wall } else { self.last_at };
+        self.push(size, at, now.tick);
         self.write(now.tick)
     }
 
@@ -113,10 +148,10 @@ impl Pen {
         if self.pending.is_empty() { Ok(()) } else { self.write(Instant::now()) }
     }
 
-    fn push(&mut self, offset: u64, now: Now) {
-        let mark = Mark { at: now.wall, offset, lines: self.lines, steps: self.steps };
+    fn push(&mut self, offset: u64, at: Wall, tick: Instant) {
+        let mark = Mark { at, offset, lines: self.lines, steps: self.steps };
         self.pending.push(mark.encode(self.head.begun));
-        (self.marked_at, self.marked_offset) = (Some(now.tick), offset);
+        (self.marked_at, self.marked_offset) = (Some(tick), offset);
     }
 
     /// Where it is refused, what waited is given up: later marks say the same of the rest.

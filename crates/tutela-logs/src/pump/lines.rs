@@ -10,7 +10,7 @@
 //! looks at them. Log patterns see lines as the program wrote them, since a pattern stores nothing; everybody else sees
 //! them masked.
 
-use crate::lines::{Piece, Splitter};
+use crate::lines::{Part, Piece, Splitter};
 use crate::policy::{Form, Stream};
 use crate::record::join::{Joined, Joiner, Multiline};
 use crate::record::redact::{Redactor, Tail};
@@ -104,18 +104,25 @@ impl Lines {
         }
         if by_lines || way.taps.active() {
             let Lines { splitter, tail, mask, joiner, how, .. } = self;
-            splitter.feed(chunk, |piece| {
-                way.taps.watch(way.stream, piece);
-                let mut go_on = |piece: Piece<'_>| {
-                    way.taps.show(way.writer.label(), way.stream, piece);
-                    if by_lines {
-                        way.put(joiner, how.as_deref(), piece);
-                    }
-                };
-                match mask {
-                    Some(mask) => mask.piece(tail, piece, &mut go_on),
-                    None => go_on(piece),
+            let nobody_looks = form == Form::Stamped && mask.is_none() && !way.taps.active();
+            splitter.feed_parts(chunk, |part| {
+                if nobody_looks && let Part::Lines(lines) = part {
+                    way.writer.lines(way.batch, way.stream, lines, way.now);
+                    return;
                 }
+                part.each(|piece| {
+                    way.taps.watch(way.stream, piece);
+                    let mut go_on = |piece: Piece<'_>| {
+                        way.taps.show(way.writer.label(), way.stream, piece);
+                        if by_lines {
+                            way.put(joiner, how.as_deref(), piece);
+                        }
+                    };
+                    match mask {
+                        Some(mask) => mask.piece(tail, piece, &mut go_on),
+                        None => go_on(piece),
+                    }
+                });
             });
         } else {
             // Nobody looks at lines any more, and what is held is in the file.

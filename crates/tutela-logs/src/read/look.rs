@@ -1,8 +1,8 @@
 //! One file of a label, opened to see what it is: its form, its times, and where a query begins and ends in it.
 //!
-//! Where the index of a file is good, its times need no search; where it is missing, torn or of another file, stamps
-//! are searched by halving in a large file and read one by one in a small one. No answer leaves out a wanted line: where
-//! the clock was set back, the whole file is read.
+//! Which files are looked at is decided before, in [`super::order`]. Where the index of a file is good, its times need no
+//! search; where it is missing, torn or of another file, stamps are searched by halving in a large file and read one by
+//! one in a small one. No answer leaves out a wanted line: where the clock was set back, the whole file is read.
 
 use super::entry;
 use super::moments::Moments;
@@ -10,10 +10,11 @@ use super::source::Source;
 use super::{Place, Query};
 use crate::doors::Doors;
 use crate::files;
+use crate::index::Mark;
 use crate::index::look::Index;
 use crate::policy::Form;
 use crate::stamp::{StampReader, Wall};
-use crate::writer::{HEAD_BYTES, form_of, read_up_to};
+use crate::writer::{HEAD_BYTES, form_of, read_up_to, span_of_moments};
 use std::io::{self, Seek, SeekFrom};
 
 /// A part of a file with timestamps that is read line by line without an index: a fraction of a second. In a larger one
@@ -22,6 +23,9 @@ const READ_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// What is left when a search ends: a part that is read in a moment.
 const PART_BYTES: u64 = 64 * 1024;
+
+/// The bounds of lines of which nothing is known.
+const UNKNOWN: (Wall, Wall) = (Wall::from_micros(0), Wall::from_micros(u64::MAX));
 
 /// A file, opened.
 #[derive(Debug)]
@@ -38,8 +42,6 @@ pub(super) struct Look {
 pub(super) struct Span {
     pub(super) start: u64,
     pub(super) end: u64,
-    /// Nothing in the files before this one is wanted.
-    pub(super) is_first: bool,
     /// The file has no times at all; it is wanted as a whole or not.
     pub(super) coarse: bool,
 }
@@ -47,7 +49,7 @@ pub(super) struct Span {
 impl Span {
     /// All of a file of this length.
     pub(super) fn whole(length: u64) -> Self {
-        Span { start: 0, end: length, is_first: false, coarse: false }
+        Span { start: 0, end: length, coarse: false }
     }
 }
 
@@ -91,10 +93,7 @@ impl Look {
         if length == 0 || (query.since.is_none() && query.until.is_none()) {
             return Ok(span);
         }
-        let ordered = self
-            .moments
-            .as_mut()
-            .is_some_and(|moments| moments.index.last_within(length).is_some_and(|(_, mark)| mark.steps == 0));
+        let ordered = self.moments.as_mut().is_some_and(|moments| moments.index.is_ordered_within(length));
         if self.form == Form::Raw && self.moments.as_ref().is_none_or(|moments| moments.index.count() == 0) {
             span.coarse = true;
             return Ok(span);
@@ -107,12 +106,42 @@ impl Look {
             } else {
                 0
             };
-            span.is_first = span.start > 0;
         }
         if let (Some(until), true, true) = (query.until, is_last, ordered) {
-            span.end = self.end(until).unwrap_or(length).clamp(span.start, length);
+            span.end = self.end(until, length)?.unwrap_or(length).clamp(span.start, length);
         }
         Ok(span)
+    }
+
+    /// The earliest and the latest moment that a line of it can have. `None`: there is no line.
+    pub(super) fn bounds(&mut self) -> io::Result<Option<(Wall, Wall)>> {
+        let length = self.source.length()?;
+        if length == 0 {
+            return Ok(None);
+        }
+        let known = self.moments.as_mut().and_then(|moments| moments.index.span_within(length));
+        let Some(((earliest, latest), last)) = known else { return Ok(Some(UNKNOWN)) };
+        Ok(Some(match self.unmarked(last, length)? {
+            Some((from, to)) => (earliest.min(from), latest.max(to)),
+            None => (earliest, latest),
+        }))
+    }
+
+    /// The earliest and the latest moment of what lies behind the last mark. `None`: there is no line.
+    fn unmarked(&mut self, last: Mark, length: u64) -> io::Result<Option<(Wall, Wall)>> {
+        if last.offset >= length {
+            return Ok(None);
+        }
+        if self.form == Form::Raw {
+            return Ok(Some((last.at, last.at.max(self.written))));
+        }
+        if length - last.offset > READ_BYTES_MAX {
+            return Ok(Some(UNKNOWN));
+        }
+        match span_of_moments(&mut self.source, last.offset, length, self.form) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Some(UNKNOWN)),
+            span => span,
+        }
     }
 
     /// A line's start before which every line is earlier.
@@ -137,7 +166,7 @@ impl Look {
                 }
             }
         }
-        if high - low <= READ_BYTES_MAX && !(low > 0 && high == length) {
+        if high - low <= READ_BYTES_MAX {
             return Ok(low);
         }
         while high - low > PART_BYTES {
@@ -180,10 +209,12 @@ impl Look {
     }
 
     /// From where on everything is at or behind `until`, by the marks.
-    fn end(&mut self, until: Wall) -> Option<u64> {
-        let Moments { index, .. } = self.moments.as_mut()?;
-        let number = index.partition(|mark| mark.at < until)?;
-        index.mark(number).map(|mark| mark.offset)
+    fn end(&mut self, until: Wall, length: u64) -> io::Result<Option<u64>> {
+        let Some(Moments { index, .. }) = self.moments.as_mut() else { return Ok(None) };
+        let end = index.partition(|mark| mark.at < until).and_then(|number| index.mark(number));
+        let (Some(end), Some((_, last))) = (end, index.last_within(length)) else { return Ok(None) };
+        let unmarked = self.unmarked(last, length)?;
+        Ok(unmarked.is_none_or(|(earliest, _)| earliest >= until).then_some(end.offset))
     }
 
     /// The stamp of the entry that begins exactly here.

@@ -25,6 +25,9 @@ mod entry;
 mod filter;
 mod look;
 mod moments;
+mod order;
+#[cfg(test)]
+mod order_tests;
 mod source;
 #[cfg(test)]
 pub(crate) mod tests;

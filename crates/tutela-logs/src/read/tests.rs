@@ -5,12 +5,13 @@ use super::*;
 use crate::doors::tests::DOORS;
 use crate::lines::Splitter;
 use crate::policy::{Form, Policy};
+use crate::record::join::Joined;
 use crate::writer::{Batch, Now, Writer};
 use proptest::prelude::*;
 use std::sync::Arc;
 
 /// Micros of the first moment of a test.
-const START: u64 = 1_795_209_825_000_000;
+pub(super) const START: u64 = 1_795_209_825_000_000;
 
 /// Writes files as the pump does, one second a chunk.
 pub(crate) struct Pen {
@@ -22,7 +23,10 @@ pub(crate) struct Pen {
 
 impl Pen {
     pub(crate) fn new(dir: &Path, label: &str, timestamps: bool, rotate_size: Option<u64>) -> Self {
-        let form = if timestamps { Form::Stamped } else { Form::Raw };
+        Self::of_form(dir, label, if timestamps { Form::Stamped } else { Form::Raw }, rotate_size)
+    }
+
+    pub(super) fn of_form(dir: &Path, label: &str, form: Form, rotate_size: Option<u64>) -> Self {
         let policy = Policy { rotate_size, keep: 10_000, ..Policy::new(dir.to_owned(), form) };
         let now = Now { wall: Wall::from_micros(START), tick: std::time::Instant::now() };
         let writer = Writer::new(Arc::from(label), Arc::new(policy), DOORS);
@@ -40,6 +44,18 @@ impl Pen {
         self.now.wall = Wall::from_micros(self.now.wall.as_micros() + 1_000_000);
     }
 
+    /// A line in any form; of a record, one that was begun so long before.
+    pub(super) fn put_line(&mut self, line: &[u8], held: Duration) {
+        if self.writer.form() != Form::Json {
+            return self.put(Stream::Out, &[line, b"\n"].concat());
+        }
+        let at = self.now.wall.before(held);
+        let joined = Joined { mark: (), at, text: line, lines: 1, begins: true, ended: true };
+        self.writer.record(&mut self.batch, Stream::Out, &joined, self.now);
+        self.writer.flush(&mut self.batch, self.now);
+        self.now.wall = Wall::from_micros(self.now.wall.as_micros() + 1_000_000);
+    }
+
     pub(crate) fn finish(&mut self) {
         let Pen { writer, batch, splitters, now } = self;
         for (splitter, stream) in splitters.iter_mut().zip([Stream::Out, Stream::Err]) {
@@ -49,7 +65,7 @@ impl Pen {
     }
 }
 
-fn texts(reader: LogReader) -> Vec<String> {
+pub(super) fn texts(reader: LogReader) -> Vec<String> {
     reader.map(|entry| String::from_utf8(entry.unwrap().text).unwrap()).collect()
 }
 
@@ -57,7 +73,7 @@ fn numbers(range: std::ops::Range<u32>) -> Vec<String> {
     range.map(|number| number.to_string()).collect()
 }
 
-fn at(second: u64) -> Wall {
+pub(super) fn at(second: u64) -> Wall {
     Wall::from_micros(START + second * 1_000_000)
 }
 

@@ -5,6 +5,7 @@ use super::entry::{Entry, entry, head, is_wanted};
 use super::filter::LineFilter;
 use super::look::{Look, Span};
 use super::moments::Moments;
+use super::order::{self, Files};
 use super::source::Source;
 use super::{Place, Query};
 use crate::doors::Doors;
@@ -96,16 +97,27 @@ impl Track {
         current: Option<Look>,
     ) -> io::Result<(Self, bool)> {
         let (mut want, mut left, mut coarse, mut notes) = (query.last, 0, false, Vec::new());
-        let (mut next, mut name, mut older) = (current, None, stamps.iter().rev());
+        let mut current = current;
+        let files = Files { doors, place, stamps, current: current.as_mut(), notes: &mut notes };
+        let needed = order::needed(files, query)?;
         // The oldest file that is needed, as far as that is known, and where it is begun with.
         let (mut first, mut read) = (None, 0);
-        loop {
+        for number in needed.clone().rev() {
+            let name = stamps.get(number);
+            let next = match name {
+                Some(stamp) => Look::or_note(doors, place, Some(stamp), &mut notes)?,
+                None => current.take(),
+            };
             if let Some(mut look) = next {
-                let span = match look.span(query, left == 0) {
+                let mut span = match look.span(query, left == 0) {
                     // A compressed file that is broken somewhere is read as far as it goes, and that is told.
                     Err(error) if error.kind() == io::ErrorKind::InvalidData => Span::whole(look.source.length()?),
                     span => span?,
                 };
+                if number > *needed.start() {
+                    // What comes before it is read, and then all of it.
+                    span.start = 0;
+                }
                 coarse |= span.coarse;
                 left += span.end;
                 read = span.start;
@@ -127,17 +139,11 @@ impl Track {
                         Err(found) => want = Some(rest - found),
                     }
                 }
-                first = Some((look, name));
-                if is_found || span.is_first {
+                first = Some((look, name.cloned()));
+                if is_found {
                     break;
                 }
             } else if want == Some(0) {
-                break;
-            }
-            let Some(stamp) = older.next() else { break };
-            (next, name) = (Look::or_note(doors, place, Some(stamp), &mut notes)?, Some(stamp.clone()));
-            // A rotated file has nothing that is later than its last write.
-            if next.as_ref().is_some_and(|look| query.since.is_some_and(|since| look.written < since)) {
                 break;
             }
         }

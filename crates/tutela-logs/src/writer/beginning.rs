@@ -5,14 +5,14 @@
 //! it is never given twice; the count makes lines that went missing unread a number.
 
 use super::Now;
-use super::entry::parse;
+use super::entry::{HEAD_BYTES, form_of, parse};
 use super::file::{Rest, moment_of, read_up_to};
 use crate::doors::{Doors, Found};
 use crate::files;
 use crate::index::look::Index;
 use crate::index::pen::Pen;
 use crate::index::{Head, RECORD_BYTES};
-use crate::policy::Policy;
+use crate::policy::{Form, Policy};
 use crate::record::json;
 use crate::stamp::{StampReader, Wall};
 use std::fs::File;
@@ -39,7 +39,11 @@ impl Beginning<'_> {
         let moment = self.now.wall.max(stamp).as_micros();
         let begun = former.map_or(moment, |former| moment.max(former.head().begun + 1));
         let (first, exact) = former.map_or((0, false), |former| (former.lines, former.exact));
-        self.begin(Head { begun, first, exact })
+        let mut pen = self.begin(Head { begun, first, exact });
+        if let Some(former) = former {
+            pen.follows(former);
+        }
+        pen
     }
 
     /// Of an empty file.
@@ -115,7 +119,9 @@ impl Beginning<'_> {
                 self.cut(good)?;
             }
             let mut pen = Pen::new(self.index_path(), self.doors, head, last.map(|(_, mark)| mark), self.policy);
-            self.count(&mut pen, file, last.map_or(0, |(_, mark)| mark.offset), size)?;
+            let marked = last.map_or(0, |(_, mark)| mark.offset);
+            find(&mut pen, file, marked, size, form_of(beginning))?;
+            self.count(&mut pen, file, marked, size)?;
             return Ok((pen, Some(Wall::from_micros(head.begun))));
         }
         let stamps = files::rotated_stamps(&self.policy.dir, self.label)?;
@@ -136,6 +142,7 @@ impl Beginning<'_> {
             }
         };
         let mut pen = Pen::new(self.index_path(), self.doors, head, None, self.policy);
+        find(&mut pen, file, 0, size, form_of(beginning))?;
         self.count(&mut pen, file, 0, size)?;
         if former.is_some() {
             // Its lines are among those that were counted when they were written.
@@ -179,6 +186,19 @@ impl Beginning<'_> {
     }
 }
 
+/// Tells the index the moments of a part of the file that no mark is about. Files without timestamps have none.
+fn find(pen: &mut Pen, file: &mut File, from: u64, to: u64, form: Form) -> io::Result<()> {
+    if form == Form::Raw || from >= to {
+        return Ok(());
+    }
+    if to - from > COUNT_BYTES_MAX {
+        pen.found(to, None);
+    } else if let Some(span) = span_of_moments(file, from, to, form)? {
+        pen.found(to, Some(span));
+    }
+    Ok(())
+}
+
 /// How many newlines are in this part of the file.
 pub(crate) fn newlines(file: &mut (impl io::Read + Seek), from: u64, to: u64) -> io::Result<u64> {
     let mut left = to.saturating_sub(from);
@@ -195,6 +215,59 @@ pub(crate) fn newlines(file: &mut (impl io::Read + Seek), from: u64, to: u64) ->
         left -= filled as u64;
     }
     Ok(count)
+}
+
+/// The earliest and the latest moment that lines in this part of the file have, which begins with a line. `None`: none of
+/// them has one.
+pub(crate) fn span_of_moments(
+    file: &mut (impl io::Read + Seek),
+    from: u64,
+    to: u64,
+    form: Form,
+) -> io::Result<Option<(Wall, Wall)>> {
+    let (mut block, mut kept, mut at) = (vec![0; HEAD_BYTES + BLOCK_BYTES], 0, from);
+    let (mut stamps, mut span, mut is_start) = (StampReader::default(), None::<(Wall, Wall)>, true);
+    file.seek(SeekFrom::Start(from))?;
+    loop {
+        let most = BLOCK_BYTES.min(usize::try_from(to.saturating_sub(at)).unwrap_or(BLOCK_BYTES));
+        let read = read_up_to(file, &mut block[kept..kept + most])?;
+        let (bytes, is_last) = (&block[..kept + read], read < BLOCK_BYTES);
+        at += read as u64;
+        // The head of a line that begins near the end of the block goes on in the next one.
+        let enough = if is_last { bytes.len() } else { bytes.len() - HEAD_BYTES };
+        let mut start = if is_start { Some(0) } else { next_start(bytes, 0) };
+        while let Some(begin) = start.filter(|begin| *begin < enough) {
+            if let Some(at) = moment_of_line(&bytes[begin..], form, &mut stamps) {
+                span = Some(span.map_or((at, at), |(earliest, latest)| (earliest.min(at), latest.max(at))));
+            }
+            start = next_start(bytes, begin);
+        }
+        if is_last {
+            return Ok(span);
+        }
+        // What is kept begins with a line exactly if the next one that was found does.
+        let keep_from = start.unwrap_or(bytes.len()).min(bytes.len());
+        is_start = start.is_some();
+        let length = bytes.len();
+        block.copy_within(keep_from..length, 0);
+        kept = length - keep_from;
+    }
+}
+
+/// Where the line behind the one that begins here begins.
+fn next_start(bytes: &[u8], begin: usize) -> Option<usize> {
+    Some(begin + memchr::memchr(b'\n', &bytes[begin..])? + 1)
+}
+
+/// The moment of the line that these bytes begin with.
+fn moment_of_line(bytes: &[u8], form: Form, stamps: &mut StampReader) -> Option<Wall> {
+    let head = &bytes[..bytes.len().min(HEAD_BYTES)];
+    let line = memchr::memchr(b'\n', head).map_or(head, |end| &head[..end]);
+    match form {
+        Form::Raw => None,
+        Form::Stamped => parse(line, stamps).map(|entry| entry.at),
+        Form::Json => json::read_head(line, stamps).map(|(at, _)| at),
+    }
 }
 
 /// When a file without an index was begun, in microseconds: the time of its first entry; else the rotation before it;

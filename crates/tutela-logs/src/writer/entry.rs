@@ -10,7 +10,7 @@ use crate::stamp::{STAMP_BYTES, StampReader, Stamper, Wall};
 
 /// Entries go to the disk when this many bytes of them are waiting, and at the end of every chunk. A
 /// write call this large costs next to nothing per byte.
-const BATCH_BYTES: usize = 64 * 1024;
+pub(super) const BATCH_BYTES: usize = 64 * 1024;
 
 /// The word of a note of ours in a file.
 pub(crate) const GAP: &str = "gap";
@@ -54,7 +54,11 @@ pub struct Batch {
     records: Vec<(usize, Count)>,
     /// How many newlines are in `bytes`.
     pub(super) entries: u64,
+    /// The earliest and the latest moment of an entry in `bytes`.
+    pub(super) span: Option<(Wall, Wall)>,
     stamper: Stamper,
+    /// What stands before the text of each ended entry of this moment and stream: those of a chunk are one.
+    prefix: (Wall, Stream, [u8; PREFIX_BYTES]),
     /// For the times that programs say themselves.
     times: Stamper,
 }
@@ -66,7 +70,9 @@ impl Default for Batch {
             bytes,
             count: Count::default(),
             entries: 0,
+            span: None,
             records: Vec::new(),
+            prefix: (Wall::default(), Stream::Out, *b"1970-01-01T00:00:00.000000Z out "),
             stamper: Stamper::default(),
             times: Stamper::default(),
         }
@@ -74,29 +80,60 @@ impl Default for Batch {
 }
 
 impl Batch {
-    /// Whether it has to go to the disk before it takes more.
-    pub(super) fn is_full(&self) -> bool {
-        self.bytes.len() >= BATCH_BYTES
-    }
-
     /// Adds a line or a piece of one.
     pub(super) fn push(&mut self, at: Wall, stream: Stream, piece: Piece<'_>) {
-        self.bytes.extend_from_slice(self.stamper.text(at));
-        self.bytes.extend_from_slice(match (stream, piece.ended) {
-            (Stream::Out, true) => b" out ",
-            (Stream::Err, true) => b" err ",
-            (Stream::Out, false) => b" out+ ",
-            (Stream::Err, false) => b" err+ ",
-        });
+        let prefix = self.prefix(at, stream);
+        if piece.ended {
+            self.bytes.extend_from_slice(&prefix);
+        } else {
+            self.bytes.extend_from_slice(&prefix[..PREFIX_BYTES - 1]);
+            self.bytes.extend_from_slice(b"+ ");
+        }
         self.bytes.extend_from_slice(piece.text);
         self.bytes.push(b'\n');
         self.entries += 1;
         self.count.add(count_of(piece.text.len(), piece.ended));
     }
 
+    /// Adds whole lines until there are so many bytes in it, or all, at least one; answers how much of them that is.
+    pub(super) fn push_lines(&mut self, at: Wall, stream: Stream, lines: &[u8], until: usize) -> usize {
+        let prefix = self.prefix(at, stream);
+        let (mut taken, mut entries) = (0, 0);
+        for newline in memchr::memchr_iter(b'\n', lines) {
+            self.bytes.extend_from_slice(&prefix);
+            self.bytes.extend_from_slice(&lines[taken..=newline]);
+            taken = newline + 1;
+            entries += 1;
+            if self.bytes.len() >= until {
+                break;
+            }
+        }
+        self.entries += entries;
+        self.count.add(Count { bytes: taken as u64, lines: entries });
+        taken
+    }
+
+    /// What stands before the text of an ended entry, which is about to be added.
+    fn prefix(&mut self, at: Wall, stream: Stream) -> [u8; PREFIX_BYTES] {
+        self.cover(at);
+        let (known_at, known_stream, text) = &mut self.prefix;
+        if (*known_at, *known_stream) != (at, stream) {
+            text[..STAMP_BYTES].copy_from_slice(self.stamper.text(at));
+            text[STAMP_BYTES + 1..PREFIX_BYTES - 1].copy_from_slice(stream.word().as_bytes());
+            (*known_at, *known_stream) = (at, stream);
+        }
+        *text
+    }
+
+    /// An entry of this moment is about to be added.
+    fn cover(&mut self, at: Wall) {
+        self.span = Some(self.span.map_or((at, at), |(earliest, latest)| (earliest.min(at), latest.max(at))));
+    }
+
     /// Adds a record. `owner` is what [`json::put_owner`] wrote.
     pub(super) fn push_record(&mut self, stream: Stream, joined: &Joined<'_, ()>, owner: &[u8]) {
         let normal = if joined.begins { normalise(joined.text) } else { plain(joined.text) };
+        self.cover(joined.at);
         let stamp = self.stamper.text(joined.at);
         json::put_record(stamp, Some(stream), owner, &normal, !joined.ended, &mut self.times, &mut self.bytes);
         let count = count_of_record(joined);
@@ -136,11 +173,12 @@ impl Batch {
         self.records.clear();
         self.count = Count::default();
         self.entries = 0;
+        self.span = None;
     }
 }
 
 /// What the program wrote for an entry with this text.
-fn count_of(text_bytes: usize, ended: bool) -> Count {
+pub(super) fn count_of(text_bytes: usize, ended: bool) -> Count {
     Count { bytes: text_bytes as u64 + u64::from(ended), lines: u64::from(ended) }
 }
 

@@ -224,10 +224,10 @@ impl OpenFile {
         (written, result)
     }
 
-    /// Something is about to be written.
-    pub(super) fn mark(&mut self, now: Now) -> io::Result<()> {
+    /// Something with moments in this span is about to be written.
+    pub(super) fn mark(&mut self, span: (Wall, Wall), now: Now) -> io::Result<()> {
         match &mut self.index {
-            Some(index) => index.mark(self.size, now),
+            Some(index) => index.mark(self.size, span, now),
             None => Ok(()),
         }
     }

@@ -28,7 +28,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use beginning::{begun_without_index, newlines};
+pub(crate) use beginning::{begun_without_index, newlines, span_of_moments};
 pub use entry::Batch;
 pub(crate) use entry::{HEAD_BYTES, entry_bytes_max, form_of, parse};
 pub(crate) use file::{moment_of, read_up_to};
@@ -217,38 +217,55 @@ impl Writer {
     /// Adds a line, or a piece of one, to the batch; where the batch is full, or the file is, it is
     /// flushed first. To be used when the form is [`Form::Stamped`].
     pub fn entry(&mut self, batch: &mut Batch, stream: Stream, piece: Piece<'_>, now: Now) {
-        let count = Count { bytes: piece.text.len() as u64 + u64::from(piece.ended), lines: u64::from(piece.ended) };
-        if self.admit(batch, count, now) {
+        if self.admit(batch, now) {
             batch.push(now.wall, stream, piece);
+        } else {
+            self.lose(entry::count_of(piece.text.len(), piece.ended));
+        }
+    }
+
+    /// Adds whole lines, none longer than [`LINE_BYTES_MAX`], as [`Writer::entry`] does each. To be used when the form is
+    /// [`Form::Stamped`].
+    pub fn lines(&mut self, batch: &mut Batch, stream: Stream, mut lines: &[u8], now: Now) {
+        while !lines.is_empty() {
+            if !self.admit(batch, now) {
+                self.lose(Count::of_raw(lines));
+                return;
+            }
+            let taken = batch.push_lines(now.wall, stream, lines, self.room_of_batch());
+            lines = &lines[taken..];
         }
     }
 
     /// Adds a record, as [`Writer::entry`] does a line. To be used when the form is [`Form::Json`].
     pub fn record(&mut self, batch: &mut Batch, stream: Stream, joined: &Joined<'_, ()>, now: Now) {
-        if self.admit(batch, entry::count_of_record(joined), now) {
+        if self.admit(batch, now) {
             // One that was held for joining may begin before what the other stream wrote meanwhile. The moments of a file
             // grow all the same, as long as the clock does.
             let at = if self.latest <= now.wall { joined.at.max(self.latest) } else { joined.at };
             self.latest = at;
             batch.push_record(stream, &Joined { at, ..*joined }, &self.owner.1);
+        } else {
+            self.lose(entry::count_of_record(joined));
         }
     }
 
-    /// Whether an entry can go into the batch; else it is counted as lost. Flushes first where that is due.
-    fn admit(&mut self, batch: &mut Batch, count: Count, now: Now) -> bool {
-        let file_is_full = || match (&self.open, self.policy.rotate_size) {
-            (Some(open), Some(limit)) => open.size + batch.bytes.len() as u64 >= limit,
-            (None, Some(_)) => true,
-            (_, None) => false,
-        };
-        if !batch.bytes.is_empty() && (batch.is_full() || file_is_full()) {
+    /// Whether an entry can go into the batch; else it is lost. Flushes first where that is due.
+    fn admit(&mut self, batch: &mut Batch, now: Now) -> bool {
+        if !batch.bytes.is_empty() && batch.bytes.len() >= self.room_of_batch() {
             self.flush(batch, now);
         }
-        if batch.bytes.is_empty() && !self.prepare(batch, now) {
-            self.lose(count);
-            return false;
-        }
-        true
+        !batch.bytes.is_empty() || self.prepare(batch, now)
+    }
+
+    /// With how many bytes a batch has to go to the disk: when it is full, or the file.
+    fn room_of_batch(&self) -> usize {
+        let to_limit = match (&self.open, self.policy.rotate_size) {
+            (Some(open), Some(limit)) => limit.saturating_sub(open.size),
+            (None, Some(_)) => 0,
+            (_, None) => u64::MAX,
+        };
+        usize::try_from(to_limit).unwrap_or(usize::MAX).min(entry::BATCH_BYTES)
     }
 
     /// What records say of their owner is what is true for this batch.
@@ -272,7 +289,7 @@ impl Writer {
             return;
         };
         debug_assert_eq!(batch.entries, memchr::memchr_iter(b'\n', &batch.bytes).count() as u64);
-        let marked = open.mark(now);
+        let marked = open.mark(batch.span.unwrap_or((now.wall, now.wall)), now);
         match open.write(&batch.bytes) {
             (_, Ok(())) => {
                 open.wrote(batch.entries);
@@ -305,7 +322,7 @@ impl Writer {
                 None => chunk,
                 Some(limit) => &chunk[..room(chunk, open.size, limit)],
             };
-            let marked = open.mark(now);
+            let marked = open.mark((now.wall, now.wall), now);
             let (written, result) = open.write(part);
             let stored = Count::of_raw(&part[..written]);
             open.wrote(stored.lines);
@@ -371,6 +388,8 @@ impl Writer {
         }
         let owner = (self.policy.form == Form::Json).then_some(&*self.owner.1);
         let note = batch.gap(now.wall, trouble.untold, &trouble.error, owner);
+        // Without it the note is found all the same.
+        let _ = open.mark((now.wall, now.wall), now);
         let (written, result) = open.write(&note);
         match result {
             Ok(()) => {
