@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 use super::*;
 use crate::doors::tests::DOORS;
-use crate::lines::Splitter;
+use crate::lines::{Part, Splitter};
 use proptest::prelude::*;
 use std::path::Path;
 
@@ -78,6 +78,43 @@ fn files_of(dir: &Path) -> Vec<Vec<u8>> {
 
 fn is_index(path: &Path) -> bool {
     path.extension().is_some_and(|end| end == "index")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn lines_that_come_together_are_written_as_those_that_come_one_by_one(
+        chunks in prop::collection::vec(prop::collection::vec((any::<bool>(), 0usize..200, any::<bool>()), 1..120), 1..6),
+        limit in prop::option::of(1u64..40_000),
+        long in prop::option::of(0usize..3),
+    ) {
+        let [mut one, mut together] = [(); 2].map(|()| Bench::new(|policy| policy.rotate_size = limit));
+        for (number, lines) in chunks.iter().enumerate() {
+            let mut chunk = Vec::new();
+            for (is_many, length, is_ended) in lines {
+                chunk.extend(b"some bytes".repeat(if *is_many { *length } else { *length / 100 }));
+                chunk.extend(is_ended.then_some(b'\n'));
+            }
+            if long == Some(number) {
+                chunk.extend(b"y".repeat(2 * LINE_BYTES_MAX + number));
+            }
+            one.feed(&chunk);
+            let Bench { writer, batch, splitter, now, .. } = &mut together;
+            splitter.feed_parts(&chunk, |part| match part {
+                Part::Lines(lines) => writer.lines(batch, Stream::Out, lines, *now),
+                Part::Piece(piece) => writer.entry(batch, Stream::Out, piece, *now),
+            });
+            writer.flush(batch, *now);
+            one.pass(Duration::from_millis(700));
+            together.pass(Duration::from_millis(700));
+        }
+        one.finish();
+        together.finish();
+        prop_assert_eq!(together.writer.status().lines, one.writer.status().lines);
+        prop_assert_eq!(together.writer.status().bytes, one.writer.status().bytes);
+        prop_assert!(together.files() == one.files());
+    }
 }
 
 #[test]
