@@ -78,17 +78,17 @@ impl Index {
             .find_map(|number| Some((number, self.mark(number).filter(|mark| mark.offset <= length)?)))
     }
 
-    /// The earliest and the latest moment of what lies between the beginning of a file of this length and the last good
-    /// mark in it, and that mark. `None`: the marks do not prove it.
-    pub(crate) fn span_within(&mut self, length: u64) -> Option<((Wall, Wall), Mark)> {
+    /// The earliest and the latest moment of each part without a step of what lies between the beginning of a file of
+    /// this length and the last good mark in it, and that mark. `None`: the marks do not prove it.
+    pub(crate) fn spans_within(&mut self, length: u64) -> Option<(Vec<(Wall, Wall)>, Mark)> {
         let (number, last) = self.last_within(length)?;
         let (mut from, mut first) = (0, self.mark(0).filter(|mark| mark.offset == 0)?);
-        let (mut earliest, mut latest) = (first.at, first.at);
+        let mut spans = Vec::new();
         for _ in 0..STEPS_MAX {
             let (end, before) = self.same_steps(from, number)?;
-            (earliest, latest) = (earliest.min(first.at), latest.max(before.at));
+            spans.push((first.at, before.at));
             if end == number {
-                return Some(((earliest, latest), last));
+                return Some((spans, last));
             }
             // The latest moment before the step.
             (from, first) = (end + 1, self.mark(end + 1).filter(|mark| mark.offset == before.offset)?);

@@ -113,18 +113,16 @@ impl Look {
         Ok(span)
     }
 
-    /// The earliest and the latest moment that a line of it can have. `None`: there is no line.
-    pub(super) fn bounds(&mut self) -> io::Result<Option<(Wall, Wall)>> {
+    /// The earliest and the latest moments between which every line of it has its moment.
+    pub(super) fn spans(&mut self) -> io::Result<Vec<(Wall, Wall)>> {
         let length = self.source.length()?;
         if length == 0 {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        let known = self.moments.as_mut().and_then(|moments| moments.index.span_within(length));
-        let Some(((earliest, latest), last)) = known else { return Ok(Some(UNKNOWN)) };
-        Ok(Some(match self.unmarked(last, length)? {
-            Some((from, to)) => (earliest.min(from), latest.max(to)),
-            None => (earliest, latest),
-        }))
+        let known = self.moments.as_mut().and_then(|moments| moments.index.spans_within(length));
+        let Some((mut spans, last)) = known else { return Ok(vec![UNKNOWN]) };
+        spans.extend(self.unmarked(last, length)?);
+        Ok(spans)
     }
 
     /// The earliest and the latest moment of what lies behind the last mark. `None`: there is no line.

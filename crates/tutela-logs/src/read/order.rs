@@ -37,7 +37,7 @@ pub(super) struct Files<'a> {
 /// The numbers of the first and the last file that the query needs. More is never wrong: every line is looked at.
 pub(super) fn needed(files: Files<'_>, query: &Query) -> io::Result<RangeInclusive<usize>> {
     let newest = files.stamps.len();
-    let mut order = Order { firsts: vec![None; newest + 1], files };
+    let mut order = Order { firsts: vec![None; newest + 1], files, query };
     let first = query.since.map_or(Ok(0), |since| order.first(since))?;
     let last = query.until.map_or(Ok(newest), |until| order.last(until))?;
     Ok(first..=last.max(first))
@@ -47,23 +47,24 @@ struct Order<'a> {
     files: Files<'a>,
     /// The mark that each file begins with: not looked up, none, or this.
     firsts: Vec<Option<Option<Mark>>>,
+    query: &'a Query,
 }
 
 impl Order<'_> {
-    /// The oldest file that may have a line of this moment or a later one; the newest where none has.
+    /// The oldest file that may have a wanted line; the newest where none has.
     fn first(&mut self, since: Wall) -> io::Result<usize> {
         let mut first = self.files.stamps.len();
         let mut behind = first;
         while let Some(last) = behind.checked_sub(1) {
-            if let Some((begin, end)) = self.stretch(behind) {
-                if end.at >= since {
+            if let Some((begin, span)) = self.stretch(behind) {
+                if self.wants(span) {
                     let guess = self.guess(since);
                     first = self.last_where(begin..behind, guess, |mark| mark.at < since).unwrap_or(begin);
                 }
                 behind = begin;
                 continue;
             }
-            if self.bounds(last)?.is_some_and(|(_, latest)| latest >= since) {
+            if self.is_needed(last)? {
                 first = last;
             }
             behind = last;
@@ -71,20 +72,22 @@ impl Order<'_> {
         Ok(first)
     }
 
-    /// The newest file that may have a line before this moment; the oldest where none has.
+    /// The newest file that may have a wanted line; the oldest where none has.
     fn last(&mut self, until: Wall) -> io::Result<usize> {
         let mut behind = self.files.stamps.len() + 1;
         while let Some(last) = behind.checked_sub(1) {
-            if let Some((begin, _)) = self.stretch(behind) {
+            if let Some((begin, span)) = self.stretch(behind) {
                 let guess = self.guess(until);
-                if let Some(last) = self.last_where(begin..behind, guess, |mark| mark.at < until) {
+                if self.wants(span)
+                    && let Some(last) = self.last_where(begin..behind, guess, |mark| mark.at < until)
+                {
                     // The next one of which it is known when it begins does so too late.
                     return Ok(self.next_known(last + 1..behind).map_or(behind, |(next, _)| next) - 1);
                 }
                 behind = begin;
                 continue;
             }
-            if self.bounds(last)?.is_some_and(|(earliest, _)| earliest < until) {
+            if self.is_needed(last)? {
                 return Ok(last);
             }
             behind = last;
@@ -92,16 +95,20 @@ impl Order<'_> {
         Ok(0)
     }
 
-    /// The files in order before this one: the first of them, and the mark at their end. All their lines have moments from
-    /// the first mark to that one.
-    fn stretch(&mut self, behind: usize) -> Option<(usize, Mark)> {
+    /// The files in order before this one: the first of them, and between which moments all their lines are.
+    fn stretch(&mut self, behind: usize) -> Option<(usize, (Wall, Wall))> {
         let end = self.known(behind)?;
-        let (mut begin, oldest) = self.next_known(0..behind)?;
-        if oldest.steps != end.steps {
+        let (mut begin, mut first) = self.next_known(0..behind)?;
+        if first.steps != end.steps {
             let before = self.last_where(begin..behind, behind - 1, |mark| mark.steps != end.steps)?;
-            (begin, _) = self.next_known(before + 1..behind)?;
+            (begin, first) = self.next_known(before + 1..behind)?;
         }
-        Some((begin, end))
+        Some((begin, (first.at, end.at)))
+    }
+
+    /// Whether a line with a moment in this span may be wanted.
+    fn wants(&self, (earliest, latest): (Wall, Wall)) -> bool {
+        self.query.since.is_none_or(|since| latest >= since) && self.query.until.is_none_or(|until| earliest < until)
     }
 
     /// The last of these files whose first mark is known and satisfies `wanted`, where those that do are in front.
@@ -149,18 +156,22 @@ impl Order<'_> {
         first
     }
 
-    /// The earliest and the latest moment that a line of this file can have. `None`: there is no line.
-    fn bounds(&mut self, number: usize) -> io::Result<Option<(Wall, Wall)>> {
+    /// Whether this file may have a wanted line, as far as it tells by itself.
+    fn is_needed(&mut self, number: usize) -> io::Result<bool> {
         let is_known = self.known(number).is_some();
         let Files { doors, place, stamps, current, notes } = &mut self.files;
-        let Some(stamp) = stamps.get(number) else {
-            return current.as_mut().map_or(Ok(None), |look| look.bounds());
+        let spans = match stamps.get(number) {
+            None => current.as_mut().map_or(Ok(Vec::new()), |look| look.spans())?,
+            Some(stamp) if is_known => {
+                Look::or_note(*doors, place, Some(stamp), notes)?.map_or(Ok(Vec::new()), |mut look| look.spans())?
+            }
+            Some(_) => {
+                let written = self.path(number).and_then(|path| written(&path));
+                let latest = |written: Wall| Wall::from_micros(written.as_micros() + WRITTEN_SLACK_MICROS);
+                written.map(|written| (Wall::default(), latest(written))).into_iter().collect()
+            }
         };
-        if is_known {
-            return Look::or_note(*doors, place, Some(stamp), notes)?.map_or(Ok(None), |mut look| look.bounds());
-        }
-        let latest = |written: Wall| Wall::from_micros(written.as_micros() + WRITTEN_SLACK_MICROS);
-        Ok(self.path(number).and_then(|path| written(&path)).map(|written| (Wall::default(), latest(written))))
+        Ok(spans.into_iter().any(|span| self.wants(span)))
     }
 
     /// Where a rotated file is, or was before it was compressed.
