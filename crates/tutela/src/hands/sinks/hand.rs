@@ -319,7 +319,20 @@ impl Hand {
                 known.trail.insert(trail)
             }
         };
-        job(trail)
+        let done = job(trail);
+        let broken = trail.passed_over();
+        self.tell_broken(broken);
+        done
+    }
+
+    /// The numbers tell what was lost; this is why.
+    fn tell_broken(&self, broken: Vec<String>) {
+        for why in broken {
+            let text =
+                format!("the sink {} passes over a log file, and counts its lines as lost: {why}", self.spec.name);
+            // A full inbox drops the remark; the count stays.
+            let _ = self.inbox.try_send(Input::Trouble(text));
+        }
     }
 
     fn cannot_read(&mut self, key: LabelKey, error: &std::io::Error) {
@@ -356,7 +369,7 @@ impl Hand {
             }
             maker.line(&line, |record| ready.push(record));
         });
-        let (cursor, lost) = (trail.cursor(), trail.lost());
+        let (cursor, lost, broken) = (trail.cursor(), trail.lost(), trail.passed_over());
         let drained = given.as_ref().map_or(true, |given| *given < most);
         if drained && maker.held().is_some() {
             let now = Wall::now();
@@ -385,6 +398,7 @@ impl Hand {
             }
             Err(error) => self.cannot_read(key, &error),
         }
+        self.tell_broken(broken);
     }
 
     /// What is held of a label whose lines are about to be left out: nothing of those belongs to it.
