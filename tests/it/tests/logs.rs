@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Stdio};
-use tutela_it::{BOUND, Container, Guard, Stage, wait_until};
+use tutela_it::{BOUND, Container, Guard, Stage, http, wait_until};
 
 /// The log files of `a:0`, oldest first: rotated ones have the time in their names, the current one comes last.
 fn files(stage: &Stage) -> Vec<PathBuf> {
@@ -450,4 +450,22 @@ fn a_log_folder_that_others_may_write_to_is_told_for_a_service_with_an_account_o
     assert!(!told());
     tutela_it::processes::set_mode(&stage.path("nl"), 0o777);
     assert!(told());
+}
+
+#[test]
+fn a_log_file_that_cannot_be_read_is_named_beside_the_lines_whether_or_not_a_guard_runs() {
+    let guard = Guard::start(&service("\"lines=3\"", ""));
+    wait_lines(&guard, 3);
+    let broken = "a-0.20200101T000000.000000Z.log.zst";
+    std::fs::write(guard.log_dir().join(broken), "no such thing").unwrap();
+    let shown = |stage: &Stage| {
+        let ended = stage.cli(["logs", &target(stage), "--raw"]);
+        assert_eq!((ended.code, &*ended.stdout), (0, "line 0\nline 1\nline 2\n"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("passed over") && ended.stderr.contains(broken), "{}", ended.stderr);
+    };
+    shown(&guard);
+    let told = http::ask(&guard.socket(), "GET", "/v1/logs/a").unwrap().text();
+    let notes: Vec<Value> = told.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    assert_eq!(notes.iter().filter(|note| note["tutela"] == "passed_over").count(), 1, "{told}");
+    shown(&guard.close());
 }

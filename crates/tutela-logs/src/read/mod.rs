@@ -40,6 +40,7 @@ use crate::stamp::Wall;
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use track::Track;
 
@@ -71,6 +72,15 @@ pub struct Query {
     pub stream: Option<Stream>,
     /// Of those, the last so many. What comes while following is not counted.
     pub last: Option<usize>,
+}
+
+/// What could not be read, and is missing among the lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassedOver {
+    /// Whose.
+    pub label: Arc<str>,
+    /// Which file, and why.
+    pub why: String,
 }
 
 /// Reads the files of one label or of several.
@@ -173,7 +183,7 @@ impl LogReader {
     }
 
     /// The files that could not be read since this was asked last, and why.
-    pub fn passed_over(&mut self) -> Vec<String> {
+    pub fn passed_over(&mut self) -> Vec<PassedOver> {
         self.tracks.iter_mut().flat_map(Track::passed_over).collect()
     }
 

@@ -6,7 +6,7 @@ use super::filter::LineFilter;
 use super::look::{Look, Span};
 use super::moments::Moments;
 use super::source::Source;
-use super::{Place, Query};
+use super::{PassedOver, Place, Query};
 use crate::doors::Doors;
 use crate::files;
 use crate::policy::Form;
@@ -181,8 +181,9 @@ impl Track {
     }
 
     /// What was passed over since this was asked last.
-    pub(super) fn passed_over(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notes)
+    pub(super) fn passed_over(&mut self) -> impl Iterator<Item = PassedOver> {
+        let notes = std::mem::take(&mut self.notes).into_iter();
+        notes.map(|why| PassedOver { label: self.label.clone(), why })
     }
 
     /// From here on there is no end.
@@ -315,7 +316,9 @@ impl Track {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let rest = file.length()?.saturating_sub(self.read);
                 self.left = self.left.map(|left| left.saturating_sub(rest));
-                self.notes.push(format!("a compressed log file of {} is broken: {error}", self.place.label));
+                let file = self.stamp.iter().map(|stamp| files::rotated(&self.place.dir, &self.place.label, stamp));
+                let file = file.map(|path| path.display().to_string()).next().unwrap_or_default();
+                self.notes.push(format!("{file}, compressed, from byte {} of its text on: {error}", self.read));
                 self.file = None;
                 return Ok(false);
             }

@@ -69,6 +69,7 @@ pub fn logs(words: &LogWords, paths: &Paths) -> Code {
     match block_on(sources(&targets, paths)) {
         Ok(Ok(sources)) => match block_on(online::show(sources, &ask, &mut printer)) {
             Ok(End::Done) => DONE,
+            Ok(End::Unreadable) => FAILED,
             Ok(End::Refused(error)) => report::client_error(&error),
             Err(code) => code,
         },

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TryRecvError};
 use tokio::time::Instant;
-use tutela_schema::api::{LogLine, LogQuery};
+use tutela_schema::api::{LogLine, LogNote, LogQuery};
 use tutela_schema::wall::WallTime;
 
 /// Lines of one service that wait to be merged.
@@ -38,6 +38,8 @@ pub struct Source {
 pub enum End {
     /// All is shown, or nobody reads any more.
     Done,
+    /// A guard could not read its files to their end, which it said: what is shown is not all.
+    Unreadable,
     /// A guard said no.
     Refused(ClientError),
 }
@@ -47,6 +49,8 @@ enum Piece {
     Line(LogLine),
     /// What was written before the question was asked has been given.
     CaughtUp,
+    /// The files could not be read on; that was told.
+    Unreadable,
     Failed(ClientError),
 }
 
@@ -56,6 +60,8 @@ struct Lane {
     head: Option<LogLine>,
     caught_up: bool,
     ended: bool,
+    /// Not all of it could be read.
+    unreadable: bool,
 }
 
 /// Prints what the sources have, and goes on if they are followed.
@@ -64,7 +70,7 @@ pub async fn show(sources: Vec<Source>, ask: &Ask, printer: &mut Printer) -> End
     for source in sources {
         let (send, pieces) = channel(QUEUE_LINES);
         tokio::spawn(read(source, ask.clone(), send));
-        lanes.push(Lane { pieces, head: None, caught_up: false, ended: false });
+        lanes.push(Lane { pieces, head: None, caught_up: false, ended: false, unreadable: false });
     }
     // Each gives its last lines; of all of them only the last are wanted.
     let last = if lanes.len() > 1 { limits(&ask.query) } else { None };
@@ -84,8 +90,11 @@ pub async fn show(sources: Vec<Source>, ask: &Ask, printer: &mut Printer) -> End
             Err(error) => return End::Refused(error),
         }
     }
-    if !backlog.iter().all(|line| printer.line(line)) || !printer.flush() || !ask.follow {
+    if !backlog.iter().all(|line| printer.line(line)) || !printer.flush() {
         return End::Done;
+    }
+    if !ask.follow {
+        return if lanes.iter().any(|lane| lane.unreadable) { End::Unreadable } else { End::Done };
     }
     follow(&mut lanes, printer).await
 }
@@ -97,6 +106,7 @@ async fn first(lanes: &mut [Lane]) -> Option<Result<LogLine, ClientError>> {
             match lane.pieces.recv().await {
                 Some(Piece::Line(line)) => lane.head = Some(line),
                 Some(Piece::CaughtUp) => lane.caught_up = true,
+                Some(Piece::Unreadable) => lane.unreadable = true,
                 Some(Piece::Failed(error)) => return Some(Err(error)),
                 None => lane.ended = true,
             }
@@ -122,7 +132,7 @@ async fn follow(lanes: &mut [Lane], printer: &mut Printer) -> End {
                 while lane.head.is_none() && !lane.ended {
                     match lane.pieces.try_recv() {
                         Ok(Piece::Line(line)) => lane.head = Some(line),
-                        Ok(Piece::CaughtUp) => {}
+                        Ok(Piece::CaughtUp | Piece::Unreadable) => {}
                         Ok(Piece::Failed(error)) => return End::Refused(error),
                         Err(TryRecvError::Empty) => break,
                         Err(TryRecvError::Disconnected) => lane.ended = true,
@@ -232,6 +242,15 @@ async fn pass_on(pieces: &mut Pieces, guard: &str, mark: &mut Mark, send: &Sende
             let line = &rest[from..from + length];
             from += length + 1;
             let piece = match serde_json::from_slice::<LogLine>(line) {
+                // What is missing is no output; whoever reads the output is told beside it.
+                Ok(LogLine { tutela: Some(LogNote::PassedOver), message, .. }) => {
+                    report::tell(&message);
+                    continue;
+                }
+                Ok(LogLine { tutela: Some(LogNote::Failed), message, .. }) => {
+                    report::error(&message, None);
+                    Piece::Unreadable
+                }
                 Ok(mut line) => {
                     mark.note(&line);
                     if again > 0 && line.timestamp == left_at {

@@ -72,6 +72,7 @@ fn line(text: &str, level: &str) -> LogLine {
         message: text.to_owned(),
         fields: serde_json::Map::new(),
         partial: false,
+        tutela: None,
     }
 }
 
