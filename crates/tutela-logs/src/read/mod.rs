@@ -16,7 +16,8 @@
 //! [`LogReader::passed_over`] tells.
 //! Memory: one block and one long line per label, whatever the size of the files, and of a compressed one a frame. Files
 //! that are removed by retention before they were reached are missing, without a note. When several labels grow at once,
-//! a line that reaches its file late comes after later ones of other labels.
+//! a line that reaches its file late comes after later ones of other labels. A query of the last lines goes back no
+//! further than a line of more than 16 MiB, of which it shows the end with a mark.
 //!
 //! Deliberately absent: patterns (a caller brings a [`LineFilter`]).
 

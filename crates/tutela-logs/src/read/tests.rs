@@ -7,6 +7,7 @@ use crate::lines::Splitter;
 use crate::policy::{Form, Policy};
 use crate::writer::{Batch, Now, Writer};
 use proptest::prelude::*;
+use std::io::{Seek, SeekFrom, Write};
 use std::sync::Arc;
 
 /// Micros of the first moment of a test.
@@ -98,6 +99,34 @@ fn the_last_lines_of_a_large_file_are_found_across_blocks() {
         let query = Query { last: Some(n), stream: Some(Stream::Err), ..Query::default() };
         let found = texts(LogReader::open(DOORS, &[place(dir.path(), "a")], query).unwrap());
         assert!(found == expected[1000 - n..], "last {n}");
+    }
+}
+
+#[test]
+fn the_last_lines_go_back_over_a_long_line_and_not_over_one_without_an_end() {
+    for (zeros, is_cut) in [(3 << 20, false), (40 << 20, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log");
+        let mut file = std::fs::File::create(&path).unwrap();
+        file.write_all(b"first\n").unwrap();
+        // A hole reads as zeros and takes no room.
+        file.set_len(6 + zeros).unwrap();
+        file.seek(SeekFrom::End(0)).unwrap();
+        file.write_all(b"\nlast\n").unwrap();
+        let found: Vec<Entry> = tail(DOORS, dir.path(), "a", 3).unwrap().map(Result::unwrap).collect();
+        let bytes: u64 = found.iter().map(|entry| entry.text.len() as u64).sum();
+        let (first, last) = (&found[0].text, &found[found.len() - 1].text);
+        assert_eq!(&last[..], b"last");
+        if is_cut {
+            assert!(first.starts_with(b"[cut: ") && first.ends_with(&[0]) && bytes < 128 * 1024, "{bytes}");
+            assert!(found.iter().filter(|entry| entry.text.starts_with(b"[cut")).count() == 1);
+            let wants = LineFilter::new(|text, _| text == b"last");
+            let query = Query { last: Some(3), ..Query::default() };
+            let reader = LogReader::open_filtered(DOORS, &[place(dir.path(), "a")], query, wants).unwrap();
+            assert_eq!(texts(reader), ["last"]);
+        } else {
+            assert!(first == b"first" && bytes == zeros + 9, "{bytes}");
+        }
     }
 }
 

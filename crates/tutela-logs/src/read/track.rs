@@ -1,6 +1,6 @@
 //! The way through the files of one label: from a rotated file to the next, and along the growing one.
 
-use super::backward::start_of_last;
+use super::backward::{Found, start_of_last};
 use super::entry::{Entry, entry, head, is_wanted};
 use super::filter::LineFilter;
 use super::look::{Look, Span};
@@ -21,6 +21,9 @@ const BLOCK_BYTES: usize = 64 * 1024;
 
 /// How often a rotation may happen while the files are being opened, before that is an error.
 const TRIES_MAX: usize = 10;
+
+/// What is put before the end of a line whose beginning is too far away.
+const CUT_MARK: &[u8] = b"[cut: the end of a line of more than 16 MiB] ";
 
 /// Where the reading of one label is.
 #[derive(Debug)]
@@ -52,6 +55,8 @@ pub(super) struct Track {
     next: Option<(Wall, Entry)>,
     /// What was passed over, and why.
     notes: Vec<String>,
+    /// It begins within a line.
+    is_cut: bool,
     /// Lines that it does not want are passed over.
     pub(super) filter: Option<LineFilter>,
     /// Lines that it was asked about, and that the query wants.
@@ -98,7 +103,7 @@ impl Track {
         let (mut want, mut left, mut coarse, mut notes) = (query.last, 0, false, Vec::new());
         let (mut next, mut name, mut older) = (current, None, stamps.iter().rev());
         // The oldest file that is needed, as far as that is known, and where it is begun with.
-        let (mut first, mut read) = (None, 0);
+        let (mut first, mut read, mut is_cut) = (None, 0, false);
         loop {
             if let Some(mut look) = next {
                 let span = match look.span(query, left == 0) {
@@ -116,15 +121,16 @@ impl Track {
                     let query = if look.form != Form::Raw || span.coarse { query } else { &untimed };
                     // `want` is above zero here but for a query of the last 0 lines.
                     let start = match rest {
-                        0 => Ok(span.end),
+                        0 => Found::All(span.end),
                         rest => {
                             let between = (span.start, span.end);
                             start_of_last(&mut look.source, between, look.form, look.written, query, rest)?
                         }
                     };
                     match start {
-                        Ok(offset) => (read, is_found) = (offset, true),
-                        Err(found) => want = Some(rest - found),
+                        Found::All(offset) => (read, is_found) = (offset, true),
+                        Found::Cut(offset) => (read, is_found, is_cut) = (offset, true, true),
+                        Found::Fewer(found) => want = Some(rest - found),
                     }
                 }
                 first = Some((look, name));
@@ -152,6 +158,7 @@ impl Track {
         }
         track.left = Some(left - read);
         track.notes = notes;
+        track.is_cut = is_cut;
         Ok((track, coarse))
     }
 
@@ -175,6 +182,7 @@ impl Track {
             stamps: StampReader::default(),
             next: None,
             notes: Vec::new(),
+            is_cut: false,
             filter: None,
             looked: 0,
         }
@@ -226,10 +234,15 @@ impl Track {
             let (end, waiting) = (memchr::memchr(b'\n', waiting), waiting.len());
             match end {
                 Some(length) if length <= limit && self.is_refused(length, query) => {
-                    self.from += length + 1;
+                    self.pass_by(length + 1);
                     continue;
                 }
                 Some(length) if length <= limit => return Ok(Some(self.cut(length, true))),
+                // A piece of a long line is wanted or not as a line is.
+                _ if waiting > limit && self.is_refused(limit, query) => {
+                    self.pass_by(limit);
+                    continue;
+                }
                 _ if waiting > limit => return Ok(Some(self.cut(limit, false))),
                 _ => {}
             }
@@ -253,6 +266,12 @@ impl Track {
                 return Ok(last);
             }
         }
+    }
+
+    /// Leaves so many bytes out.
+    fn pass_by(&mut self, bytes: usize) {
+        self.from += bytes;
+        self.is_cut = false;
     }
 
     /// Whether the filter does not want the line of this length.
@@ -296,6 +315,9 @@ impl Track {
         let line = &self.buffer[self.from..self.from + length];
         let mut entry = entry(self.label.clone(), line, self.form, &mut self.stamps);
         entry.ended &= ended;
+        if std::mem::take(&mut self.is_cut) {
+            entry.text.splice(0..0, CUT_MARK.iter().copied());
+        }
         let counts_as = self.counts_as(entry.at);
         self.from += length + usize::from(ended);
         (counts_as, entry)
