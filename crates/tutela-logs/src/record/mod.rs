@@ -18,6 +18,7 @@ pub mod redact;
 #[cfg(test)]
 mod tests;
 
+pub use json::name_beside;
 pub use owner::{Author, Host, Owner};
 
 use crate::policy::Stream;
