@@ -19,7 +19,7 @@ pub mod redact;
 mod tests;
 
 pub use json::name_beside;
-pub use owner::{Author, Host, Owner};
+pub use owner::{Author, Byline, Host, Owner};
 
 use crate::policy::Stream;
 use crate::stamp::{StampReader, Stamper, Wall};
