@@ -14,7 +14,7 @@
 //! again later: the records can wait until that is mended. Only what it says of the records themselves is for good.
 
 use super::progress::Progress;
-use super::way::{Delivery, Undelivered, Way};
+use super::way::{Delivery, Undelivered, Way, told};
 use crate::hands::otlp::messages::logs::{ExportLogs, LogRecord, ResourceLogs, ScopeLogs};
 use crate::hands::otlp::messages::{
     AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList, Resource, any_value,
@@ -112,7 +112,7 @@ impl Way for Otlp {
 
 impl Otlp {
     fn told(&self, reason: &str) -> String {
-        format!("failed to send OTLP to {}: {reason}", self.sender.endpoint().target())
+        told("failed to send OTLP to", self.sender.endpoint().target(), reason)
     }
 }
 
