@@ -469,3 +469,22 @@ fn a_log_file_that_cannot_be_read_is_named_beside_the_lines_whether_or_not_a_gua
     assert_eq!(notes.iter().filter(|note| note["tutela"] == "passed_over").count(), 1, "{told}");
     shown(&guard.close());
 }
+
+#[test]
+fn a_follower_takes_in_the_instances_and_services_that_a_reload_adds() {
+    let hello = |keys: &str| service("\"say=hello\"", keys);
+    let guard = Guard::start(&hello(""));
+    wait_lines(&guard, 1);
+    let mut of_service = Follower::start(&guard, &[&target(&guard)]);
+    let mut of_guard = Follower::start(&guard, &[guard.name()]);
+    assert_eq!((of_service.next(), of_guard.next()), ("hello".to_owned(), "hello".to_owned()));
+    let other = "[services.b]\ncommand = [\"understudy\", \"say=other\", \"hang\"]\n";
+    guard.write_spec(&format!("{}{other}", hello("instances = 3")));
+    guard.cli_ok(&["reload", guard.name()]);
+    assert_eq!((of_service.next(), of_service.next()), ("hello".to_owned(), "hello".to_owned()));
+    let mut seen = [of_guard.next(), of_guard.next(), of_guard.next()];
+    seen.sort();
+    assert_eq!(seen, ["hello", "hello", "other"]);
+    of_service.end();
+    of_guard.end();
+}

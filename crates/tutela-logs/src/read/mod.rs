@@ -92,6 +92,7 @@ pub struct LogReader {
     /// The last lines of several labels, already in order.
     ready: VecDeque<Entry>,
     coarse: bool,
+    filter: Option<LineFilter>,
 }
 
 /// The last `n` lines of a label.
@@ -120,7 +121,7 @@ impl LogReader {
     /// # Errors
     /// As [`tail`].
     pub fn open(doors: Doors, places: &[Place], query: Query) -> io::Result<Self> {
-        let mut reader = LogReader { tracks: Vec::new(), query, ready: VecDeque::new(), coarse: false };
+        let mut reader = LogReader { tracks: Vec::new(), query, ready: VecDeque::new(), coarse: false, filter: None };
         for place in places {
             let (track, coarse) = Track::open(doors, place, &query)?;
             reader.coarse |= coarse;
@@ -145,7 +146,13 @@ impl LogReader {
     /// # Errors
     /// As [`tail`].
     pub fn open_filtered(doors: Doors, places: &[Place], query: Query, filter: LineFilter) -> io::Result<Self> {
-        let mut reader = LogReader { tracks: Vec::new(), query, ready: VecDeque::new(), coarse: false };
+        let mut reader = LogReader {
+            tracks: Vec::new(),
+            query,
+            ready: VecDeque::new(),
+            coarse: false,
+            filter: Some(filter.clone()),
+        };
         let mut kept = Vec::new();
         for place in places {
             let mut back = query.last.map(|last| last.saturating_mul(BACK_FACTOR));
@@ -176,6 +183,24 @@ impl LogReader {
         let skip = query.last.map_or(0, |last| kept.len().saturating_sub(last));
         reader.ready = kept.into_iter().skip(skip).map(|(_, entry)| entry).collect();
         Ok(reader)
+    }
+
+    /// Reads these files too from here on, but for lines that were written before `since`. Those that are read already
+    /// stay as they are.
+    ///
+    /// # Errors
+    /// As [`tail`].
+    pub fn follow_too(&mut self, doors: Doors, place: &Place, since: Wall) -> io::Result<()> {
+        if self.tracks.iter().any(|track| track.is_of(place)) {
+            return Ok(());
+        }
+        let since = Some(self.query.since.map_or(since, |earliest| earliest.max(since)));
+        let (mut track, coarse) = Track::open(doors, place, &Query { since, last: None, ..self.query })?;
+        track.filter = self.filter.clone();
+        track.since = since;
+        self.coarse |= coarse;
+        self.tracks.push(track);
+        Ok(())
     }
 
     /// Whether a time filter had to take or leave whole files.

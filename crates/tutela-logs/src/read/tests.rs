@@ -277,6 +277,33 @@ fn following_shows_an_unended_line_of_a_raw_file_once_it_stays() {
 }
 
 #[test]
+fn files_that_come_while_others_are_followed_are_followed_from_a_moment_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pens = ["a", "b"].map(|label| Pen::new(dir.path(), label, true, Some(100)));
+    let places = ["a", "b"].map(|label| place(dir.path(), label));
+    pens[0].put(Stream::Out, b"a0\n");
+    let wants = LineFilter::new(|text, _| !text.ends_with(b"no"));
+    let mut reader = LogReader::open_filtered(DOORS, &places[..1], Query::default(), wants).unwrap();
+    let seen = |reader: &mut LogReader| {
+        std::iter::from_fn(|| reader.next_now().unwrap())
+            .map(|entry| String::from_utf8(entry.text).unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(seen(&mut reader), ["a0"]);
+    for number in 0..9 {
+        pens[1].put(Stream::Out, format!("b{number}\n").as_bytes());
+    }
+    for place in &places {
+        reader.follow_too(DOORS, place, at(6)).unwrap();
+    }
+    assert_eq!(seen(&mut reader), ["b6", "b7", "b8"]);
+    pens[1].put(Stream::Out, b"b9\nno\n");
+    pens[0].now.wall = at(20);
+    pens[0].put(Stream::Out, b"a1\n");
+    assert_eq!(seen(&mut reader), ["b9", "a1"]);
+}
+
+#[test]
 fn a_followed_line_wakes_who_waits_for_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut pen = Pen::new(dir.path(), "a", true, None);

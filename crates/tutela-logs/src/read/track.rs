@@ -57,6 +57,8 @@ pub(super) struct Track {
     notes: Vec<String>,
     /// It begins within a line.
     is_cut: bool,
+    /// Not before this moment, whatever the query says.
+    pub(super) since: Option<Wall>,
     /// Lines that it does not want are passed over.
     pub(super) filter: Option<LineFilter>,
     /// Lines that it was asked about, and that the query wants.
@@ -183,9 +185,15 @@ impl Track {
             next: None,
             notes: Vec::new(),
             is_cut: false,
+            since: None,
             filter: None,
             looked: 0,
         }
+    }
+
+    /// Whether it reads these files.
+    pub(super) fn is_of(&self, place: &Place) -> bool {
+        self.place == *place
     }
 
     /// What was passed over since this was asked last.
@@ -213,7 +221,11 @@ impl Track {
     pub(super) fn peek(&mut self, query: &Query) -> io::Result<Option<Wall>> {
         while self.next.is_none() && !self.idle {
             match self.advance(query)? {
-                Some((at, entry)) if is_wanted(query, entry.origin, at) => self.next = Some((at, entry)),
+                Some((at, entry))
+                    if is_wanted(query, entry.origin, at) && self.since.is_none_or(|since| at >= since) =>
+                {
+                    self.next = Some((at, entry));
+                }
                 Some(_) => {}
                 None => self.idle = true,
             }

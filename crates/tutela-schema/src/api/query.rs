@@ -96,6 +96,10 @@ pub enum LogStream {
     Stderr,
 }
 
+/// The header of an answer of `/v1/logs/{service}` that says how many milliseconds a line may come later than younger
+/// ones of other services, because its record waits for further lines. Left out where it does not.
+pub const LOG_HOLD_HEADER: &str = "tutela-hold-ms";
+
 /// What a record that is no output tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -8,9 +8,12 @@ use crate::conductor::Request as Ask;
 use crate::logs_view::{self, filter_of, places_of, record_of};
 use std::sync::Arc;
 use std::time::Duration;
-use tutela_logs::read::{LogReader, Query};
+use tokio::sync::broadcast::{self, error::TryRecvError};
+use tutela_core::guard::Target;
+use tutela_logs::read::{LogReader, Place, Query};
 use tutela_logs::{Stream, Wall};
-use tutela_schema::api::{ErrorCode, ErrorReply, LogLine, LogQuery, LogStream};
+use tutela_schema::api::{ErrorCode, ErrorReply, LOG_HOLD_HEADER, LogLine, LogQuery, LogStream};
+use tutela_schema::events::{EventKind, EventRecord};
 use tutela_schema::wall::WallTime;
 
 /// Lines that are told when nobody says how many.
@@ -27,11 +30,10 @@ pub(super) async fn logs(context: &Arc<Context>, service: &str, query: &str) -> 
     let (since, until) = (since_of(query.since.as_deref())?, since_of(query.until.as_deref())?);
     let filter = filter_of(&query).map_err(|why| ErrorReply::new(ErrorCode::BadRequest, why, None))?;
     let target = target_of(Some(service))?;
-    let of = target.clone();
-    let answer = ask(context, |reply| Ask::Status { target: of, reply }).await?;
-    let instances: Vec<String> =
-        answer.status.services.into_iter().flat_map(|service| service.instances).map(|instance| instance.id).collect();
-    let dir = ask(context, |reply| Ask::LogDir { target, reply }).await?;
+    // First the ears, then the instances: so no reload falls between the two.
+    let reloads = query.follow.then(|| Reloads(context.feed.follow()));
+    let began = Wall::now();
+    let places = places(context, &target).await?;
     let last = match (query.n, since) {
         (Some(n), _) => Some(usize::try_from(n).unwrap_or(usize::MAX)),
         (None, Some(_)) => None,
@@ -46,25 +48,69 @@ pub(super) async fn logs(context: &Arc<Context>, service: &str, query: &str) -> 
         }),
         last,
     };
-    let (pieces, answer) = stream("application/x-ndjson");
-    let (follow, places) = (query.follow, places_of(&dir, &instances));
+    let (pieces, mut answer) = stream("application/x-ndjson");
+    let hold = places.iter().map(|place| context.pump.hold(&place.label)).max().unwrap_or_default();
+    if !hold.is_zero() {
+        let millis = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX);
+        answer.headers_mut().insert(LOG_HOLD_HEADER, millis.into());
+    }
     // To open is to read until the beginning is found, on a disk that may not answer.
     let opened = tokio::task::spawn_blocking(move || logs_view::open(&places, wanted, filter)).await;
     let reader = opened
         .map_err(|_| ended())?
         .map_err(|error| ErrorReply::new(ErrorCode::Failed, format!("failed to read the logs: {error}"), None))?;
-    let reading = Reading { reader, of: service.to_owned(), follow, failure: None };
-    tokio::spawn(send(reading, pieces));
+    let reading =
+        Reading { reader, of: service.to_owned(), follow: query.follow, began, more: Vec::new(), failure: None };
+    tokio::spawn(send(reading, pieces, reloads, context.clone(), target));
     Ok(answer)
+}
+
+/// Where the output of the target's instances lies.
+async fn places(context: &Arc<Context>, target: &Target) -> Result<Vec<Place>, ErrorReply> {
+    let of = target.clone();
+    let answer = ask(context, |reply| Ask::Status { target: of, reply }).await?;
+    let instances: Vec<String> =
+        answer.status.services.into_iter().flat_map(|service| service.instances).map(|instance| instance.id).collect();
+    let of = target.clone();
+    let dir = ask(context, |reply| Ask::LogDir { target: of, reply }).await?;
+    Ok(places_of(&dir, &instances))
+}
+
+/// Tells whether the spec was reloaded.
+struct Reloads(broadcast::Receiver<Arc<EventRecord>>);
+
+impl Reloads {
+    /// Since this was asked last.
+    fn has_happened(&mut self) -> bool {
+        let mut has_happened = false;
+        loop {
+            match self.0.try_recv() {
+                Ok(record) => has_happened |= record.kind == EventKind::Reloaded,
+                // One may have been among them.
+                Err(TryRecvError::Lagged(_)) => has_happened = true,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return has_happened,
+            }
+        }
+    }
 }
 
 /// Sends what the reader has, and, to who follows, what comes. Reading files blocks, so each portion is read
 /// on a thread for that; none is held while the client is slow or nothing comes, because a guard of a hundred
 /// services may be followed in all of them and has fewer threads.
-async fn send(mut reading: Reading, pieces: Pieces) {
+async fn send(
+    mut reading: Reading,
+    pieces: Pieces,
+    mut reloads: Option<Reloads>,
+    context: Arc<Context>,
+    target: Target,
+) {
     let mut told = tokio::time::Instant::now();
     let mut is_caught_up = false;
     loop {
+        if reloads.as_mut().is_some_and(Reloads::has_happened) {
+            // Of a service that is gone what it has written is shown on.
+            reading.more = places(&context, &target).await.unwrap_or_default();
+        }
         let Ok((back, portion)) = tokio::task::spawn_blocking(move || {
             let portion = reading.portion();
             (reading, portion)
@@ -121,6 +167,10 @@ struct Reading {
     /// What was asked for: `api` or `api:0`.
     of: String,
     follow: bool,
+    /// When it was asked for: what comes into the spec later has nothing to say from before.
+    began: Wall,
+    /// Where the instances' output lies after a reload, as far as it is not read yet.
+    more: Vec<Place>,
     /// Why they could not be read at the last look: told once, however often it is looked again.
     failure: Option<String>,
 }
@@ -129,6 +179,11 @@ impl Reading {
     /// The next records, as far as they are there and fit.
     fn portion(&mut self) -> Portion {
         let mut lines = Vec::new();
+        for place in std::mem::take(&mut self.more) {
+            if let Err(error) = self.reader.follow_too(logs_view::DOORS, &place, self.began) {
+                put(&mut lines, &logs_view::record_of_failure(&self.of, &error));
+            }
+        }
         let then = loop {
             let next = if self.follow { self.reader.next_now() } else { self.reader.next().transpose() };
             for passed in self.reader.passed_over() {
@@ -183,7 +238,7 @@ mod tests {
     fn reading(dir: &Path, follow: bool) -> Reading {
         let places = places_of(dir, &["my-api:0".to_owned()]);
         let reader = logs_view::open(&places, Query::default(), None).unwrap();
-        Reading { reader, of: "my-api".to_owned(), follow, failure: None }
+        Reading { reader, of: "my-api".to_owned(), follow, began: Wall::now(), more: Vec::new(), failure: None }
     }
 
     fn records(portion: &Portion) -> Vec<LogLine> {
