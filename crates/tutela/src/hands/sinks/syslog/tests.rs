@@ -4,29 +4,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 use super::*;
+use crate::hands::loopback::{PATIENCE, listen, run};
 use crate::hands::sinks::samples;
 use crate::hands::sinks::way::Undelivered;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpStream, UdpSocket};
 use tutela_logs::record::Record;
-
-/// Long for a test, so that a busy computer does not fail it.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn run<F: Future>(test: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
-}
 
 fn way(port: u16, transport: SyslogTransport, timeout: Duration) -> Box<dyn Way> {
     open(&format!("127.0.0.1:{port}"), &transport, 16, timeout).unwrap()
-}
-
-async fn listen() -> (TcpListener, u16) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    (listener, port)
 }
 
 /// The numbers of the messages in a stream, each of which must be whole.
