@@ -235,6 +235,11 @@ impl Client {
 pub struct Pieces(Response<Incoming>);
 
 impl Pieces {
+    /// A number that the answer's head has under this name.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.0.headers().get(name)?.to_str().ok()?.parse().ok()
+    }
+
     /// The next piece; `None`: it has ended. A stream that is cut off has come to its end with its guard.
     pub async fn next(&mut self) -> Option<Bytes> {
         loop {

@@ -3,10 +3,10 @@
 
 use regex::bytes::RegexBuilder;
 use std::path::Path;
-use tutela_logs::read::{Entry, LineFilter, LogReader, Origin, Place, Query};
+use tutela_logs::read::{Entry, LineFilter, LogReader, Origin, PassedOver, Place, Query};
 use tutela_logs::{Doors, Found, Stream, level};
 use tutela_os::files::{Plain, append_plain, give, like, read_plain};
-use tutela_schema::api::{LogLine, LogQuery, LogStream};
+use tutela_schema::api::{LogLine, LogNote, LogQuery, LogStream};
 use tutela_schema::wall::WallTime;
 
 /// The most memory that a pattern may become: no word that people type needs a tenth of it.
@@ -53,6 +53,44 @@ pub fn record_of(entry: &Entry) -> LogLine {
         message: String::from_utf8_lossy(message).into_owned(),
         fields: fields_of(entry),
         partial: !entry.ended,
+        tutela: (entry.origin == Origin::Gap).then_some(LogNote::Gap),
+    }
+}
+
+/// That a file was passed over, as a record among those of its lines.
+pub fn record_of_passed_over(passed: &PassedOver) -> LogLine {
+    note(&id_of(&passed.label), LogNote::PassedOver, passed_over(passed))
+}
+
+/// That the files of a service or an instance cannot be read on, as a record.
+pub fn record_of_failure(of: &str, error: &std::io::Error) -> LogLine {
+    note(of, LogNote::Failed, failure(error))
+}
+
+/// That a file was passed over, for people.
+pub fn passed_over(passed: &PassedOver) -> String {
+    format!("passed over: {}", passed.why)
+}
+
+/// That files cannot be read on, for people.
+pub fn failure(error: &std::io::Error) -> String {
+    format!("failed to read a log file: {error}")
+}
+
+/// `of` is `api` or `api:0`.
+fn note(of: &str, note: LogNote, message: String) -> LogLine {
+    let (service, instance) = of.split_once(':').unwrap_or((of, ""));
+    LogLine {
+        timestamp: None,
+        guard: None,
+        service_name: service.to_owned(),
+        instance: instance.to_owned(),
+        level: Some(level::Level::Warn.word().to_owned()),
+        stream: None,
+        message,
+        fields: serde_json::Map::new(),
+        partial: false,
+        tutela: Some(note),
     }
 }
 

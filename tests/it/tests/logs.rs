@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Stdio};
-use tutela_it::{BOUND, Container, Guard, Stage, wait_until};
+use tutela_it::{BOUND, Container, Guard, Stage, http, wait_until};
 
 /// The log files of `a:0`, oldest first: rotated ones have the time in their names, the current one comes last.
 fn files(stage: &Stage) -> Vec<PathBuf> {
@@ -450,4 +450,41 @@ fn a_log_folder_that_others_may_write_to_is_told_for_a_service_with_an_account_o
     assert!(!told());
     tutela_it::processes::set_mode(&stage.path("nl"), 0o777);
     assert!(told());
+}
+
+#[test]
+fn a_log_file_that_cannot_be_read_is_named_beside_the_lines_whether_or_not_a_guard_runs() {
+    let guard = Guard::start(&service("\"lines=3\"", ""));
+    wait_lines(&guard, 3);
+    let broken = "a-0.20200101T000000.000000Z.log.zst";
+    std::fs::write(guard.log_dir().join(broken), "no such thing").unwrap();
+    let shown = |stage: &Stage| {
+        let ended = stage.cli(["logs", &target(stage), "--raw"]);
+        assert_eq!((ended.code, &*ended.stdout), (0, "line 0\nline 1\nline 2\n"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("passed over") && ended.stderr.contains(broken), "{}", ended.stderr);
+    };
+    shown(&guard);
+    let told = http::ask(&guard.socket(), "GET", "/v1/logs/a").unwrap().text();
+    let notes: Vec<Value> = told.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    assert_eq!(notes.iter().filter(|note| note["tutela"] == "passed_over").count(), 1, "{told}");
+    shown(&guard.close());
+}
+
+#[test]
+fn a_follower_takes_in_the_instances_and_services_that_a_reload_adds() {
+    let hello = |keys: &str| service("\"say=hello\"", keys);
+    let guard = Guard::start(&hello(""));
+    wait_lines(&guard, 1);
+    let mut of_service = Follower::start(&guard, &[&target(&guard)]);
+    let mut of_guard = Follower::start(&guard, &[guard.name()]);
+    assert_eq!((of_service.next(), of_guard.next()), ("hello".to_owned(), "hello".to_owned()));
+    let other = "[services.b]\ncommand = [\"understudy\", \"say=other\", \"hang\"]\n";
+    guard.write_spec(&format!("{}{other}", hello("instances = 3")));
+    guard.cli_ok(&["reload", guard.name()]);
+    assert_eq!((of_service.next(), of_service.next()), ("hello".to_owned(), "hello".to_owned()));
+    let mut seen = [of_guard.next(), of_guard.next(), of_guard.next()];
+    seen.sort();
+    assert_eq!(seen, ["hello", "hello", "other"]);
+    of_service.end();
+    of_guard.end();
 }

@@ -231,7 +231,7 @@ fn a_reload_adds_changes_and_removes_sinks_without_touching_programs() {
 }
 
 #[test]
-fn a_certificate_for_another_name_is_degraded_and_told_and_a_bad_file_is_refused_at_check() {
+fn check_refuses_a_bad_certificate_file_and_tells_a_missing_one_and_a_host_that_nobody_knows() {
     let stage = Stage::new();
     let tls = |ca: &str| {
         format!(

@@ -9,7 +9,7 @@
 
 use super::{CaptureHandle, PumpEvent, PumpHandle, PumpRefusal, Source, Stall};
 use crate::doors::Doors;
-use crate::policy::{Policy, Stream};
+use crate::policy::{Form, Policy, Stream};
 use crate::tap::Taps;
 use std::collections::HashMap;
 use std::future::Future;
@@ -47,6 +47,8 @@ struct Rest {
     pumps: Vec<(PathBuf, PumpHandle)>,
     /// Where labels are that are not with the main pump, as an index of `pumps`.
     labels: HashMap<Arc<str>, usize>,
+    /// How long the labels hold lines back whose records are joined before they are written.
+    holds: HashMap<Arc<str>, Duration>,
     /// After the end nothing is started any more.
     ended: bool,
 }
@@ -82,6 +84,7 @@ impl Pumps {
         taps: Taps,
     ) -> Result<CaptureHandle, PumpRefusal> {
         let pump = self.settle(label, &policy.dir);
+        self.note_hold(label, &policy);
         pump.attach(label, policy, sources, taps)
     }
 
@@ -90,6 +93,7 @@ impl Pumps {
     /// # Errors
     /// [`PumpRefusal`].
     pub fn set_policy(&self, label: &str, policy: Arc<Policy>) -> Result<(), PumpRefusal> {
+        self.note_hold(label, &policy);
         self.of(label).set_policy(label, policy)
     }
 
@@ -99,8 +103,27 @@ impl Pumps {
     /// [`PumpRefusal`].
     pub fn forget(&self, label: &str) -> Result<(), PumpRefusal> {
         let pump = self.of(label);
-        self.rest().labels.remove(label);
+        {
+            let mut rest = self.rest();
+            rest.labels.remove(label);
+            rest.holds.remove(label);
+        }
         pump.forget(label)
+    }
+
+    /// How long after it was read a line of this label may be written, without one behind it: records of several lines
+    /// wait for the next.
+    pub fn hold(&self, label: &str) -> Duration {
+        self.rest().holds.get(label).copied().unwrap_or_default()
+    }
+
+    fn note_hold(&self, label: &str, policy: &Policy) {
+        let joined = policy.multiline.as_ref().filter(|_| policy.form == Form::Json);
+        let mut rest = self.rest();
+        match joined {
+            Some(multiline) => drop(rest.holds.insert(Arc::from(label), multiline.wait)),
+            None => drop(rest.holds.remove(label)),
+        }
     }
 
     /// Begins a new file for every label, with the next line that each writes.

@@ -16,7 +16,8 @@
 //! [`LogReader::passed_over`] tells.
 //! Memory: one block and one long line per label, whatever the size of the files, and of a compressed one a frame. Files
 //! that are removed by retention before they were reached are missing, without a note. When several labels grow at once,
-//! a line that reaches its file late comes after later ones of other labels.
+//! a line that reaches its file late comes after later ones of other labels. A query of the last lines goes back no
+//! further than a line of more than 16 MiB, of which it shows the end with a mark.
 //!
 //! Deliberately absent: patterns (a caller brings a [`LineFilter`]).
 
@@ -43,6 +44,7 @@ use crate::stamp::Wall;
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use track::Track;
 
@@ -76,6 +78,15 @@ pub struct Query {
     pub last: Option<usize>,
 }
 
+/// What could not be read, and is missing among the lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassedOver {
+    /// Whose.
+    pub label: Arc<str>,
+    /// Which file, and why.
+    pub why: String,
+}
+
 /// Reads the files of one label or of several.
 #[derive(Debug)]
 pub struct LogReader {
@@ -84,6 +95,7 @@ pub struct LogReader {
     /// The last lines of several labels, already in order.
     ready: VecDeque<Entry>,
     coarse: bool,
+    filter: Option<LineFilter>,
 }
 
 /// The last `n` lines of a label.
@@ -112,7 +124,7 @@ impl LogReader {
     /// # Errors
     /// As [`tail`].
     pub fn open(doors: Doors, places: &[Place], query: Query) -> io::Result<Self> {
-        let mut reader = LogReader { tracks: Vec::new(), query, ready: VecDeque::new(), coarse: false };
+        let mut reader = LogReader { tracks: Vec::new(), query, ready: VecDeque::new(), coarse: false, filter: None };
         for place in places {
             let (track, coarse) = Track::open(doors, place, &query)?;
             reader.coarse |= coarse;
@@ -137,7 +149,13 @@ impl LogReader {
     /// # Errors
     /// As [`tail`].
     pub fn open_filtered(doors: Doors, places: &[Place], query: Query, filter: LineFilter) -> io::Result<Self> {
-        let mut reader = LogReader { tracks: Vec::new(), query, ready: VecDeque::new(), coarse: false };
+        let mut reader = LogReader {
+            tracks: Vec::new(),
+            query,
+            ready: VecDeque::new(),
+            coarse: false,
+            filter: Some(filter.clone()),
+        };
         let mut kept = Vec::new();
         for place in places {
             let mut back = query.last.map(|last| last.saturating_mul(BACK_FACTOR));
@@ -170,13 +188,31 @@ impl LogReader {
         Ok(reader)
     }
 
+    /// Reads these files too from here on, but for lines that were written before `since`. Those that are read already
+    /// stay as they are.
+    ///
+    /// # Errors
+    /// As [`tail`].
+    pub fn follow_too(&mut self, doors: Doors, place: &Place, since: Wall) -> io::Result<()> {
+        if self.tracks.iter().any(|track| track.is_of(place)) {
+            return Ok(());
+        }
+        let since = Some(self.query.since.map_or(since, |earliest| earliest.max(since)));
+        let (mut track, coarse) = Track::open(doors, place, &Query { since, last: None, ..self.query })?;
+        track.filter = self.filter.clone();
+        track.since = since;
+        self.coarse |= coarse;
+        self.tracks.push(track);
+        Ok(())
+    }
+
     /// Whether a time filter had to take or leave whole files.
     pub fn time_is_coarse(&self) -> bool {
         self.coarse
     }
 
     /// The files that could not be read since this was asked last, and why.
-    pub fn passed_over(&mut self) -> Vec<String> {
+    pub fn passed_over(&mut self) -> Vec<PassedOver> {
         self.tracks.iter_mut().flat_map(Track::passed_over).collect()
     }
 

@@ -8,6 +8,7 @@ use crate::policy::{Form, Policy};
 use crate::record::join::Joined;
 use crate::writer::{Batch, Now, Writer};
 use proptest::prelude::*;
+use std::io::{Seek, SeekFrom, Write};
 use std::sync::Arc;
 
 /// Micros of the first moment of a test.
@@ -114,6 +115,34 @@ fn the_last_lines_of_a_large_file_are_found_across_blocks() {
         let query = Query { last: Some(n), stream: Some(Stream::Err), ..Query::default() };
         let found = texts(LogReader::open(DOORS, &[place(dir.path(), "a")], query).unwrap());
         assert!(found == expected[1000 - n..], "last {n}");
+    }
+}
+
+#[test]
+fn the_last_lines_go_back_over_a_long_line_and_not_over_one_without_an_end() {
+    for (zeros, is_cut) in [(3 << 20, false), (40 << 20, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log");
+        let mut file = std::fs::File::create(&path).unwrap();
+        file.write_all(b"first\n").unwrap();
+        // A hole reads as zeros and takes no room.
+        file.set_len(6 + zeros).unwrap();
+        file.seek(SeekFrom::End(0)).unwrap();
+        file.write_all(b"\nlast\n").unwrap();
+        let found: Vec<Entry> = tail(DOORS, dir.path(), "a", 3).unwrap().map(Result::unwrap).collect();
+        let bytes: u64 = found.iter().map(|entry| entry.text.len() as u64).sum();
+        let (first, last) = (&found[0].text, &found[found.len() - 1].text);
+        assert_eq!(&last[..], b"last");
+        if is_cut {
+            assert!(first.starts_with(b"[cut: ") && first.ends_with(&[0]) && bytes < 128 * 1024, "{bytes}");
+            assert!(found.iter().filter(|entry| entry.text.starts_with(b"[cut")).count() == 1);
+            let wants = LineFilter::new(|text, _| text == b"last");
+            let query = Query { last: Some(3), ..Query::default() };
+            let reader = LogReader::open_filtered(DOORS, &[place(dir.path(), "a")], query, wants).unwrap();
+            assert_eq!(texts(reader), ["last"]);
+        } else {
+            assert!(first == b"first" && bytes == zeros + 9, "{bytes}");
+        }
     }
 }
 
@@ -261,6 +290,33 @@ fn following_shows_an_unended_line_of_a_raw_file_once_it_stays() {
     assert_eq!(reader.next_now().unwrap(), None);
     let entry = reader.next_now().unwrap().unwrap();
     assert_eq!((&entry.text[..], entry.ended), (&b"again: "[..], false));
+}
+
+#[test]
+fn files_that_come_while_others_are_followed_are_followed_from_a_moment_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pens = ["a", "b"].map(|label| Pen::new(dir.path(), label, true, Some(100)));
+    let places = ["a", "b"].map(|label| place(dir.path(), label));
+    pens[0].put(Stream::Out, b"a0\n");
+    let wants = LineFilter::new(|text, _| !text.ends_with(b"no"));
+    let mut reader = LogReader::open_filtered(DOORS, &places[..1], Query::default(), wants).unwrap();
+    let seen = |reader: &mut LogReader| {
+        std::iter::from_fn(|| reader.next_now().unwrap())
+            .map(|entry| String::from_utf8(entry.text).unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(seen(&mut reader), ["a0"]);
+    for number in 0..9 {
+        pens[1].put(Stream::Out, format!("b{number}\n").as_bytes());
+    }
+    for place in &places {
+        reader.follow_too(DOORS, place, at(6)).unwrap();
+    }
+    assert_eq!(seen(&mut reader), ["b6", "b7", "b8"]);
+    pens[1].put(Stream::Out, b"b9\nno\n");
+    pens[0].now.wall = at(20);
+    pens[0].put(Stream::Out, b"a1\n");
+    assert_eq!(seen(&mut reader), ["b9", "a1"]);
 }
 
 #[test]

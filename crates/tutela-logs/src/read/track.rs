@@ -1,13 +1,13 @@
 //! The way through the files of one label: from a rotated file to the next, and along the growing one.
 
-use super::backward::start_of_last;
+use super::backward::{Found, start_of_last};
 use super::entry::{Entry, entry, head, is_wanted};
 use super::filter::LineFilter;
 use super::look::{Look, Span};
 use super::moments::Moments;
 use super::order::{self, Files};
 use super::source::Source;
-use super::{Place, Query};
+use super::{PassedOver, Place, Query};
 use crate::doors::Doors;
 use crate::files;
 use crate::policy::Form;
@@ -22,6 +22,9 @@ const BLOCK_BYTES: usize = 64 * 1024;
 
 /// How often a rotation may happen while the files are being opened, before that is an error.
 const TRIES_MAX: usize = 10;
+
+/// What is put before the end of a line whose beginning is too far away.
+const CUT_MARK: &[u8] = b"[cut: the end of a line of more than 16 MiB] ";
 
 /// Where the reading of one label is.
 #[derive(Debug)]
@@ -53,6 +56,10 @@ pub(super) struct Track {
     next: Option<(Wall, Entry)>,
     /// What was passed over, and why.
     notes: Vec<String>,
+    /// It begins within a line.
+    is_cut: bool,
+    /// Not before this moment, whatever the query says.
+    pub(super) since: Option<Wall>,
     /// Lines that it does not want are passed over.
     pub(super) filter: Option<LineFilter>,
     /// Lines that it was asked about, and that the query wants.
@@ -108,6 +115,8 @@ impl Track {
                 Some(stamp) => Look::or_note(doors, place, Some(stamp), &mut notes)?,
                 None => current.take(),
             };
+        let (mut first, mut read, mut is_cut) = (None, 0, false);
+        loop {
             if let Some(mut look) = next {
                 let mut span = match look.span(query, left == 0) {
                     // A compressed file that is broken somewhere is read as far as it goes, and that is told.
@@ -128,15 +137,16 @@ impl Track {
                     let query = if look.form != Form::Raw || span.coarse { query } else { &untimed };
                     // `want` is above zero here but for a query of the last 0 lines.
                     let start = match rest {
-                        0 => Ok(span.end),
+                        0 => Found::All(span.end),
                         rest => {
                             let between = (span.start, span.end);
                             start_of_last(&mut look.source, between, look.form, look.written, query, rest)?
                         }
                     };
                     match start {
-                        Ok(offset) => (read, is_found) = (offset, true),
-                        Err(found) => want = Some(rest - found),
+                        Found::All(offset) => (read, is_found) = (offset, true),
+                        Found::Cut(offset) => (read, is_found, is_cut) = (offset, true, true),
+                        Found::Fewer(found) => want = Some(rest - found),
                     }
                 }
                 first = Some((look, name.cloned()));
@@ -158,6 +168,7 @@ impl Track {
         }
         track.left = Some(left - read);
         track.notes = notes;
+        track.is_cut = is_cut;
         Ok((track, coarse))
     }
 
@@ -181,14 +192,22 @@ impl Track {
             stamps: StampReader::default(),
             next: None,
             notes: Vec::new(),
+            is_cut: false,
+            since: None,
             filter: None,
             looked: 0,
         }
     }
 
+    /// Whether it reads these files.
+    pub(super) fn is_of(&self, place: &Place) -> bool {
+        self.place == *place
+    }
+
     /// What was passed over since this was asked last.
-    pub(super) fn passed_over(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notes)
+    pub(super) fn passed_over(&mut self) -> impl Iterator<Item = PassedOver> {
+        let notes = std::mem::take(&mut self.notes).into_iter();
+        notes.map(|why| PassedOver { label: self.label.clone(), why })
     }
 
     /// From here on there is no end.
@@ -210,7 +229,11 @@ impl Track {
     pub(super) fn peek(&mut self, query: &Query) -> io::Result<Option<Wall>> {
         while self.next.is_none() && !self.idle {
             match self.advance(query)? {
-                Some((at, entry)) if is_wanted(query, entry.origin, at) => self.next = Some((at, entry)),
+                Some((at, entry))
+                    if is_wanted(query, entry.origin, at) && self.since.is_none_or(|since| at >= since) =>
+                {
+                    self.next = Some((at, entry));
+                }
                 Some(_) => {}
                 None => self.idle = true,
             }
@@ -231,10 +254,15 @@ impl Track {
             let (end, waiting) = (memchr::memchr(b'\n', waiting), waiting.len());
             match end {
                 Some(length) if length <= limit && self.is_refused(length, query) => {
-                    self.from += length + 1;
+                    self.pass_by(length + 1);
                     continue;
                 }
                 Some(length) if length <= limit => return Ok(Some(self.cut(length, true))),
+                // A piece of a long line is wanted or not as a line is.
+                _ if waiting > limit && self.is_refused(limit, query) => {
+                    self.pass_by(limit);
+                    continue;
+                }
                 _ if waiting > limit => return Ok(Some(self.cut(limit, false))),
                 _ => {}
             }
@@ -258,6 +286,12 @@ impl Track {
                 return Ok(last);
             }
         }
+    }
+
+    /// Leaves so many bytes out.
+    fn pass_by(&mut self, bytes: usize) {
+        self.from += bytes;
+        self.is_cut = false;
     }
 
     /// Whether the filter does not want the line of this length.
@@ -301,6 +335,9 @@ impl Track {
         let line = &self.buffer[self.from..self.from + length];
         let mut entry = entry(self.label.clone(), line, self.form, &mut self.stamps);
         entry.ended &= ended;
+        if std::mem::take(&mut self.is_cut) {
+            entry.text.splice(0..0, CUT_MARK.iter().copied());
+        }
         let counts_as = self.counts_as(entry.at);
         self.from += length + usize::from(ended);
         (counts_as, entry)
@@ -321,7 +358,9 @@ impl Track {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let rest = file.length()?.saturating_sub(self.read);
                 self.left = self.left.map(|left| left.saturating_sub(rest));
-                self.notes.push(format!("a compressed log file of {} is broken: {error}", self.place.label));
+                let file = self.stamp.iter().map(|stamp| files::rotated(&self.place.dir, &self.place.label, stamp));
+                let file = file.map(|path| path.display().to_string()).next().unwrap_or_default();
+                self.notes.push(format!("{file}, compressed, from byte {} of its text on: {error}", self.read));
                 self.file = None;
                 return Ok(false);
             }

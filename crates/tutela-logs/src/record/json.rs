@@ -17,7 +17,7 @@
 //!
 //! Behind them come the program's own fields, verbatim and in its order. One that has the name of a member of ours gets
 //! `program_` before it, and so does one that already has such a name with `program_` before it: reading takes one away
-//! again. A newline between the tokens of a field (of a record of several lines) becomes a blank.
+//! again. No name comes twice ([`super::normal`]). A newline between the tokens of a field (of a record of several lines) becomes a blank.
 //!
 //! Deliberately absent: nested members, other names for them.
 
@@ -29,6 +29,7 @@ use crate::policy::Stream;
 use crate::stamp::{STAMP_BYTES, StampReader, Stamper, Wall};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use std::borrow::Cow;
 use tutela_core::level::Level;
 
 /// The longest record of a file in JSON: its text with every byte escaped (six bytes for one) and once more in base64,
@@ -63,15 +64,23 @@ fn is_ours(name: &str) -> bool {
             | "partial"
             | "message"
             | "message_base64"
+            | "tutela_id"
     )
 }
 
 /// Whether the program's name has to be told from ours.
-fn is_taken(mut name: &str) -> bool {
-    while let Some(rest) = name.strip_prefix(PREFIX) {
-        name = rest;
+fn is_taken(name: &str, is_ours: impl Fn(&str) -> bool) -> bool {
+    let mut bare = name;
+    while let Some(rest) = bare.strip_prefix(PREFIX) {
+        bare = rest;
     }
-    is_ours(name)
+    is_ours(bare)
+}
+
+/// The name of a program's field beside members of ours: `program_` stands before one that is ours, and before one that
+/// would be by taking that away. So names that differ stay different.
+pub fn name_beside(name: &str, is_ours: impl Fn(&str) -> bool) -> Cow<'_, str> {
+    if is_taken(name, is_ours) { Cow::Owned(format!("{PREFIX}{name}")) } else { Cow::Borrowed(name) }
 }
 
 /// The members that are the same in every record of an owner, as they stand in one.
@@ -127,7 +136,7 @@ pub(crate) fn put_record(
     }
     for (name, value) in &normal.fields {
         out.extend_from_slice(b",\"");
-        if is_taken(name) {
+        if is_taken(name, is_ours) {
             out.extend_from_slice(PREFIX.as_bytes());
         }
         put_escaped(name.as_bytes(), out);
@@ -162,7 +171,7 @@ fn put_message(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     put_escaped(text.as_bytes(), out);
     out.push(b'"');
-    if matches!(text, std::borrow::Cow::Owned(_)) {
+    if matches!(text, Cow::Owned(_)) {
         out.extend_from_slice(br#","message_base64":""#);
         out.extend_from_slice(STANDARD.encode(bytes).as_bytes());
         out.push(b'"');
@@ -255,7 +264,7 @@ pub(crate) fn read(line: &[u8], stamps: &mut StampReader) -> Option<Read> {
             "message" => parts.message = string(value)?.as_bytes().into(),
             "message_base64" => exact = Some(STANDARD.decode(&*string(value)?).ok()?),
             other => {
-                let name = if is_taken(other) { other.strip_prefix(PREFIX).unwrap_or(other) } else { other };
+                let name = if is_taken(other, is_ours) { other.strip_prefix(PREFIX).unwrap_or(other) } else { other };
                 parts.fields.push((name.to_owned(), value.to_owned()));
             }
         }

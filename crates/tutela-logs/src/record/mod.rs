@@ -18,7 +18,8 @@ pub mod redact;
 #[cfg(test)]
 mod tests;
 
-pub use owner::{Author, Host, Owner};
+pub use json::name_beside;
+pub use owner::{Author, Byline, Host, Owner};
 
 use crate::policy::Stream;
 use crate::stamp::{StampReader, Stamper, Wall};

@@ -10,11 +10,14 @@
 //! | message | `message`, `msg`, `@m`, `event`, `body` | a text |
 //!
 //! What was understood is not among the fields; everything else is, as it stood, also a time that cannot be understood.
+//! A name that comes again gets the next number, `user_2`: most receivers would keep one of the two, and some take neither.
 //! Where an object has no message but a `fields` with one, as the `tracing` of Rust writes them, that one counts, and
 //! `fields` stays. Deliberately absent: taking fields apart, and guessing at what has no common name.
 
 use super::members::{Member, members, string};
 use crate::level;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use tutela_core::level::Level;
 
 /// The parts of a text. Everything is borrowed from it.
@@ -111,6 +114,7 @@ pub fn normalise(text: &[u8]) -> Normal<'_> {
     let understood = [time.0.map(|it| it.2), level.0.map(|it| it.2), message.0.map(|it| it.2)];
     let mut at = 0..;
     fields.retain(|_| !understood.contains(&at.next()));
+    tell_apart(&mut fields);
     let message = message.0.map(|it| it.0).or_else(|| message_of(nested?));
     let message = message.map_or(Message::Plain(b""), Message::Quoted);
     let found = || match message {
@@ -118,6 +122,41 @@ pub fn normalise(text: &[u8]) -> Normal<'_> {
         Message::Plain(_) => None,
     };
     Normal { time: time.0.map(|it| it.0), level: level.0.map(|it| it.0).or_else(found), message, fields }
+}
+
+/// So many names are compared each with each; that is quicker than a table, and usual records have fewer.
+const COMPARED_MAX: usize = 24;
+
+/// Gives names that come again a number: the first keeps its own.
+fn tell_apart(fields: &mut [Member<'_>]) {
+    let is_unique = if fields.len() <= COMPARED_MAX {
+        let is_new = |(at, (name, _)): (usize, &Member<'_>)| fields[..at].iter().all(|(other, _)| other != name);
+        fields.iter().enumerate().all(is_new)
+    } else {
+        let mut seen = HashSet::with_capacity(fields.len());
+        fields.iter().all(|(name, _)| seen.insert(&**name))
+    };
+    if is_unique {
+        return;
+    }
+    let mut taken: HashSet<String> = fields.iter().map(|(name, _)| name.to_string()).collect();
+    // How often each came. A number that was tried is never tried again, so this is quick whatever the names are.
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for (name, _) in fields {
+        let count = counts.entry(name.to_string()).or_default();
+        *count += 1;
+        if *count == 1 {
+            continue;
+        }
+        loop {
+            let told_apart = format!("{name}_{count}");
+            if taken.insert(told_apart.clone()) {
+                *name = Cow::Owned(told_apart);
+                break;
+            }
+            *count += 1;
+        }
+    }
 }
 
 /// A text that is the message as a whole.

@@ -74,6 +74,32 @@ impl Author {
     }
 }
 
+/// Whose the records of one label are, as of the moment that each is made. Costs a look at a number for a record.
+#[derive(Debug)]
+pub struct Byline {
+    author: Author,
+    generation: u64,
+    owner: Arc<Owner>,
+}
+
+impl Byline {
+    /// For the records of this author.
+    pub fn of(author: Author) -> Self {
+        // In this order an address that changes in between is looked up once more.
+        let generation = author.host.generation();
+        Byline { generation, owner: Arc::new(author.owner()), author }
+    }
+
+    /// The owner of a record that is made at this moment.
+    pub fn owner(&mut self) -> &Arc<Owner> {
+        let generation = self.author.host.generation();
+        if self.generation != generation {
+            (self.generation, self.owner) = (generation, Arc::new(self.author.owner()));
+        }
+        &self.owner
+    }
+}
+
 /// Nobody, for files that say of nobody whose they are.
 impl Default for Author {
     fn default() -> Self {

@@ -75,6 +75,28 @@ fn a_programs_field_with_a_name_of_ours_never_takes_our_place() {
     assert_eq!(names, ["host", "program_host", "timestamp", "stream", "body", "tutela"]);
 }
 
+/// The names of an object as they stand, where a parser would keep one of two.
+fn names(line: &[u8]) -> Vec<String> {
+    let members = members::members(line.trim_ascii_end()).unwrap();
+    members.into_iter().map(|(name, _)| name.into_owned()).collect()
+}
+
+#[test]
+fn a_name_that_comes_again_gets_a_number_and_every_value_is_there() {
+    let text = br#"{"a":1,"a":2,"a_2":3,"\u0061":4,"level":"warn","level":"x","message":"m","message":"n","message":5,"tutela_id":6}"#;
+    let line = written(text, false);
+    let own = names(&line).split_off(8);
+    let want = ["a", "a_3", "a_2", "a_4", "program_level", "program_message", "message_2", "program_tutela_id"];
+    assert_eq!(own, want);
+    let json = value(&line);
+    let values: Vec<_> = own.iter().map(|name| json[name].to_string()).collect();
+    assert_eq!(values, ["1", "2", "3", "4", "\"x\"", "\"n\"", "5", "6"]);
+    // As many as a line can have are no reason to be slow.
+    let many: Vec<String> = (0..3000).map(|at| format!("\"{}\":{at}", if at % 2 == 0 { "a" } else { "b" })).collect();
+    let parts = parts(&format!("{{{}}}", many.join(",")));
+    assert_eq!((&*parts.fields[2].0, &*parts.fields[2999].0, parts.fields.len()), ("a_2", "b_1500", 3000));
+}
+
 #[test]
 fn times_are_understood_in_every_usual_unit_and_kept_where_they_are_not() {
     let nanos = 1_795_209_825_123_456_789;
@@ -208,9 +230,18 @@ proptest! {
         prop_assert_eq!(&back.parts, &here);
         // Whatever was not understood is there, as it stood and in its order.
         let mut all = members.iter().map(|(name, value)| (name.clone(), value.to_string()));
-        for field in &here.fields {
-            prop_assert!(all.any(|member| member == *field), "{:?}", field);
+        for (name, value) in &here.fields {
+            // The name as it was, or with a number.
+            let is_it = |of: &(String, String)| {
+                let rest = name.strip_prefix(&*of.0).map(|rest| rest.strip_prefix('_').unwrap_or(rest));
+                rest.is_some_and(|rest| rest.is_empty() || rest.parse::<usize>().is_ok()) && of.1 == *value
+            };
+            prop_assert!(all.any(|of| is_it(&of)), "{:?}", name);
         }
+        let mut unique = names(&line);
+        unique.sort();
+        unique.dedup();
+        prop_assert_eq!(unique.len(), names(&line).len());
         prop_assert!(here.fields.len() + 3 >= members.len());
         let json = value(&line);
         prop_assert_eq!(&json["service_name"], "api");

@@ -96,6 +96,22 @@ pub enum LogStream {
     Stderr,
 }
 
+/// The header of an answer of `/v1/logs/{service}` that says how many milliseconds a line may come later than younger
+/// ones of other services, because its record waits for further lines. Left out where it does not.
+pub const LOG_HOLD_HEADER: &str = "tutela-hold-ms";
+
+/// What a record that is no output tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogNote {
+    /// Output is missing here, because it could not be stored.
+    Gap,
+    /// Output is missing, because the file that it is in cannot be read. The others are.
+    PassedOver,
+    /// The files cannot be read on. Without `follow` the answer ends here, and is not whole; with it, this is tried on.
+    Failed,
+}
+
 /// One line of output: one line of JSON in the answer of `/v1/logs/{service}` and of `tutela logs --json`. An empty
 /// line there is no record: it shows that the stream lives, and the first one that what was written before the
 /// question was asked has been sent.
@@ -123,6 +139,9 @@ pub struct LogLine {
     /// Whether the line goes on in the next record, because it is very long.
     #[serde(default)]
     pub partial: bool,
+    /// The record is no output but a note of the guard's, and `message` says what and why. Left out of output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tutela: Option<LogNote>,
 }
 
 /// The answer of `/v1/events` without `follow`.

@@ -53,6 +53,9 @@ pub struct SinkStatus {
     pub left_out: u64,
     /// What did not arrive and should have.
     pub dropped: SinkDrops,
+    /// When it last dropped something; null: not since the guard runs.
+    #[serde(default)]
+    pub last_drop: Option<WallTime>,
     /// Bytes that it is behind, as of the last look.
     pub backlog_bytes: u64,
     /// The last thing that went wrong, for people; null: all is well.

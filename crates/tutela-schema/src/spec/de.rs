@@ -4,11 +4,12 @@
 //! run names them all; that works because every key may be left out.
 
 use super::diagnostic::{Code, Diagnostic, near};
+use super::elsewhere;
 use super::interpolate::HOLE;
 use super::scalar;
 use super::source::SourceMap;
 use super::tree::{Node, Step, Value};
-use serde::de::value::StrDeserializer;
+use serde::de::value::{MapDeserializer, StrDeserializer};
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Expected, IntoDeserializer as _, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 use std::fmt;
@@ -42,6 +43,16 @@ pub(crate) fn read<T: DeserializeOwned>(
         }
     }
     None
+}
+
+/// The keys that a table of this type has.
+pub(super) fn keys_of<T: DeserializeOwned>() -> &'static [&'static str] {
+    // A key that no table has is refused with those that there are.
+    let none = MapDeserializer::<_, Mistake>::new(std::iter::once(("", ())));
+    match T::deserialize(none) {
+        Err(Mistake { what: What::UnknownKey { known }, .. }) => known,
+        Ok(_) | Err(_) => &[],
+    }
 }
 
 /// A mistake on its way up; the path is gathered on the way, innermost step first.
@@ -92,7 +103,10 @@ impl Mistake {
                 };
                 let parts: Vec<_> = [name, &table].into_iter().filter(|part| !part.is_empty()).collect();
                 let place = if parts.is_empty() { "the spec".to_owned() } else { parts.join(".") };
-                let help = near(word, known.iter().copied()).unwrap_or_else(|| format!("it has {}", known.join(", ")));
+                let way = path.split_last().map_or(path, |(_, way)| way);
+                let help = elsewhere::belongs(word, name, way)
+                    .or_else(|| near(word, known.iter().copied()))
+                    .unwrap_or_else(|| format!("it has {}", known.join(", ")));
                 (Diagnostic::error(Code::UnknownKey, Some(at), format!("{place} has no key '{word}'")), Some(help))
             }
             What::MissingKey(missing) => {

@@ -25,6 +25,7 @@
 mod alert;
 mod de;
 mod diagnostic;
+mod elsewhere;
 mod env_file;
 mod excerpt;
 mod install;

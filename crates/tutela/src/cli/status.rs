@@ -16,6 +16,9 @@ use tutela_schema::wall::WallTime;
 /// How often `--watch` looks.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
+/// How long after its last drop a sink has a line of its own. What it dropped at all is in `--json` and the metrics.
+const DROPS_SHOWN: Duration = Duration::from_secs(3600);
+
 pub fn status(words: &StatusWords, paths: &Paths) -> Code {
     let target = match words.target.as_deref().map(Target::parse).transpose() {
         Ok(target) => target,
@@ -158,18 +161,22 @@ fn render(reply: &StatusReply) -> String {
     out
 }
 
-/// A line about a sink that does not get through or has dropped something.
+/// A line about a sink that does not get through, or has dropped something within the last hour.
 fn unwell(sink: &SinkStatus, now: WallTime) -> Option<String> {
     let SinkDrops { overflow, lost, refused } = sink.dropped;
     let mut words = Vec::new();
     if sink.state == SinkState::Failing {
         let error = sink.last_error.as_deref().unwrap_or_default();
-        words.push(format!("failing for {}: {error}; {} behind", span(sink.since, now), size(sink.backlog_bytes)));
-    }
-    for (lines, why) in [(overflow, "too far behind"), (lost, "files removed"), (refused, "refused")] {
-        if lines > 0 {
-            words.push(format!("{lines} dropped ({why})"));
+        words.push(format!("failing for {}: {error}", span(sink.since, now)));
+        if sink.backlog_bytes > 0 {
+            words.push(format!("{} behind", size(sink.backlog_bytes)));
         }
+    }
+    if let Some(last) = sink.last_drop.filter(|last| now.minus(DROPS_SHOWN) < *last) {
+        let parts = [(overflow, "too far behind"), (lost, "files gone unread"), (refused, "refused by the receiver")];
+        let parts = parts.iter().filter(|(lines, _)| *lines > 0).map(|(lines, why)| format!("{lines} {why}"));
+        let parts = parts.collect::<Vec<_>>().join(", ");
+        words.push(format!("lines dropped so far: {parts}; the last {} ago", span(last, now)));
     }
     (!words.is_empty()).then(|| format!("sink {} ({})  {}\n", sink.name, sink.way, words.join("; ")))
 }
@@ -294,7 +301,66 @@ pub(super) fn span(from: WallTime, to: WallTime) -> String {
     }
 }
 
+/// A number of bytes, in the unit that leaves one to four digits before the point.
 pub(super) fn size(bytes: u64) -> String {
-    let mib = bytes as f64 / (1024.0 * 1024.0);
-    if mib >= 1024.0 { format!("{:.1} GiB", mib / 1024.0) } else { format!("{mib:.1} MiB") }
+    let kib = bytes as f64 / 1024.0;
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{kib:.1} KiB"),
+        1_048_576..1_073_741_824 => format!("{:.1} MiB", kib / 1024.0),
+        _ => format!("{:.1} GiB", kib / 1024.0 / 1024.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1000;
+
+    fn at(millis: i64) -> WallTime {
+        WallTime::from_unix_millis(1_795_209_825_000 + millis)
+    }
+
+    fn sink(state: SinkState) -> SinkStatus {
+        SinkStatus {
+            name: "central".to_owned(),
+            way: "syslog".to_owned(),
+            state,
+            since: at(0),
+            records: 7,
+            bytes: 700,
+            left_out: 0,
+            dropped: SinkDrops::default(),
+            last_drop: None,
+            backlog_bytes: 0,
+            last_error: None,
+            last_delivery: None,
+        }
+    }
+
+    #[test]
+    fn a_sink_is_shown_while_it_fails_and_for_an_hour_after_it_dropped_something() {
+        let mut failing = sink(SinkState::Failing);
+        failing.last_error = Some("failed to connect to 192.0.2.1:601: connection refused".to_owned());
+        let wanted = "sink central (syslog)  failing for 5s: failed to connect to 192.0.2.1:601: connection refused";
+        assert_eq!(unwell(&failing, at(5 * SECOND)), Some(format!("{wanted}\n")));
+        failing.backlog_bytes = 300;
+        assert_eq!(unwell(&failing, at(5 * SECOND)), Some(format!("{wanted}; 300 B behind\n")));
+        let mut dropping = sink(SinkState::Up);
+        assert_eq!(unwell(&dropping, at(0)), None);
+        dropping.dropped = SinkDrops { overflow: 12, lost: 0, refused: 3 };
+        assert_eq!(unwell(&dropping, at(0)), None, "an earlier guard's drops are history");
+        dropping.last_drop = Some(at(0));
+        let wanted = "sink central (syslog)  lines dropped so far: 12 too far behind, 3 refused by the receiver; \
+                      the last 60s ago\n";
+        assert_eq!(unwell(&dropping, at(60 * SECOND)).as_deref(), Some(wanted));
+        assert_eq!(unwell(&dropping, at(3601 * SECOND)), None);
+    }
+
+    #[test]
+    fn a_size_is_never_shown_as_nothing() {
+        let sizes = [0, 1023, 1024, 1_048_575, 1_048_576, 5 << 30].map(size);
+        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1024.0 KiB", "1.0 MiB", "5.0 GiB"]);
+    }
 }

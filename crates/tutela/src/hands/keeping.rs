@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tutela_core::spec::{LogForm, LogPolicy, MultilineRule, MultilineSpec, Redaction, ServiceSpec};
 use tutela_logs::record::join::{Multiline, Rule};
 use tutela_logs::record::redact::Redactor;
@@ -22,6 +22,10 @@ use tutela_os::accounts;
 /// How often this computer's name and address are looked up. They change when a laptop travels or a container moves;
 /// a record that names the old address for minutes harms nobody.
 const HOST_EVERY: Duration = Duration::from_secs(600);
+
+/// The same while sinks make records: whoever reads those looks for the computer by its address. It costs four calls to
+/// the system, and a guard whose programs are silent is not woken for it.
+const HOST_FRESH: Duration = Duration::from_secs(60);
 
 /// How the output of a guard's services is kept.
 #[derive(Debug)]
@@ -44,6 +48,8 @@ struct Known {
     masks: HashMap<Vec<String>, Arc<Redactor>>,
     /// The numbers of the owner and the group of files, by their names in the spec, as they were at the last reload.
     accounts: HashMap<Pair<String>, Pair<u32>>,
+    /// When this computer's name and address were looked up last.
+    looked: Option<Instant>,
 }
 
 impl Keeping {
@@ -126,6 +132,20 @@ impl Keeping {
         Ok(Access { mode: *mode, owner, group })
     }
 
+    /// Looks up this computer's name and address, unless that was done within the last minute. Does not wait.
+    pub fn look_at_host(&self) {
+        let now = Instant::now();
+        {
+            let mut known = self.lock();
+            if known.looked.is_some_and(|before| now.duration_since(before) < HOST_FRESH) {
+                return;
+            }
+            known.looked = Some(now);
+        }
+        let (name, ip) = host();
+        self.host.set(&name, ip);
+    }
+
     /// Who writes the records of an instance.
     pub fn author(&self, service: &str, instance: u16) -> Author {
         Author { guard: self.guard.clone(), service: Arc::from(service), instance, host: self.host.clone() }
@@ -167,8 +187,7 @@ pub async fn follow_host(keeping: Weak<Keeping>) {
     loop {
         tokio::time::sleep(HOST_EVERY).await;
         let Some(keeping) = keeping.upgrade() else { return };
-        let (name, ip) = host();
-        keeping.host.set(&name, ip);
+        keeping.look_at_host();
     }
 }
 
@@ -216,6 +235,17 @@ mod tests {
         assert_eq!(&*keeping.mask(&[]).text(b"secret-1 secret-2 secret-3"), b"secret-1 *** ***");
         keeping.adopt(&Redaction::default());
         assert!(keeping.mask(&[]).is_idle());
+    }
+
+    #[test]
+    fn this_computer_is_looked_up_anew_and_not_for_every_record() {
+        let keeping = Keeping::new("shop", Path::new("/logs"), &Redaction::default());
+        let author = keeping.author("api", 0);
+        for is_new in [true, false] {
+            author.host.set("elsewhere, before", None);
+            keeping.look_at_host();
+            assert_eq!(&*author.owner().host != "elsewhere, before", is_new);
+        }
     }
 
     #[test]

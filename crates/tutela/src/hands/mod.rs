@@ -9,18 +9,23 @@
 //! - [`alerts`]: what an operator is told, at least once;
 //! - [`sinks`]: output on its way to others;
 //! - [`otlp`]: figures, spans and records on their way to a collector;
-//! - [`http`]: what requests have in common;
+//! - [`backoff`]: when something is tried again;
+//! - [`http`]: what requests have in common; [`link`]: the connection that they go over;
 //! - [`ledger`]: what outlives the guard;
 //! - [`console`]: what somebody at the terminal sees;
 //! - [`journal`]: what somebody sees who looks into the OS's own log.
 
 pub mod alerts;
+pub mod backoff;
 pub mod console;
 pub mod http;
 pub mod journal;
 pub mod keeping;
 pub mod launch;
 pub mod ledger;
+pub mod link;
+#[cfg(test)]
+mod loopback;
 pub mod otlp;
 pub mod probes;
 pub mod questions;

@@ -10,6 +10,8 @@
 //! - A file that was rotated or compressed between two reads is the same file.
 //! - What was removed before it was read is a number ([`Trail::lost`]), by the counts in the indexes; where they do not
 //!   say, it is at least told that something is missing. An emptied or replaced file is begun anew.
+//! - A compressed file that is broken is read as far as it goes, passed over, and told ([`Trail::passed_over`]): it holds
+//!   up nothing that comes behind it.
 //! - Memory: one block and one line, whatever the size of the files. Nothing is allocated per line.
 //!
 //! Deliberately absent: filters, several labels, waiting.
@@ -29,9 +31,9 @@ use crate::policy::Form;
 use crate::stamp::{StampReader, Wall};
 use crate::writer::{entry_bytes_max, parse};
 use reading::Reading;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use way::Next;
+use way::{Next, is_broken};
 
 /// How much is read at once.
 const BLOCK_BYTES: usize = 64 * 1024;
@@ -94,6 +96,9 @@ pub struct Trail {
     stamps: StampReader,
     /// The lengths of rotated files, which do not change.
     lengths: BTreeMap<String, u64>,
+    /// The stamps of compressed files that are known to be broken, and what is still to be told of them.
+    broken: BTreeSet<String>,
+    notes: Vec<String>,
 }
 
 impl Trail {
@@ -113,6 +118,8 @@ impl Trail {
             lost: Lost::default(),
             stamps: StampReader::default(),
             lengths: BTreeMap::new(),
+            broken: BTreeSet::new(),
+            notes: Vec::new(),
         };
         for _ in 0..TRIES_MAX {
             let stamps = trail.stamps()?;
@@ -195,19 +202,42 @@ impl Trail {
                 return Ok(());
             }
             self.forget_buffer();
-            if later < leave || self.open.as_ref().is_some_and(|open| open.stamp.is_none()) {
-                return self.jump(own - leave.saturating_sub(later).min(rest));
+            if (later < leave || self.open.as_ref().is_some_and(|open| open.stamp.is_none()))
+                && self.jump_if_whole(own - leave.saturating_sub(later).min(rest))?
+            {
+                return Ok(());
             }
-            // Nothing of this file is to be left.
+            // Nothing of this file is to be left, or nothing can be had of it.
             if let Next::File(next, passed) = self.next_file()? {
                 if next.first.is_none() {
-                    self.jump(own)?;
+                    self.jump_if_whole(own)?;
                 }
                 self.go_on(*next, passed);
             } else {
                 return Ok(());
             }
         }
+    }
+
+    /// As [`Trail::jump`]. `false`: the file is broken.
+    fn jump_if_whole(&mut self, target: u64) -> io::Result<bool> {
+        match self.jump(target) {
+            Err(error) if is_broken(&error) => {
+                self.note_open_broken(&error);
+                Ok(false)
+            }
+            done => done.map(|()| true),
+        }
+    }
+
+    fn note_open_broken(&mut self, error: &io::Error) {
+        let stamp = self.open.as_ref().and_then(|open| open.stamp.clone());
+        self.note_broken(stamp.as_deref(), error);
+    }
+
+    /// The compressed files that turned out to be broken since this was asked last, and how: each once.
+    pub fn passed_over(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     /// The lines that were removed unread since this was asked last.
@@ -247,11 +277,17 @@ impl Trail {
         let result = open.read_at(offset, &mut self.buffer[kept..]);
         self.buffer.truncate(kept + *result.as_ref().unwrap_or(&0));
         let count = match result {
-            // A compressed file that is broken in the middle has no more for us; the numbers tell how much that was.
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => 0,
+            // One that is broken in the middle has no more for us; the numbers tell how much that was.
+            Err(error) if is_broken(&error) => {
+                self.note_open_broken(&error);
+                0
+            }
             result => result?,
         };
-        if offset == 0 && count > 0 {
+        if let Some(open) = &mut self.open
+            && offset == 0
+            && count > 0
+        {
             open.look_at_form(&self.buffer);
         }
         if self.buffer.is_empty() {

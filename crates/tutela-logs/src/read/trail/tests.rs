@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 use super::*;
 use crate::doors::tests::DOORS;
-use crate::policy::Stream;
+use crate::pack::FRAME_BYTES;
+use crate::policy::{Compression, Stream};
 use crate::read::tests::Pen;
 use proptest::prelude::*;
 use std::path::Path;
@@ -196,6 +197,84 @@ fn lines_without_a_time_of_their_own_have_that_of_the_index() {
     let mut trail = Trail::open(DOORS, &place(dir.path(), "a"), Start::Beginning).unwrap();
     while trail.read(10, |line| found.push(line.at)).unwrap() > 0 {}
     assert_eq!(found, expected);
+}
+
+/// Puts a compressed file that is none in the place of a rotated one.
+fn break_packed(path: &Path) {
+    std::fs::write(path.with_extension("log.gz"), "garbage").unwrap();
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_file_that_breaks_while_it_is_compressed_holds_up_nothing_and_is_told_once() {
+    for timestamps in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut pen = Pen::new(dir.path(), "a", timestamps, Some(200));
+        let mut trail = Trail::open(DOORS, &place(dir.path(), "a"), Start::Beginning).unwrap();
+        pen.put(Stream::Out, b"0\n");
+        assert_eq!(texts(&mut trail), ["0"]);
+        let cursor = trail.cursor();
+        // The open file is rotated, and then what has its name is broken.
+        for number in 1..400 {
+            pen.put(Stream::Out, format!("{number}\n").as_bytes());
+        }
+        for path in &rotated(dir.path())[..2] {
+            break_packed(path);
+        }
+        let second = Trail::open(DOORS, &place(dir.path(), "a"), Start::At(cursor)).unwrap();
+        for (mut trail, written) in [(trail, 400), (second, 401)] {
+            let rest = texts(&mut trail).len() as u64;
+            let lost = trail.lost();
+            assert_eq!((1 + rest + lost.lines, lost.unknown), (written, 0), "{lost:?}");
+            assert!(rest > 0 && lost.lines > 0);
+            let told = trail.passed_over();
+            assert!(told.len() == 2 && told.iter().all(|note| note.contains("compressed")), "{told:?}");
+            pen.put(Stream::Out, b"more\n");
+            assert_eq!(texts(&mut trail).last().map(String::as_str), Some("more"));
+            assert_eq!(trail.passed_over(), [""; 0]);
+        }
+    }
+}
+
+/// Digits that no compression makes short.
+fn noise(number: u64) -> String {
+    let mut state = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut next = || {
+        state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ (state >> 27);
+        format!("{state:016x}")
+    };
+    (0..60).map(|_| next()).collect()
+}
+
+#[test]
+fn a_flaw_within_a_compressed_file_holds_up_no_skip() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pen = Pen::new(dir.path(), "a", true, Some(3 * FRAME_BYTES as u64));
+    const LINES: u64 = 4000;
+    let line = |number: u64| format!("{number} {}", noise(number));
+    for number in 0..LINES {
+        pen.put(Stream::Out, format!("{}\n", line(number)).as_bytes());
+    }
+    let path = rotated(dir.path()).remove(0);
+    let packed = path.with_extension("log.zst");
+    let (mut from, mut to) = (std::fs::File::open(&path).unwrap(), Vec::new());
+    crate::pack::pack(Compression::Zstd, &mut from, &mut to, || Ok(())).unwrap();
+    // Its beginning and its table of frames stay whole: it is found out when it is read.
+    let middle = to.len() / 2;
+    to[middle] ^= 0xff;
+    std::fs::write(packed, to).unwrap();
+    std::fs::remove_file(path).unwrap();
+    for part in [2, 4, 100] {
+        let mut trail = Trail::open(DOORS, &place(dir.path(), "a"), Start::Beginning).unwrap();
+        let leave = trail.backlog().unwrap() / part;
+        let skipped = trail.skip(leave).unwrap();
+        assert!(trail.backlog().unwrap() <= leave, "{part}");
+        let rest = texts(&mut trail);
+        let lost = trail.lost();
+        assert_eq!((rest.len() as u64 + skipped.lines + lost.lines, skipped.unknown + lost.unknown), (LINES, 0));
+        assert_eq!(rest.last(), Some(&line(LINES - 1)));
+        assert!(part > 2 || trail.passed_over().len() == 1);
+    }
 }
 
 proptest! {

@@ -8,6 +8,9 @@ use crate::stamp::Wall;
 use crate::writer::{moment_of, newlines};
 use std::io;
 
+/// How many broken files are known, so that each is told once: more than anybody mends one by one.
+const BROKEN_MAX: usize = 64;
+
 /// What comes behind a file.
 pub(super) enum Next {
     /// Nothing yet.
@@ -23,15 +26,29 @@ impl Trail {
         files::rotated_stamps(&self.place.dir, &self.place.label)
     }
 
-    pub(super) fn file(&self, stamp: Option<&str>, before: Option<&String>) -> io::Result<Option<Reading>> {
+    pub(super) fn file(&mut self, stamp: Option<&str>, before: Option<&String>) -> io::Result<Option<Reading>> {
         match Reading::at(self.doors, &self.place, stamp, before.map(String::as_str)) {
-            // A compressed file that is broken counts as removed.
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
+            Err(error) if is_broken(&error) => {
+                self.note_broken(stamp, &error);
+                Ok(None)
+            }
             other => other,
         }
     }
 
-    pub(super) fn oldest(&self, stamps: &[String]) -> io::Result<Option<Reading>> {
+    /// A compressed file that is broken counts as removed from there on; what was lost by it the numbers tell.
+    pub(super) fn note_broken(&mut self, stamp: Option<&str>, error: &io::Error) {
+        let Some(stamp) = stamp else { return };
+        if self.broken.insert(stamp.to_owned()) {
+            let path = files::rotated(&self.place.dir, &self.place.label, stamp);
+            self.notes.push(format!("{}, compressed, cannot be read: {error}", path.display()));
+        }
+        if self.broken.len() > BROKEN_MAX {
+            self.broken.pop_first();
+        }
+    }
+
+    pub(super) fn oldest(&mut self, stamps: &[String]) -> io::Result<Option<Reading>> {
         for (index, stamp) in stamps.iter().enumerate() {
             let before = index.checked_sub(1).map(|before| &stamps[before]);
             if let Some(found) = self.file(Some(stamp), before)? {
@@ -43,7 +60,7 @@ impl Trail {
 
     /// The file of this cursor. It was begun between the rotation before it and its own; where its index is missing that
     /// has to be enough.
-    pub(super) fn file_of(&self, cursor: Cursor, stamps: &[String]) -> io::Result<Option<Reading>> {
+    pub(super) fn file_of(&mut self, cursor: Cursor, stamps: &[String]) -> io::Result<Option<Reading>> {
         let moment = |stamp: &String| moment_of(stamp).map_or(0, Wall::as_micros);
         let likely = stamps.partition_point(|stamp| moment(stamp) < cursor.file);
         let names = |index: usize| (stamps.get(index), index.checked_sub(1).and_then(|before| stamps.get(before)));
@@ -71,16 +88,23 @@ impl Trail {
             Some(stamp) => Some(stamp),
             None => stamps.last().cloned(),
         };
+        let mut cut = None;
+        if let (Start::At(cursor), Some(open)) = (start, &mut found)
+            && open.source.length()? < cursor.offset
+        {
+            // A power cut took its end, which was read.
+            match end_of(open) {
+                Err(error) if is_broken(&error) => {
+                    self.note_broken(open.stamp.as_deref(), &error);
+                    found = None;
+                }
+                end => cut = Some(end?),
+            }
+        }
         match start {
             Start::At(cursor) if found.is_some() => {
                 self.passed = place_of(&found);
-                self.cursor = cursor;
-                if let Some(open) = &mut found
-                    && open.source.length()? < cursor.offset
-                {
-                    // A power cut took its end, which was read.
-                    self.cursor = end_of(open)?;
-                }
+                self.cursor = cut.unwrap_or(cursor);
                 self.open = found;
             }
             Start::At(cursor) => {
@@ -146,12 +170,13 @@ impl Trail {
     }
 
     /// What comes behind the open file.
-    pub(super) fn next_file(&self) -> io::Result<Next> {
+    pub(super) fn next_file(&mut self) -> io::Result<Next> {
         let stamps = self.stamps()?;
+        let passed = self.passed.clone();
         let newer = stamps.partition_point(|stamp| self.passed.as_ref().is_some_and(|passed| stamp <= passed));
         // What is no file, or was removed since, is passed over.
         for stamp in &stamps[newer..] {
-            if let Some(next) = self.file(Some(stamp), self.passed.as_ref())? {
+            if let Some(next) = self.file(Some(stamp), passed.as_ref())? {
                 return Ok(Next::File(Box::new(next), Some(stamp.clone())));
             }
         }
@@ -186,7 +211,8 @@ impl Trail {
     /// The file was emptied, or there is another one in its place without a rotation.
     pub(super) fn begin_again(&mut self) -> io::Result<()> {
         let former = self.cursor;
-        let Some(mut next) = self.file(None, self.passed.as_ref())? else {
+        let passed = self.passed.clone();
+        let Some(mut next) = self.file(None, passed.as_ref())? else {
             // Between two looks. What comes is found like a first file.
             self.open = None;
             self.forget_buffer();
@@ -197,7 +223,7 @@ impl Trail {
             next.begun = Wall::now().as_micros().max(former.file + 1);
             next.first = None;
         }
-        self.go_on(next, self.passed.clone());
+        self.go_on(next, passed);
         Ok(())
     }
 
@@ -207,13 +233,15 @@ impl Trail {
         track::is_another(&open.source.metadata()?, &files::current(&self.place.dir, &self.place.label))
     }
 
-    /// After a rotation: the later name of the open file, if it is still there.
+    /// After a rotation: the later name of the open file, if it is still there. Where what has that name is broken, the
+    /// open file is read to its end, as one that was removed.
     pub(super) fn find_own_name(&mut self) -> io::Result<bool> {
         let stamps = self.stamps()?;
         let newer = stamps.partition_point(|stamp| self.passed.as_ref().is_some_and(|passed| stamp <= passed));
+        let Some(stamp) = stamps.get(newer).filter(|_| self.open.is_some()) else { return Ok(false) };
+        let passed = self.passed.clone();
+        let found = self.file(Some(stamp), passed.as_ref())?;
         let Some(open) = &mut self.open else { return Ok(false) };
-        let Some(stamp) = stamps.get(newer) else { return Ok(false) };
-        let found = Reading::at(self.doors, &self.place, Some(stamp), self.passed.as_deref())?;
         if found.is_some_and(|found| found.begun == open.begun || !found.has_index()) {
             open.stamp = Some(stamp.clone());
             self.passed = Some(stamp.clone());
@@ -237,6 +265,11 @@ impl Trail {
         (self.cursor.offset, self.cursor.lines) = (end, lines);
         Ok(())
     }
+}
+
+/// Whether this is what a compressed file says that is broken.
+pub(super) fn is_broken(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
 }
 
 /// Behind the last whole line of a file.

@@ -44,6 +44,14 @@ pub const VERSION_ASSUMED: u32 = 257;
 /// The version that brought `Type=notify-reload`.
 const NOTIFY_RELOAD: u32 = 253;
 
+/// The systemd that knows the keys of a unit's own rate limit in the journal.
+const UNIT_RATE_LIMITS: u32 = 240;
+
+/// How many records of a guard the journal takes in a second: more than it can store. Its own limit, 10,000 in 30 s,
+/// drops what a `[sinks]` with `journald` brings of all programs together, and tells nobody who sent it. Zero would
+/// not mean that there is no limit but that the journal's own is in force.
+const LOG_BURST: u32 = 1_000_000;
+
 /// The version that brought `RestartSteps=` and `DelegateSubgroup=`.
 const STEPS_AND_SUBGROUPS: u32 = 254;
 
@@ -222,6 +230,10 @@ fn life(text: &mut UnitText, definition: &Definition, facts: &Facts) {
     text.line("SendSIGKILL", "yes");
     text.line("OOMPolicy", "continue");
     if definition.keeps_programs {
+        if facts.version >= UNIT_RATE_LIMITS {
+            text.line("LogRateLimitIntervalSec", "1s");
+            text.line("LogRateLimitBurst", LOG_BURST);
+        }
         text.line("Delegate", "yes");
         if facts.version >= STEPS_AND_SUBGROUPS {
             text.line("DelegateSubgroup", super::GUARD_GROUP);

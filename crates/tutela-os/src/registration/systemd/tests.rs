@@ -69,6 +69,8 @@ fn a_service_has_every_line_that_keeps_it() {
         "RestartPreventExitStatus=2",
         "KillMode=mixed",
         "OOMPolicy=continue",
+        "LogRateLimitIntervalSec=1s",
+        "LogRateLimitBurst=1000000",
         "Delegate=yes",
         "DelegateSubgroup=guard",
         "User=tutela-shop",
@@ -95,6 +97,15 @@ fn an_older_systemd_gets_no_key_that_it_does_not_know() {
     let told = Definition { reload: Reload::Signal, ..shop() };
     assert!(has(&self::lines(&told, &dynamic(247)), "ExecReload=/bin/kill -HUP $MAINPID"));
     assert!(has(&self::lines(&told, &dynamic(253)), "Type=notify-reload"));
+}
+
+#[test]
+fn the_journal_takes_everything_of_a_guard_and_of_nobody_else() {
+    let limits = |definition: &Definition, version| {
+        lines(definition, &dynamic(version)).iter().filter(|line| line.starts_with("LogRateLimit")).count()
+    };
+    assert_eq!((limits(&shop(), 240), limits(&shop(), 239)), (2, 0));
+    assert_eq!(limits(&Definition { keeps_programs: false, ..shop() }, 257), 0);
 }
 
 #[test]

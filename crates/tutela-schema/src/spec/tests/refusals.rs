@@ -43,6 +43,21 @@ fn an_unknown_key_is_refused_and_the_near_one_named() {
 }
 
 #[test]
+fn a_key_that_stands_in_the_wrong_table_is_sent_to_its_own() {
+    let top = |text: &str| Case::new(&format!("name = \"s\"\n{text}\n[services.a]\ncommand = \"a\""));
+    refuses(
+        top("[logs]\nkeep = 3"),
+        Code::UnknownKey,
+        (3, 1),
+        "logs has no key 'keep' ('keep' is about each service's own files: it belongs into [services.NAME.logs])",
+    );
+    refuses(top("[logs]\nkep = 3"), Code::UnknownKey, (3, 1), "it has budget");
+    refuses(top("[restart]\ndelay = \"1s\""), Code::UnknownKey, (2, 2), "it belongs into [services.NAME])");
+    refuses(service("[services.a.logs]\nbudget = \"1GiB\""), Code::UnknownKey, (5, 1), "it belongs into [logs])");
+    refuses(service("metrics = {}"), Code::UnknownKey, (4, 1), "it belongs to the top of the spec)");
+}
+
+#[test]
 fn a_wrong_type_is_refused_with_both_types() {
     refuses(
         service("instances = \"two\""),

@@ -1,5 +1,6 @@
 //! `tutela logs`: through guards that run, which know where each service's files are, or from the files.
 
+mod merge;
 mod offline;
 mod online;
 mod print;
@@ -10,7 +11,7 @@ use super::{Code, DONE, FAILED, WRONG, block_on, report};
 use crate::client::{Client, ClientError};
 use crate::conductor::wall_now;
 use crate::logs_view::filter_of;
-use online::{End, Source};
+use online::{End, Source, Sources};
 use print::{Form, Printer};
 use std::time::Duration;
 use tutela_os::paths::Paths;
@@ -69,6 +70,7 @@ pub fn logs(words: &LogWords, paths: &Paths) -> Code {
     match block_on(sources(&targets, paths)) {
         Ok(Ok(sources)) => match block_on(online::show(sources, &ask, &mut printer)) {
             Ok(End::Done) => DONE,
+            Ok(End::Unreadable) => FAILED,
             Ok(End::Refused(error)) => report::client_error(&error),
             Err(code) => code,
         },
@@ -82,8 +84,8 @@ pub fn logs(words: &LogWords, paths: &Paths) -> Code {
 }
 
 /// Whom to ask for what: each service of each target once.
-async fn sources(targets: &[Target], paths: &Paths) -> Result<Vec<Source>, ClientError> {
-    let mut sources: Vec<Source> = Vec::new();
+async fn sources(targets: &[Target], paths: &Paths) -> Result<Sources, ClientError> {
+    let Sources { services: mut sources, mut guards } = Sources::default();
     for target in targets {
         let client = Client::new(paths, &target.guard);
         let services = match &target.service {
@@ -94,6 +96,9 @@ async fn sources(targets: &[Target], paths: &Paths) -> Result<Vec<Source>, Clien
             }
             None => {
                 let status: StatusReply = client.get("/v1/status").await?;
+                if !guards.iter().any(|known: &Client| known.name() == target.guard) {
+                    guards.push(client.clone());
+                }
                 status.guards.into_iter().flat_map(|guard| guard.services).map(|service| service.name).collect()
             }
         };
@@ -104,7 +109,7 @@ async fn sources(targets: &[Target], paths: &Paths) -> Result<Vec<Source>, Clien
             }
         }
     }
-    Ok(sources)
+    Ok(Sources { services: sources, guards })
 }
 
 /// How many lines are wanted; `None`: all.

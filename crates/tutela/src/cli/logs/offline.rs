@@ -78,7 +78,7 @@ pub fn show(targets: &[Target], ask: &Ask, paths: &Paths, printer: &mut Printer,
     }
     loop {
         let next = if ask.follow { reader.next_now() } else { reader.next().transpose() };
-        reader.passed_over().iter().for_each(|note| report::tell(&format!("passed over: {note}")));
+        reader.passed_over().iter().for_each(|note| report::tell(&logs_view::passed_over(note)));
         match next {
             Ok(Some(entry)) => {
                 let mut record = record_of(&entry);
@@ -102,7 +102,7 @@ pub fn show(targets: &[Target], ask: &Ask, paths: &Paths, printer: &mut Printer,
                 return DONE;
             }
             Err(error) => {
-                report::error(&format!("failed to read a log file: {error}"), None);
+                report::error(&logs_view::failure(&error), None);
                 return FAILED;
             }
         }

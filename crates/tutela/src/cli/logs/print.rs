@@ -109,6 +109,7 @@ mod tests {
             message: message.to_owned(),
             fields: serde_json::Map::new(),
             partial: false,
+            tutela: None,
         }
     }
 

@@ -72,6 +72,7 @@ fn line(text: &str, level: &str) -> LogLine {
         message: text.to_owned(),
         fields: serde_json::Map::new(),
         partial: false,
+        tutela: None,
     }
 }
 
@@ -95,7 +96,7 @@ fn a_usual_terminal_shows_everything_but_long_reasons() {
     assert_eq!(screen[1], "NAME         STATE    CPU    MEMORY     HEALTH   SINCE RESTARTS PID     WHY");
     assert_eq!(screen[2], ">api:0       running  50.0%  100.0 MiB  up       91s   2        4711    started…");
     assert_eq!(screen[3], " db:0        running  10.0%  300.0 MiB  up       91s   2        4711    started…");
-    assert_eq!(screen[4], " mail:0      failed   0.0%   0.0 MiB    up       91s   2        4711    started…");
+    assert_eq!(screen[4], " mail:0      failed   0.0%   0 B        up       91s   2        4711    started…");
     assert!(screen[15].starts_with("── shop/api:0 ──"), "{screen:#?}");
     assert!(screen[16].ends_with(" listening on 8081"), "{screen:#?}");
     assert!(screen[17].ends_with(" no route to db"), "{screen:#?}");

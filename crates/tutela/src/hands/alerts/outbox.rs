@@ -16,6 +16,7 @@
 //! again.
 
 use super::{Alert, DeliveryError};
+use crate::hands::backoff;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use tutela_core::names::Name;
@@ -24,9 +25,6 @@ use tutela_core::time::Moment;
 /// How many alerts wait at most. A person reads no thousand; the newest say what is wrong, so the oldest
 /// go. It also bounds what the ledger keeps: some MB.
 pub const PENDING_MAX: usize = 1000;
-
-/// The wait after the first failed attempt; it doubles with each further one.
-pub const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 
 /// No wait is longer: a receiver that is back gets its alerts within minutes.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(300);
@@ -151,7 +149,8 @@ impl Outbox {
             self.events.push_back(OutboxEvent::GaveUp { pending: entry.pending, reason });
             return;
         }
-        entry.pending.next_at = now + backoff(entry.pending.attempts);
+        // Without chance: a guard has few ways, and one attempt of each at a time.
+        entry.pending.next_at = now + backoff::wait(entry.pending.attempts, BACKOFF_MAX);
         self.events.push_back(OutboxEvent::Keep(entry.pending.clone()));
         self.entries.insert(ticket, entry);
     }
@@ -231,11 +230,4 @@ impl Outbox {
             self.events.push_back(OutboxEvent::GaveUp { pending: entry.pending, reason });
         }
     }
-}
-
-/// The wait after so many failed attempts. Without chance: a guard has few ways, and one attempt of each at
-/// a time.
-fn backoff(attempts: u32) -> Duration {
-    let doublings = attempts.saturating_sub(1).min(16);
-    BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX)
 }

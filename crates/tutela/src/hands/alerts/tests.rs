@@ -3,16 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 use super::outbox::{BACKOFF_MAX, GIVE_UP_AFTER, Outbox, OutboxEvent, PENDING_MAX};
 use super::*;
+use crate::hands::loopback::run;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tutela_core::names::Name;
 use tutela_core::time::Moment;
-
-fn run<F: Future>(test: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
-}
 
 fn alert(id: &str) -> Alert {
     let json = format!("{{\"id\":\"{id}\"}}");

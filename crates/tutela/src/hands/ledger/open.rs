@@ -1,6 +1,7 @@
 //! Opens the store: as it is, anew where it is damaged, in memory where nothing can be written.
 
-use super::{ALERTS, CACHE_BYTES, CLEAN, EVENTS, EventFilter, FILE_NAME, INSTANCES, Kept, MARKS, read_events};
+use super::writer::read_events;
+use super::{ALERTS, CACHE_BYTES, CLEAN, EVENTS, EventFilter, FILE_NAME, INSTANCES, Kept, MARKS};
 use crate::hands::spawner::chain;
 use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, ReadableTable, StorageBackend};

@@ -1,6 +1,7 @@
 //! Where OTLP goes: an address taken apart once, with everything that is the same for each request.
 
 use crate::hands::http::secret_header;
+use crate::hands::link::Version;
 use crate::hands::probes::{QuestionRefusal, Target, Url};
 use hyper::Uri;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -21,6 +22,16 @@ pub enum Protocol {
     Http,
     /// A gRPC call.
     Grpc,
+}
+
+impl Protocol {
+    /// The HTTP that it is spoken over.
+    pub(super) const fn version(self) -> Version {
+        match self {
+            Protocol::Http => Version::Http1,
+            Protocol::Grpc => Version::Http2,
+        }
+    }
 }
 
 /// What is sent.

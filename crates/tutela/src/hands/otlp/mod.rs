@@ -10,7 +10,6 @@
 //! Deliberately absent: traces, JSON as an encoding, streams, queues.
 
 mod endpoint;
-mod link;
 pub mod messages;
 mod pace;
 mod reply;

@@ -1,9 +1,9 @@
 //! One request after the other, over a connection that is kept.
 
 use super::endpoint::{Endpoint, Protocol, Signal};
-use super::link::{Link, Security};
 use super::reply;
 use crate::hands::http::gzip;
+use crate::hands::link::{Link, Security};
 use crate::hands::probes::{Stage, TlsContexts};
 use crate::hands::sinks::tls::Trust;
 use http_body_util::{BodyExt, Full};
@@ -145,7 +145,9 @@ impl Sender {
             let (mut link, kept) = match self.link.take().filter(|link| !link.is_closed()) {
                 Some(link) => (link, true),
                 None => {
-                    let made = Link::make(&self.endpoint, &mut self.security, by, stage).await;
+                    let made =
+                        Link::make(&self.endpoint.url, self.endpoint.protocol.version(), &mut self.security, by, stage)
+                            .await;
                     (made.map_err(|trouble| (false, SendError::later(trouble.into_reason())))?, false)
                 }
             };

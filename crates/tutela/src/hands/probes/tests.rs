@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 use super::*;
+use crate::hands::loopback::{PATIENCE, listen, run};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -11,19 +12,6 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tutela_core::spec::StatusRange;
-
-/// Long for a test, so that a busy computer does not fail it.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn run<F: Future>(test: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
-}
-
-async fn listen() -> (TcpListener, u16) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    (listener, port)
-}
 
 /// Reads a request's head and answers with these bytes, then does what `after` does with the connection.
 async fn reply(listener: TcpListener, reply: &[u8]) -> (String, TcpStream) {

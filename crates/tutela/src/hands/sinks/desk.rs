@@ -26,7 +26,7 @@ use tutela_core::spec::{GuardSpec, SinkSpec};
 use tutela_logs::Policy;
 use tutela_logs::read::Place;
 use tutela_logs::read::trail::{Cursor, Start, Trail};
-use tutela_logs::record::Owner;
+use tutela_logs::record::Author;
 use tutela_logs::record::join::Multiline;
 use tutela_schema::api::SinkStatus;
 
@@ -51,7 +51,7 @@ pub struct Label {
     /// Its files.
     pub place: Place,
     /// Whose output it is.
-    pub owner: Arc<Owner>,
+    pub author: Author,
     /// How its lines are joined.
     pub multiline: Option<Arc<Multiline>>,
     /// Where to begin.
@@ -211,7 +211,7 @@ impl Sinks {
                 let Policy { dir, author, multiline, .. } = self.around.keeping.policy(service, index);
                 labels.push(Label {
                     place: Place { dir, label },
-                    owner: Arc::new(author.owner()),
+                    author,
                     multiline,
                     start: if is_known { Start::End } else { Start::Beginning },
                 });
@@ -224,7 +224,8 @@ impl Sinks {
         tutela_os::files::make_private_dir(&self.around.dir).map_err(|error| crate::hands::spawner::chain(&error))?;
         let (ear, status) = (Arc::new(Ear::default()), Arc::new(Mutex::new(hand::first_status(&setup.spec))));
         let (tell_over, over) = mpsc::sync_channel(1);
-        let hand = Hand::new(setup, kept, self.file(name), ear.clone(), status.clone(), self.around.inbox.clone());
+        let Around { keeping, inbox, .. } = self.around.clone();
+        let hand = Hand::new(setup, kept, self.file(name), ear.clone(), status.clone(), inbox, keeping);
         let thread = std::thread::Builder::new()
             .name("sink".into())
             .spawn(move || {
@@ -257,11 +258,10 @@ impl Sinks {
     }
 }
 
-/// The owner of a label that the spec does not have any more.
-pub(super) fn owner_of_label(label: &str, like: Option<&Arc<Owner>>) -> Option<Arc<Owner>> {
+/// Whose output a label is that the spec does not have any more.
+pub(super) fn author_of_label(label: &str, like: Option<&Author>) -> Option<Author> {
     let (service, index) = label.rsplit_once('-')?;
-    let like = like?;
-    Some(Arc::new(Owner { service: service.into(), instance: index.parse().ok()?, ..Owner::clone(like) }))
+    Some(Author { service: service.into(), instance: index.parse().ok()?, ..like?.clone() })
 }
 
 /// Whether a label has files that are written to.

@@ -15,18 +15,16 @@
 
 use super::json;
 use super::tls::Trust;
-use super::way::{Delivery, Undelivered, Way};
+use super::way::{Delivery, Undelivered, Way, told};
 use crate::hands::http::{gzip, retry_after, secret_header};
-use crate::hands::probes::{Stage, Trouble, Url, dial, excerpt, secure};
+use crate::hands::link::{Link, Security, Version};
+use crate::hands::probes::{Stage, Url, excerpt};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tutela_core::spec::TlsSpec;
 use tutela_logs::record::Record;
@@ -36,9 +34,6 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// How much of a refusal is told.
 const EXCERPT_BYTES: usize = 200;
-
-/// The longest head of an answer.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// A bound for each step of connecting; the forwarder's own bound for the delivery is usually shorter.
 const CONNECT_WITHIN: Duration = Duration::from_secs(60);
@@ -52,8 +47,8 @@ pub struct Http {
     headers: HeaderMap,
     array: bool,
     gzip: bool,
-    trust: Trust,
-    kept: Option<SendRequest<Full<Bytes>>>,
+    security: Security,
+    kept: Option<Link>,
 }
 
 impl Http {
@@ -70,41 +65,31 @@ impl Http {
     ) -> Result<Self, String> {
         let url = Url::parse(url).map_err(|error| error.to_string())?;
         let headers = self::headers(&url, headers, array, gzip)?;
-        Ok(Http { url, headers, array, gzip, trust: Trust::new(tls, &[b"http/1.1"]), kept: None })
+        Ok(Http { url, headers, array, gzip, security: Security::Own(Trust::new(tls, &[b"http/1.1"])), kept: None })
     }
 
-    async fn connect(&mut self) -> Result<SendRequest<Full<Bytes>>, Undelivered> {
+    async fn connect(&mut self) -> Result<Link, Undelivered> {
         let (by, stage) = (Instant::now() + CONNECT_WITHIN, Stage::default());
-        let failed = |trouble: Trouble| later(trouble.into_reason());
-        let stream = dial(&self.url.target, by, &stage).await.map_err(failed)?;
-        match self.url.secure {
-            None => speak(&self.url, stream).await,
-            Some(_) => {
-                let name = self.trust.server_name(self.url.target.host()).map_err(later)?;
-                let stream = secure(stream, &name, self.trust.config(), &stage).await.map_err(|trouble| {
-                    later(format!("failed to speak to {}: {}", self.url.target, trouble.into_reason()))
-                })?;
-                speak(&self.url, stream).await
-            }
-        }
+        let link = Link::make(&self.url, Version::Http1, &mut self.security, by, &stage).await;
+        link.map_err(|trouble| self.later("failed to speak to", &trouble.into_reason()))
     }
 
     async fn post(&mut self, records: &[Record]) -> Result<(), Undelivered> {
         let body = self.body(records)?;
         // Out of its place while it is used: a delivery that is given up leaves no half of itself to the next one.
         if let Some(mut kept) = self.kept.take()
-            && kept.ready().await.is_ok()
+            && let Ok(answer) = kept.send(self.request(body.clone())).await
         {
-            match kept.send_request(self.request(body.clone())).await {
-                Ok(answer) => return self.judge(kept, answer, records.len()).await,
-                Err(_) => drop(kept),
-            }
+            return self.judge(kept, answer, records.len()).await;
         }
         let mut fresh = self.connect().await?;
-        let broken =
-            |error: hyper::Error| later(format!("failed to deliver to {}: {}", self.url.target, words(&error)));
-        let answer = fresh.send_request(self.request(body)).await.map_err(broken)?;
+        let sent = fresh.send(self.request(body)).await;
+        let answer = sent.map_err(|error| self.later("failed to deliver to", &words(&error)))?;
         self.judge(fresh, answer, records.len()).await
+    }
+
+    fn later(&self, doing: &str, reason: &str) -> Undelivered {
+        Undelivered::later(told(doing, &self.url.target, reason))
     }
 
     fn request(&self, body: Bytes) -> Request<Full<Bytes>> {
@@ -132,16 +117,11 @@ impl Http {
         if !self.gzip {
             return Ok(text.into());
         }
-        gzip(&text).map(Bytes::from).map_err(|error| later(format!("failed to compress: {error}")))
+        gzip(&text).map(Bytes::from).map_err(|error| Undelivered::later(format!("failed to compress: {error}")))
     }
 
     /// Looks at the status, reads the answer through, and keeps the connection where that was possible.
-    async fn judge(
-        &mut self,
-        connection: SendRequest<Full<Bytes>>,
-        answer: Response<Incoming>,
-        records: usize,
-    ) -> Result<(), Undelivered> {
+    async fn judge(&mut self, connection: Link, answer: Response<Incoming>, records: usize) -> Result<(), Undelivered> {
         let (head, mut body) = answer.into_parts();
         let (mut beginning, mut seen, mut whole) = (Vec::new(), 0, false);
         while seen < ANSWER_BYTES_MAX {
@@ -184,28 +164,9 @@ impl Way for Http {
     }
 }
 
-fn later(reason: impl Into<String>) -> Undelivered {
-    Undelivered::Later { reason: reason.into(), after: None }
-}
-
 /// A hyper error with its causes, which is where it says what happened.
 fn words(error: &hyper::Error) -> String {
     crate::hands::spawner::chain(error)
-}
-
-async fn speak(
-    url: &Url,
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-) -> Result<SendRequest<Full<Bytes>>, Undelivered> {
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(HEAD_BYTES_MAX.max(64 * 1024));
-    let shaken = builder.handshake(TokioIo::new(stream)).await;
-    let (sender, connection) =
-        shaken.map_err(|error| later(format!("failed to speak to {}: {}", url.target, words(&error))))?;
-    // It ends with the sender, which is dropped with the way or with a delivery that was given up. Its error reaches
-    // the request.
-    tokio::spawn(connection);
-    Ok(sender)
 }
 
 /// The spec's headers, and ours where the spec has none of the name. What frames the body is ours alone.

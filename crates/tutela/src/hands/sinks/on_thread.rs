@@ -44,7 +44,6 @@ impl<T: Taker> OnThread<T> {
 impl<T: Taker> Way for OnThread<T> {
     fn deliver<'a>(&'a mut self, records: &'a [Record]) -> Delivery<'a> {
         Box::pin(async move {
-            let later = |reason| Undelivered::Later { reason, after: None };
             if let Some(given_up) = &mut self.busy {
                 // What it wrote comes a second time; never both at once.
                 let _ = given_up.await;
@@ -57,10 +56,10 @@ impl<T: Taker> Way for OnThread<T> {
             let taken = busy.await;
             self.busy = None;
             let Taken { taker, count, failure } =
-                taken.map_err(|error| later(format!("failed to write to {}: {error}", T::NAME)))?;
+                taken.map_err(|error| Undelivered::later(format!("failed to write to {}: {error}", T::NAME)))?;
             self.progress.reach(records, done + count);
             self.taker = Some(taker);
-            failure.map_or(Ok(()), |reason| Err(later(reason)))
+            failure.map_or(Ok(()), |reason| Err(Undelivered::later(reason)))
         })
     }
 }

@@ -14,7 +14,7 @@
 //! again later: the records can wait until that is mended. Only what it says of the records themselves is for good.
 
 use super::progress::Progress;
-use super::way::{Delivery, Undelivered, Way};
+use super::way::{Delivery, Undelivered, Way, told};
 use crate::hands::otlp::messages::logs::{ExportLogs, LogRecord, ResourceLogs, ScopeLogs};
 use crate::hands::otlp::messages::{
     AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList, Resource, any_value,
@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use tutela_core::level::Level;
 use tutela_core::spec::{OtlpProtocol, TlsSpec};
 use tutela_logs::Stream;
-use tutela_logs::record::{Owner, Record};
+use tutela_logs::record::{Owner, Record, name_beside};
 
 /// How much of a batch is one request, before compression: receivers of gRPC take 4 MiB unless told otherwise.
 const REQUEST_BYTES: usize = 1024 * 1024;
@@ -112,7 +112,7 @@ impl Way for Otlp {
 
 impl Otlp {
     fn told(&self, reason: &str) -> String {
-        format!("failed to send OTLP to {}: {reason}", self.sender.endpoint().target())
+        told("failed to send OTLP to", self.sender.endpoint().target(), reason)
     }
 }
 
@@ -160,13 +160,18 @@ fn resource(owner: &Owner) -> Resource {
     Resource { attributes }
 }
 
+/// Attributes of a record that are ours.
+const IOSTREAM: &str = "log.iostream";
+const RECORD_UID: &str = "log.record.uid";
+const OURS: [&str; 2] = [IOSTREAM, RECORD_UID];
+
 fn log_record(record: &Record) -> LogRecord {
     let nanos = record.at.as_micros() * 1000;
     let mut attributes = Vec::with_capacity(record.fields.len() + 2);
     if let Some(stream) = record.stream {
-        attributes.push(KeyValue::new("log.iostream", if stream == Stream::Out { "stdout" } else { "stderr" }));
+        attributes.push(KeyValue::new(IOSTREAM, if stream == Stream::Out { "stdout" } else { "stderr" }));
     }
-    attributes.push(KeyValue::new("log.record.uid", format!("{}-{}", record.id.file, record.id.offset)));
+    attributes.push(KeyValue::new(RECORD_UID, format!("{}-{}", record.id.file, record.id.offset)));
     let (mut trace_id, mut span_id) = (Vec::new(), Vec::new());
     for (name, json) in &record.fields {
         let value = serde_json::from_str(json).unwrap_or_else(|_| Value::String(json.clone()));
@@ -174,7 +179,10 @@ fn log_record(record: &Record) -> LogRecord {
         match (name.as_str(), id) {
             ("trace_id", Some(id)) if id.len() == 16 && trace_id.is_empty() => trace_id = id,
             ("span_id", Some(id)) if id.len() == 8 && span_id.is_empty() => span_id = id,
-            _ => attributes.push(KeyValue { key: name.clone(), value: Some(any(value)) }),
+            _ => {
+                let key = name_beside(name, |name| OURS.contains(&name)).into_owned();
+                attributes.push(KeyValue { key, value: Some(any(value)) });
+            }
         }
     }
     let body = match std::str::from_utf8(&record.message) {
@@ -256,6 +264,7 @@ mod tests {
             ("n", "-3"),
             ("big", "18446744073709551615"),
             ("deep", "{\"a\":[1.5,null]}"),
+            ("log.iostream", "1"),
         ];
         record.fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let log = log_record(&record);
@@ -272,6 +281,7 @@ mod tests {
         let map = KeyValueList { values: vec![KeyValue::new("a", list)] };
         assert_eq!(value("deep"), Some(of(any_value::Value::Map(map))));
         assert_eq!(value("log.iostream"), Some("stdout".into()));
+        assert_eq!(value("program_log.iostream"), Some(1_i64.into()));
     }
 
     #[test]

@@ -12,13 +12,13 @@ use tutela_logs::lines::Piece;
 use tutela_logs::read::Origin;
 use tutela_logs::read::trail::{Cursor, TrailLine};
 use tutela_logs::record::join::{Joined, Joiner, Multiline};
-use tutela_logs::record::{Owner, Parts, Record, RecordId};
+use tutela_logs::record::{Author, Byline, Owner, Parts, Record, RecordId};
 use tutela_logs::{Form, Stream, Wall};
 
 /// Makes the records of one label. Dropping it drops what it holds: whoever keeps positions keeps [`Maker::held`].
 #[derive(Debug)]
 pub struct Maker {
-    owner: Arc<Owner>,
+    byline: Byline,
     how: Option<Arc<Multiline>>,
     /// Of standard output, of standard error, of files that do not tell.
     joiners: [Joiner<Mark>; 3],
@@ -39,8 +39,8 @@ struct Mark {
 
 impl Maker {
     /// For this label's lines, joined by this rule.
-    pub fn new(owner: Arc<Owner>, how: Option<Arc<Multiline>>) -> Self {
-        Maker { owner, how, joiners: Default::default(), untimed: None }
+    pub fn new(author: Author, how: Option<Arc<Multiline>>) -> Self {
+        Maker { byline: Byline::of(author), how, joiners: Default::default(), untimed: None }
     }
 
     /// Joins by another rule from here on. What is held is due by that one: without a rule, at once.
@@ -74,14 +74,14 @@ impl Maker {
         };
         if let Some(parts) = ready {
             self.give(&mut each);
-            return each(record(&self.owner, mark, parts));
+            return each(record(self.byline.owner(), mark, parts));
         }
         let piece = Piece { text: line.text, ended: line.ended };
         if self.how.is_some() && slot != UNTIMED {
             // Another stream may be silent for ever: what of it waits is over by the time of this one's line.
             self.give_due(at, &mut each);
         }
-        let (owner, how) = (&self.owner, self.how.as_deref());
+        let (owner, how) = (self.byline.owner(), self.how.as_deref());
         // The index tells times to a second only, which would tear apart what was written at once.
         let told = if slot == UNTIMED { Wall::default() } else { at };
         if slot == UNTIMED {
@@ -92,7 +92,7 @@ impl Maker {
 
     /// Hands on what waits for further lines.
     pub fn give(&mut self, each: &mut impl FnMut(Record)) {
-        let owner = &self.owner;
+        let owner = self.byline.owner();
         for joiner in &mut self.joiners {
             joiner.give(&mut |joined| each(of_joined(owner, &joined)));
         }
@@ -102,7 +102,7 @@ impl Maker {
     pub fn give_due(&mut self, now: Wall, each: &mut impl FnMut(Record)) {
         for slot in 0..self.joiners.len() {
             if self.due_of(slot, now).is_some_and(|due| due <= now) {
-                let owner = &self.owner;
+                let owner = self.byline.owner();
                 self.joiners[slot].give(&mut |joined| each(of_joined(owner, &joined)));
             }
         }
@@ -170,7 +170,7 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hands::sinks::samples::record;
+    use crate::hands::sinks::samples::{self, record};
     use std::time::Duration;
     use tutela_logs::record::join::Rule;
 
@@ -198,7 +198,7 @@ mod tests {
     fn joining() -> Maker {
         let rule = Rule::Continue(Regex::new("^ ").expect("a pattern"));
         let how = Arc::new(Multiline::new(rule, Duration::from_secs(1), 100));
-        Maker::new(record("").owner, Some(how))
+        Maker::new(samples::author(), Some(how))
     }
 
     /// Lines of a file, each with its time in milliseconds and its offset: the texts of the records.
@@ -302,8 +302,21 @@ mod tests {
     }
 
     #[test]
+    fn a_record_has_the_address_that_the_computer_has_when_it_is_made() {
+        let author = samples::author();
+        let mut maker = Maker::new(author.clone(), None);
+        let first = feed(&mut maker, &[(0, OUT, "x", 0), (0, OUT, "y", 1)]);
+        assert!(Arc::ptr_eq(&first[0].owner, &first[1].owner), "nothing is made anew for a line");
+        let moved = Some([198, 51, 100, 7].into());
+        author.host.set("elsewhere", moved);
+        let second = feed(&mut maker, &[(0, OUT, "z", 2)]);
+        assert_ne!(first[1].owner.host_ip, moved);
+        assert_eq!((&*second[0].owner.host, second[0].owner.host_ip), ("elsewhere", moved));
+    }
+
+    #[test]
     fn what_goes_on_with_a_long_line_is_no_json() {
-        let mut maker = Maker::new(record("").owner, None);
+        let mut maker = Maker::new(samples::author(), None);
         let out = feed(&mut maker, &[(0, OUT, "x…", 0), (0, OUT, r#"{"msg":"y"}"#, 1), (0, OUT, r#"{"msg":"z"}"#, 2)]);
         assert_eq!(texts(&out), ["x", r#"{"msg":"y"}"#, "z"]);
     }

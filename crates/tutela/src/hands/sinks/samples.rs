@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use tutela_core::level::Level;
-use tutela_logs::record::{Owner, Record, RecordId};
+use tutela_logs::record::{Author, Host, Owner, Record, RecordId};
 use tutela_logs::{Stream, Wall};
 
 /// Whose all of them are.
@@ -14,6 +14,12 @@ pub(super) fn owner() -> Arc<Owner> {
         host: "box.example".into(),
         host_ip: Some([192, 0, 2, 7].into()),
     })
+}
+
+/// Who writes them.
+pub(super) fn author() -> Author {
+    let Owner { guard, service, instance, host, host_ip } = Owner::clone(&owner());
+    Author { guard, service, instance, host: Arc::new(Host::new(&host, host_ip)) }
 }
 
 /// A record with this message.

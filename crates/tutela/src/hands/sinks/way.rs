@@ -1,7 +1,11 @@
 //! One delivery: what every kind of sink can do.
 
+use crate::hands::probes::Stage;
+use std::fmt::Display;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
+use tokio::time::Instant;
 use tutela_logs::record::Record;
 
 /// Why records were not taken.
@@ -13,7 +17,7 @@ pub enum Undelivered {
         /// What happened, with the address.
         reason: String,
         /// When the receiver wants to hear of us again, if it said so.
-        after: Option<std::time::Duration>,
+        after: Option<Duration>,
     },
     /// It is too much at once: less of it is to be sent. Of a single record it is a refusal.
     #[error("{reason}")]
@@ -29,6 +33,30 @@ pub enum Undelivered {
         /// How many of them it refused; the others it took.
         records: u64,
     },
+}
+
+impl Undelivered {
+    /// To be sent again when the sink's own wait is over.
+    pub(super) fn later(reason: impl Into<String>) -> Self {
+        Undelivered::Later { reason: reason.into(), after: None }
+    }
+}
+
+/// Waits for a delivery by then at the latest. A late one says how far it came.
+pub(super) async fn by_then(
+    by: Instant,
+    timeout: Duration,
+    stage: &Stage,
+    sending: impl Future<Output = Result<(), String>> + Send,
+) -> Result<(), String> {
+    let sent = tokio::time::timeout_at(by, sending).await;
+    sent.unwrap_or_else(|_| Err(format!("still {stage} after {timeout:?}")))
+}
+
+/// What did not work, with the receiver's address once: much of what goes wrong tells it already.
+pub(super) fn told(doing: &str, receiver: &impl Display, reason: &str) -> String {
+    let address = receiver.to_string();
+    if reason.contains(&address) { reason.to_owned() } else { format!("{doing} {address}: {reason}") }
 }
 
 /// What a delivery is: ready when the receiver has taken the records, as far as the protocol tells.

@@ -15,7 +15,7 @@ mod unpack;
 
 use super::connect::{Connected, Receiver, is_over};
 use super::progress::Progress;
-use super::way::{Delivery, Undelivered, Way};
+use super::way::{Delivery, Undelivered, Way, by_then, told};
 use crate::hands::probes::Stage;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::time::Duration;
@@ -107,12 +107,8 @@ impl Way for Fluent {
         Box::pin(async move {
             let (timeout, stage) = (self.timeout, Stage::default());
             let by = Instant::now() + timeout;
-            let sent = tokio::time::timeout_at(by, self.send(records, by, &stage)).await;
-            let result = sent.unwrap_or_else(|_| Err(format!("still {stage} after {timeout:?}")));
-            result.map_err(|reason| {
-                let reason = format!("failed to forward to {}: {reason}", self.receiver);
-                Undelivered::Later { reason, after: None }
-            })
+            let sent = by_then(by, timeout, &stage, self.send(records, by, &stage)).await;
+            sent.map_err(|reason| Undelivered::later(told("failed to forward to", &self.receiver, &reason)))
         })
     }
 }

@@ -1,15 +1,16 @@
 //! Records as entries of the forward protocol: a time and a map each.
 //!
 //! The map has the names of the JSON form: `level`, `service_name`, `instance`, `host`, `host_ip`, `stream`, `message`,
-//! and beside them `guard` and `id`; then the program's own fields, typed as in its JSON. A message that is not UTF-8
+//! and beside them `guard` and `id`; then the program's own fields, typed as in its JSON, with `program_` before a name of
+//! ours. A message that is not UTF-8
 //! is of the type `bin`.
 
 use rmp::encode;
 use serde_json::Value;
-use tutela_logs::record::Record;
+use tutela_logs::record::{Record, name_beside};
 use tutela_logs::{Stream, Wall};
 
-/// The names that are ours. A program's own field of such a name stays out: the receiver would take either.
+/// The names that are ours.
 const OURS: [&str; 9] = ["level", "service_name", "instance", "host", "host_ip", "stream", "message", "guard", "id"];
 
 /// The type of the protocol's times among MessagePack's extensions.
@@ -53,11 +54,10 @@ fn put_entry(record: &Record, out: &mut Vec<u8>) {
     let _ = encode::write_array_len(out, 2);
     put_time(record.at, out);
     let owner = &record.owner;
-    let own = || record.fields.iter().filter(|(name, _)| !OURS.contains(&name.as_str()));
     let optional = [record.level.is_some(), owner.host_ip.is_some(), record.stream.is_some()];
     let present = optional.iter().filter(|is_there| **is_there).count();
     // More fields than a record can have bytes.
-    let _ = encode::write_map_len(out, (OURS.len() - optional.len() + present + own().count()) as u32);
+    let _ = encode::write_map_len(out, (OURS.len() - optional.len() + present + record.fields.len()) as u32);
     if let Some(level) = record.level {
         put_text("level", level.word(), out);
     }
@@ -78,8 +78,8 @@ fn put_entry(record: &Record, out: &mut Vec<u8>) {
         Ok(text) => drop(encode::write_str(out, text)),
         Err(_) => drop(encode::write_bin(out, &record.message)),
     }
-    for (name, value) in own() {
-        let _ = encode::write_str(out, name);
+    for (name, value) in &record.fields {
+        let _ = encode::write_str(out, &name_beside(name, |name| OURS.contains(&name)));
         match serde_json::from_str(value) {
             Ok(value) => put_value(&value, out),
             Err(_) => drop(encode::write_str(out, value)),
@@ -145,10 +145,10 @@ mod tests {
         wanted.extend_from_slice(&1_795_209_825_u32.to_be_bytes());
         wanted.extend_from_slice(&123_456_000_u32.to_be_bytes());
         wanted
-            .extend_from_slice(b"\x8a\xa5guard\xa4shop\xacservice_name\xa3api\xa8instance\x02\xa4host\xabbox.example");
+            .extend_from_slice(b"\x8b\xa5guard\xa4shop\xacservice_name\xa3api\xa8instance\x02\xa4host\xabbox.example");
         wanted.extend_from_slice(b"\xa7host_ip\xa9192.0.2.7\xa6stream\xa6stdout\xa2id\xb51795209825000001-4711");
         wanted
-            .extend_from_slice(b"\xa7message\xc4\x04caf\xe9\xa1n\xfd\xa4deep\x81\xa1a\x92\xcb\x3f\xf8\0\0\0\0\0\0\xc0");
+            .extend_from_slice(b"\xa7message\xc4\x04caf\xe9\xafprogram_message\x01\xa1n\xfd\xa4deep\x81\xa1a\x92\xcb\x3f\xf8\0\0\0\0\0\0\xc0");
         assert_eq!(bytes.escape_ascii().to_string(), wanted.escape_ascii().to_string());
     }
 

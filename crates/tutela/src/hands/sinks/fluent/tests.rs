@@ -4,16 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 use super::*;
+use crate::hands::loopback::{PATIENCE, run};
 use crate::hands::sinks::samples;
 use std::net::Ipv4Addr;
 use tokio::net::{TcpListener, TcpStream};
-
-/// Long for a test, so that a busy computer does not fail it.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn run<F: Future>(test: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
-}
 
 async fn listen() -> (TcpListener, String) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();

@@ -20,18 +20,20 @@
 //! before it feeds them), and the files, which are the buffer.
 
 mod counts;
+mod orders;
 mod overflow;
 #[cfg(test)]
 mod tests;
 
 pub use counts::{Counts, Failing, ForwarderEvent};
+pub use orders::{Action, LabelKey, Pace};
 
 use super::way::Undelivered;
+use crate::hands::backoff;
 use counts::Telling;
 use overflow::Hole;
 use std::time::Duration;
 use tutela_core::chance::Chance;
-use tutela_core::spec::{Overflow, SinkSpec};
 use tutela_core::time::Moment;
 use tutela_logs::record::Record;
 
@@ -44,12 +46,6 @@ pub const READ_BYTES: u64 = 32 * 1024;
 
 /// What a record costs beside its text, so that empty lines have a limit too.
 const RECORD_OVERHEAD_BYTES: usize = 160;
-
-/// The wait after the first failed delivery; it doubles with each further one.
-const BACKOFF_FIRST: Duration = Duration::from_secs(1);
-
-/// The part of each wait that is left to chance, so that many guards do not come back at once.
-const JITTER: f64 = 0.2;
 
 /// The longest that a receiver may send us away: one that says a day is taken to have a wrong clock.
 const AFTER_MAX: Duration = Duration::from_secs(3600);
@@ -66,58 +62,6 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 
 /// After so many deliveries that were taken, a batch that was halved is doubled again.
 const REGROW_AFTER: u32 = 100;
-
-/// What the spec says about when and how much.
-#[derive(Debug, Clone, Copy)]
-pub struct Pace {
-    batch: usize,
-    linger: Duration,
-    retry_max: Duration,
-    buffer: u64,
-    overflow: Overflow,
-}
-
-impl Pace {
-    /// The spec's.
-    pub fn of(spec: &SinkSpec) -> Self {
-        let batch = usize::try_from(spec.batch.max(1)).unwrap_or(1);
-        let SinkSpec { linger, retry_max, buffer, overflow, .. } = *spec;
-        Pace { batch, linger, retry_max, buffer, overflow }
-    }
-}
-
-/// A label by its place in the machine's list. Given once, never given again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LabelKey(pub usize);
-
-/// What the hand is to do, one at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Measure how far behind these labels are: [`Forwarder::handle_backlog`] for each of [`Forwarder::behind`], then
-    /// [`Forwarder::handle_looked`].
-    Look,
-    /// Jump ahead in a label's files so that this much is left: [`Forwarder::handle_skipped`].
-    Skip {
-        /// Whose.
-        label: LabelKey,
-        /// Bytes.
-        leave: u64,
-    },
-    /// Read a label's files on: [`Forwarder::handle_record`] for each record, then [`Forwarder::handle_read`].
-    Read {
-        /// Whose.
-        label: LabelKey,
-        /// Bytes, about.
-        most: u64,
-    },
-    /// Deliver the first so many of [`Forwarder::records`]: [`Forwarder::handle_result`].
-    Deliver {
-        /// How many.
-        records: usize,
-    },
-    /// Write down [`Forwarder::positions`] and [`Forwarder::counts`]: [`Forwarder::handle_saved`].
-    Save,
-}
 
 /// See the module's text. `C` is a position in a label's files.
 #[derive(Debug)]
@@ -342,7 +286,8 @@ impl<C: Clone> Forwarder<C> {
                     self.state = State::Ended;
                     return;
                 }
-                let wait = self.backoff(tries).max(after.unwrap_or_default().min(AFTER_MAX));
+                let wait = backoff::spread(backoff::wait(tries, self.pace.retry_max), self.chance.fraction());
+                let wait = wait.max(after.unwrap_or_default().min(AFTER_MAX));
                 self.state = State::Waiting { until: now + wait };
             }
         }
@@ -546,12 +491,5 @@ impl<C: Clone> Forwarder<C> {
         if self.labels.iter().any(|label| label.wants) {
             self.state = State::Reading;
         }
-    }
-
-    /// The wait after so many failed deliveries in a row.
-    fn backoff(&mut self, tries: u32) -> Duration {
-        let doublings = tries.saturating_sub(1).min(16);
-        let longest = BACKOFF_FIRST.saturating_mul(1 << doublings).min(self.pace.retry_max);
-        longest.mul_f64(1.0 - JITTER * self.chance.fraction())
     }
 }

@@ -1,6 +1,5 @@
 //! One datagram a message.
 
-use super::later;
 use super::text::Writer;
 use crate::hands::probes::{Stage, Target, addresses};
 use crate::hands::sinks::way::{Delivery, Undelivered, Way};
@@ -41,7 +40,7 @@ impl Udp {
                 let _ = socket.take_error();
                 (socket, since)
             }
-            Some(_) | None => (self.open().await.map_err(later)?, Instant::now()),
+            Some(_) | None => (self.open().await.map_err(Undelivered::later)?, Instant::now()),
         };
         stage.reach(Stage::SENDING);
         let mut message = Vec::new();
@@ -69,7 +68,7 @@ impl Udp {
     }
 
     fn failed(&self, error: &io::Error) -> Undelivered {
-        later(format!("failed to send to syslog at {} over UDP: {error}", self.target))
+        Undelivered::later(format!("failed to send to syslog at {} over UDP: {error}", self.target))
     }
 
     /// A socket that is connected, which is how refusals are heard of.
@@ -99,7 +98,8 @@ impl Way for Udp {
         Box::pin(async move {
             let (timeout, stage, target) = (self.timeout, Stage::default(), self.target.to_string());
             tokio::time::timeout(timeout, self.send(records, &stage)).await.unwrap_or_else(|_| {
-                Err(later(format!("failed to send to syslog at {target} over UDP: still {stage} after {timeout:?}")))
+                let reason = format!("failed to send to syslog at {target} over UDP: still {stage} after {timeout:?}");
+                Err(Undelivered::later(reason))
             })
         })
     }

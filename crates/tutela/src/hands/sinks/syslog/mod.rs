@@ -16,7 +16,7 @@ mod stream;
 mod tests;
 pub mod text;
 
-use super::way::{Undelivered, Way};
+use super::way::Way;
 use std::time::Duration;
 use tutela_core::spec::SyslogTransport;
 
@@ -35,9 +35,4 @@ pub fn open(
         SyslogTransport::Tcp => Box::new(stream::Tcp::new(address, None, facility, timeout)?),
         SyslogTransport::Tls(spec) => Box::new(stream::Tcp::new(address, Some(spec), facility, timeout)?),
     })
-}
-
-/// Sent again later.
-fn later(reason: String) -> Undelivered {
-    Undelivered::Later { reason, after: None }
 }

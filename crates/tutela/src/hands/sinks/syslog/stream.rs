@@ -1,10 +1,9 @@
 //! Messages over a connection, each with its length before it.
 
-use super::later;
 use super::text::Writer;
 use crate::hands::probes::Stage;
 use crate::hands::sinks::connect::{Connected, Receiver, Stream, is_over};
-use crate::hands::sinks::way::{Delivery, Way};
+use crate::hands::sinks::way::{Delivery, Undelivered, Way, by_then, told};
 use std::collections::VecDeque;
 use std::net::TcpStream as Plain;
 use std::time::Duration;
@@ -118,9 +117,8 @@ impl Way for Tcp {
         Box::pin(async move {
             let (timeout, stage) = (self.timeout, Stage::default());
             let by = Instant::now() + timeout;
-            let sent = tokio::time::timeout_at(by, self.send(records, by, &stage)).await;
-            let result = sent.unwrap_or_else(|_| Err(format!("still {stage} after {timeout:?}")));
-            result.map_err(|reason| later(format!("failed to send to syslog at {}: {reason}", self.receiver)))
+            let sent = by_then(by, timeout, &stage, self.send(records, by, &stage)).await;
+            sent.map_err(|reason| Undelivered::later(told("failed to send to syslog at", &self.receiver, &reason)))
         })
     }
 }

@@ -1,10 +1,9 @@
-//! One connection to a receiver, kept from request to request.
+//! One connection to a receiver that speaks HTTP, kept from request to request. Used by OTLP and by the sink `http`.
 //!
 //! What drives it is a task of the link's own, ended with it: a link that is dropped leaves nothing behind.
 
-use super::endpoint::{Endpoint, Protocol};
-use crate::hands::probes::{Stage, Tasks, TlsContexts, Trouble, dial, secure};
-use crate::hands::sinks::tls::Trust;
+use super::probes::{Stage, Tasks, TlsContexts, Trouble, Url, dial, secure};
+use super::sinks::tls::Trust;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::{http1, http2};
@@ -19,6 +18,15 @@ use tokio::time::Instant;
 /// The longest head of a reply.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
+/// Which HTTP is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, as gRPC wants it.
+    Http2,
+}
+
 /// How a receiver is trusted.
 #[derive(Debug)]
 pub(super) enum Security {
@@ -32,10 +40,10 @@ type Config = Result<Arc<rustls::ClientConfig>, String>;
 
 impl Security {
     /// Which name the receiver's certificate must have, and how its handshake goes.
-    fn of(&mut self, protocol: Protocol, name: &ServerName<'static>) -> Result<(ServerName<'static>, Config), Trouble> {
-        match (self, protocol) {
-            (Security::Common(contexts), Protocol::Http) => Ok((name.clone(), contexts.http(true))),
-            (Security::Common(contexts), Protocol::Grpc) => Ok((name.clone(), contexts.grpc())),
+    fn of(&mut self, version: Version, name: &ServerName<'static>) -> Result<(ServerName<'static>, Config), Trouble> {
+        match (self, version) {
+            (Security::Common(contexts), Version::Http1) => Ok((name.clone(), contexts.http(true))),
+            (Security::Common(contexts), Version::Http2) => Ok((name.clone(), contexts.grpc())),
             (Security::Own(trust), _) => {
                 let name = trust.server_name(&name.to_str()).map_err(Trouble::Failed)?;
                 Ok((name, trust.config()))
@@ -64,25 +72,27 @@ impl Drop for Link {
 }
 
 impl Link {
+    /// Connects, within TLS where the address says so.
     pub(super) async fn make(
-        endpoint: &Endpoint,
+        url: &Url,
+        version: Version,
         security: &mut Security,
         by: Instant,
         stage: &Stage,
     ) -> Result<Link, Trouble> {
-        let stream = dial(&endpoint.url.target, by, stage).await?;
-        let Some(name) = &endpoint.url.secure else { return Link::over(stream, endpoint.protocol).await };
-        let (name, config) = security.of(endpoint.protocol, name)?;
-        Link::over(secure(stream, &name, config, stage).await?, endpoint.protocol).await
+        let stream = dial(&url.target, by, stage).await?;
+        let Some(name) = &url.secure else { return Link::over(stream, version).await };
+        let (name, config) = security.of(version, name)?;
+        Link::over(secure(stream, &name, config, stage).await?, version).await
     }
 
     async fn over(
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        protocol: Protocol,
+        version: Version,
     ) -> Result<Link, Trouble> {
         let failed = |error: hyper::Error| Trouble::Failed(format!("failed to begin the talk: {error}"));
-        Ok(match protocol {
-            Protocol::Http => {
+        Ok(match version {
+            Version::Http1 => {
                 let mut builder = http1::Builder::new();
                 builder.max_buf_size(HEAD_BYTES_MAX);
                 let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(failed)?;
@@ -90,7 +100,7 @@ impl Link {
                 let driving = tokio::spawn(async move { drop(connection.await) });
                 Link { mouth: Mouth::Http1(sender), driving }
             }
-            Protocol::Grpc => {
+            Version::Http2 => {
                 let tasks = Tasks::default();
                 let shaking = http2::Builder::new(tasks.clone()).handshake(TokioIo::new(stream));
                 let (sender, connection) = shaking.await.map_err(failed)?;
@@ -110,6 +120,10 @@ impl Link {
         }
     }
 
+    /// Sends a request, once the connection takes one.
+    ///
+    /// # Errors
+    /// The connection broke, or was over already.
     pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, hyper::Error> {
         match &mut self.mouth {
             Mouth::Http1(sender) => {

@@ -3,18 +3,24 @@
 //! A thread of its own with an event loop of its own, because it reads files and a disk may not answer, and because a
 //! receiver may do anything: neither is to be noticed by another sink, by the pump, or by the conductor.
 
-use super::desk::{Label, Setup, at_or, has_file, owner_of_label};
+mod status;
+
+pub(super) use status::first_status;
+
+use super::desk::{Label, Setup, at_or, author_of_label, has_file};
 use super::ear::{Ear, End};
-use super::forwarder::{Action, Counts, Forwarder, ForwarderEvent, LabelKey, Pace};
+use super::forwarder::{Action, Forwarder, ForwarderEvent, LabelKey, Pace};
 use super::kept::{self, Kept};
 use super::records::{Maker, Rules};
 use super::way::{Undelivered, Way};
-use crate::conductor::{Inbox, Input, wall_now};
+use crate::conductor::{Inbox, Input};
+use crate::hands::keeping::Keeping;
 use crate::logs_view::DOORS;
+use status::Told;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 use tutela_core::spec::SinkSpec;
@@ -24,7 +30,7 @@ use tutela_logs::read::Place;
 use tutela_logs::read::trail::{Cursor, Start, Trail};
 use tutela_logs::record::Record;
 use tutela_os::clock;
-use tutela_schema::api::{SinkDrops, SinkState, SinkStatus};
+use tutela_schema::api::SinkStatus;
 
 /// How many labels have their files open at once: silent ones are opened again when they ring.
 const OPEN_MAX: usize = 64;
@@ -63,7 +69,9 @@ pub struct Hand {
     /// Labels with lines that wait for others, and until when.
     later: Vec<(LabelKey, Instant)>,
     save_fails: bool,
-    state: (SinkState, tutela_schema::wall::WallTime),
+    /// Asked which computer this is, at most once a minute, while records are made.
+    keeping: Arc<Keeping>,
+    told: Told,
 }
 
 /// A label as the hand has it.
@@ -83,12 +91,13 @@ impl Hand {
         ear: Arc<Ear>,
         status: Arc<Mutex<SinkStatus>>,
         inbox: Inbox,
+        keeping: Arc<Keeping>,
     ) -> Self {
         for label in &setup.labels {
             ear.listen(&Arc::from(label.place.label.as_str()));
         }
-        let state = status.lock().unwrap_or_else(PoisonError::into_inner).since;
         Hand {
+            told: Told::new(&status, &kept.counts),
             machine: Forwarder::new(Pace::of(&setup.spec), kept.counts, clock::now(), seed()),
             labels: Vec::new(),
             by_label: HashMap::new(),
@@ -104,7 +113,7 @@ impl Hand {
             unreadable: Vec::new(),
             later: Vec::new(),
             save_fails: false,
-            state: (SinkState::Up, state),
+            keeping,
         }
     }
 
@@ -226,15 +235,15 @@ impl Hand {
         self.rules = Rules::of(&setup.spec);
         self.way = super::ways::open(setup.spec.name.as_str(), &setup.spec.way, setup.spec.timeout);
         self.spec = setup.spec;
-        let like = setup.labels.first().map(|label| label.owner.clone());
+        let like = setup.labels.first().map(|label| label.author.clone());
         // What the spec does not have any more is brought to its end, as long as there is something of it.
         let mut labels = setup.labels;
         for (place, cursor) in positions {
             match labels.iter_mut().find(|label| label.place == place) {
                 Some(label) => label.start = Start::At(cursor),
                 None if has_file(&place) => {
-                    if let Some(owner) = owner_of_label(&place.label, like.as_ref()) {
-                        labels.push(Label { place, owner, multiline: None, start: Start::At(cursor) });
+                    if let Some(author) = author_of_label(&place.label, like.as_ref()) {
+                        labels.push(Label { place, author, multiline: None, start: Start::At(cursor) });
                     }
                 }
                 None => {}
@@ -249,7 +258,7 @@ impl Hand {
     fn add(&mut self, labels: Vec<Label>) {
         let now = clock::now();
         let known: HashMap<_, usize> = self.labels.iter().enumerate().map(|(at, it)| (key_of(&it.place), at)).collect();
-        for Label { place, owner, multiline, start } in labels {
+        for Label { place, author, multiline, start } in labels {
             if let Some(at) = known.get(&key_of(&place)) {
                 let maker = &mut self.labels[*at].maker;
                 maker.set(multiline);
@@ -269,7 +278,7 @@ impl Hand {
             let label: Arc<str> = Arc::from(place.label.as_str());
             self.ear.listen(&label);
             self.by_label.entry(label).or_default().push(key);
-            self.labels.push(Known { place, maker: Maker::new(owner, multiline), read, trail: None });
+            self.labels.push(Known { place, maker: Maker::new(author, multiline), read, trail: None });
         }
     }
 
@@ -319,7 +328,20 @@ impl Hand {
                 known.trail.insert(trail)
             }
         };
-        job(trail)
+        let done = job(trail);
+        let broken = trail.passed_over();
+        self.tell_broken(broken);
+        done
+    }
+
+    /// The numbers tell what was lost; this is why.
+    fn tell_broken(&self, broken: Vec<String>) {
+        for why in broken {
+            let text =
+                format!("the sink {} passes over a log file, and counts its lines as lost: {why}", self.spec.name);
+            // A full inbox drops the remark; the count stays.
+            let _ = self.inbox.try_send(Input::Trouble(text));
+        }
     }
 
     fn cannot_read(&mut self, key: LabelKey, error: &std::io::Error) {
@@ -337,6 +359,7 @@ impl Hand {
         if let Err(error) = self.with_trail(key, |_| Ok(())) {
             return self.cannot_read(key, &error);
         }
+        self.keeping.look_at_host();
         let is_last = self.ear.end().is_some();
         let known = &mut self.labels[key.0];
         let Some(trail) = &mut known.trail else { return };
@@ -356,7 +379,7 @@ impl Hand {
             }
             maker.line(&line, |record| ready.push(record));
         });
-        let (cursor, lost) = (trail.cursor(), trail.lost());
+        let (cursor, lost, broken) = (trail.cursor(), trail.lost(), trail.passed_over());
         let drained = given.as_ref().map_or(true, |given| *given < most);
         if drained && maker.held().is_some() {
             let now = Wall::now();
@@ -385,6 +408,7 @@ impl Hand {
             }
             Err(error) => self.cannot_read(key, &error),
         }
+        self.tell_broken(broken);
     }
 
     /// What is held of a label whose lines are about to be left out: nothing of those belongs to it.
@@ -439,33 +463,6 @@ impl Hand {
         self.save_fails = fails;
         self.machine.handle_saved(!fails, clock::now());
     }
-
-    fn publish(&mut self) {
-        let machine = &self.machine;
-        let (now, wall) = (clock::now(), wall_now());
-        let Counts { records, bytes, left_out, overflowed, lost, refused } = *machine.seen();
-        let state = match machine.failing() {
-            Some(_) => SinkState::Failing,
-            None => SinkState::Up,
-        };
-        if state != self.state.0 {
-            self.state = (state, wall);
-        }
-        let status = SinkStatus {
-            name: self.spec.name.to_string(),
-            way: super::ways::word(&self.spec.way).to_owned(),
-            state,
-            since: self.state.1,
-            records,
-            bytes,
-            left_out,
-            dropped: SinkDrops { overflow: overflowed, lost, refused },
-            backlog_bytes: machine.backlog(),
-            last_error: machine.last_error().map(str::to_owned),
-            last_delivery: machine.last_delivery().map(|at| wall.minus(now.since(at))),
-        };
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
-    }
 }
 
 /// Where a label is once the records that are ready are delivered: not behind what waits for further lines.
@@ -484,23 +481,6 @@ fn put(machine: &mut Forwarder<Cursor>, rules: Option<&Rules>, key: LabelKey, at
 
 fn key_of(place: &Place) -> (PathBuf, String) {
     (place.dir.clone(), place.label.clone())
-}
-
-/// The status of a sink that has not begun.
-pub(super) fn first_status(spec: &SinkSpec) -> SinkStatus {
-    SinkStatus {
-        name: spec.name.to_string(),
-        way: super::ways::word(&spec.way).to_owned(),
-        state: SinkState::Up,
-        since: wall_now(),
-        records: 0,
-        bytes: 0,
-        left_out: 0,
-        dropped: SinkDrops::default(),
-        backlog_bytes: 0,
-        last_error: None,
-        last_delivery: None,
-    }
 }
 
 /// Something that differs from sink to sink, to spread retries by.
