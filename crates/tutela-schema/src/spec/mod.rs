@@ -33,6 +33,7 @@ mod keys;
 mod logs;
 mod metrics;
 mod needs;
+mod otlp;
 mod probe;
 mod reader;
 mod reference;
@@ -45,6 +46,7 @@ mod service;
 mod sink;
 mod source;
 mod stop;
+mod traces;
 mod tree;
 mod union;
 

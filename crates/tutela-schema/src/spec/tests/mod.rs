@@ -7,6 +7,7 @@ mod install;
 mod layers;
 mod logs;
 mod metrics;
+mod traces;
 mod refusals;
 mod sinks;
 mod whole;
