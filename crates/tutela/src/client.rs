@@ -182,9 +182,7 @@ impl Client {
                 request = request.header(name, value);
             }
         }
-        let request = request
-            .body(Full::new(body))
-            .map_err(|error| self.failed(error.to_string()))?;
+        let request = request.body(Full::new(body)).map_err(|error| self.failed(error.to_string()))?;
         sender.send_request(request).await.map_err(|error| self.failed(error.to_string()))
     }
 

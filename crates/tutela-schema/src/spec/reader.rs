@@ -7,12 +7,10 @@ use super::env_file;
 use super::install::install;
 use super::interpolate::{Scope, interpolate};
 use super::keys::{
-    AlertKeys, AuditKeys, GuardLogKeys, InstallKeys, InstallOsKeys, OsKeys, ServiceKeys, SinkKeys,
-    SpecKeys,
+    AlertKeys, AuditKeys, GuardLogKeys, InstallKeys, InstallOsKeys, OsKeys, ServiceKeys, SinkKeys, SpecKeys,
 };
 use super::logs::{GuardLogs, guard_logs};
 use super::metrics::metrics;
-use super::traces::traces;
 use super::needs;
 use super::resolved::Origins;
 use super::secrets::Secrets;
@@ -20,6 +18,7 @@ use super::section::{Section, resolve, steps};
 use super::service::{service, set_variable};
 use super::sink::{SINKS_MAX, sink};
 use super::source::{Place, SourceMap};
+use super::traces::traces;
 use super::tree::{self, Entry, Node, Step, Table, Value};
 use super::union::EnvFile;
 use super::{Loaded, Os, PROFILE_VARIABLE, Refused, Sources};

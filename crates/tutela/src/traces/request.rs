@@ -26,7 +26,10 @@ impl Request {
             open.say("http.route", route);
             open.say_text("url.path", path);
             open.say("url.scheme", "http");
-            open.say("network.transport", if tutela_os::Os::CURRENT == tutela_os::Os::Windows { "pipe" } else { "unix" });
+            open.say(
+                "network.transport",
+                if tutela_os::Os::CURRENT == tutela_os::Os::Windows { "pipe" } else { "unix" },
+            );
             if let Some(agent) = headers.get(hyper::header::USER_AGENT).and_then(|agent| agent.to_str().ok()) {
                 open.say_text("user_agent.original", agent);
             }

@@ -7,9 +7,9 @@ mod install;
 mod layers;
 mod logs;
 mod metrics;
-mod traces;
 mod refusals;
 mod sinks;
+mod traces;
 mod whole;
 
 use super::{Code, Diagnostic, Loaded, Os, Refused, Severity, Sources, read};

@@ -31,10 +31,7 @@ pub(super) fn plain(mut cause: &Cause) -> &Cause {
 }
 
 fn is_wish(cause: &Cause) -> bool {
-    matches!(
-        cause,
-        Cause::Asked { .. } | Cause::Because(_) | Cause::GuardEnding | Cause::Reloaded(_) | Cause::Disabled
-    )
+    matches!(cause, Cause::Asked { .. } | Cause::Because(_) | Cause::GuardEnding | Cause::Reloaded(_) | Cause::Disabled)
 }
 
 /// The kind of a failure.

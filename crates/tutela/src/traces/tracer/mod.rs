@@ -219,13 +219,7 @@ impl Tracer {
         }
     }
 
-    fn instance_event(
-        &mut self,
-        now: Moment,
-        key: InstanceKey,
-        id: &InstanceId,
-        event: &tutela_core::service::Event,
-    ) {
+    fn instance_event(&mut self, now: Moment, key: InstanceKey, id: &InstanceId, event: &tutela_core::service::Event) {
         use tutela_core::service::{Event as Fact, StateName};
         let Fact::State { to, cause, .. } = event else {
             if let Some(life) = self.lives.get_mut(&key) {

@@ -3,9 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use super::*;
+use crate::hands::otlp::messages::KeyValue;
 use crate::hands::otlp::messages::any_value::Value;
 use crate::hands::otlp::messages::traces::StatusCode;
-use crate::hands::otlp::messages::KeyValue;
 use crate::traces::context::Anchor;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
