@@ -267,7 +267,7 @@ fn a_pipeline_that_uses_the_command_line_finds_what_it_caused_in_its_own_trace()
     run(&["stop", &db], "01");
     run(&["start", &format!("{name}/api")], "01");
     guard.write_spec(&spec.replace("needs", "env = { A = \"1\" }\nneeds"));
-    run(&["reload", name, "--wait"], "01");
+    run(&["reload", name], "01");
     let reload = wait_span(&receiver, "POST /v1/reload");
     let stop = wait_span(&receiver, "POST /v1/services/{service}/stop");
     let start = wait_span(&receiver, "POST /v1/services/{service}/start");

@@ -25,8 +25,8 @@ use tutela_core::spec::GuardSpec;
 use tutela_logs::Pumps;
 use tutela_os::endpoint::{Listener, Peer, Stream};
 use tutela_schema::api::{
-    CommandQuery, CommandReply, CommandRequest, ErrorCode, ErrorReply, GuardInfo, Outcome, REASON_CHARS_MAX, RouteId,
-    StatusQuery, StatusReply, Verb, find_route,
+    CommandQuery, CommandRequest, ErrorCode, ErrorReply, GuardInfo, REASON_CHARS_MAX, RouteId, StatusQuery,
+    StatusReply, Verb, find_route,
 };
 use tutela_schema::audit::{AuditEntry, AuditResult};
 use tutela_schema::spec::Diagnostic;
@@ -296,7 +296,7 @@ async fn carry_out(
     mut by: Asker,
     trace: &mut Option<traces::Request>,
 ) -> Result<Answer, ErrorReply> {
-    by.trace = trace.as_ref().and_then(traces::Request::context);
+    by.trace = trace.as_ref().and_then(traces::Request::context).map(Box::new);
     let outcome = match verb {
         // It reads a file.
         Verb::Reload => reload(context, query, body, &mut by, trace).await,
@@ -414,24 +414,13 @@ async fn command(
     let (wait, by) = (query.wait, by.clone());
     let reply = order(context, |reply| Ask::Command { verb, command, by, wait, reply }).await?;
     if let Some(trace) = trace {
-        trace_outcome(trace, &reply);
+        trace.replied(&reply);
     }
     if wait && matches!(verb, Verb::Start | Verb::Stop) {
         // A wish that was answered outlives the guard, whatever ends it.
         let _ = tokio::time::timeout(KEPT_LIMIT, context.ledger.flush()).await;
     }
     Ok(json(if wait { StatusCode::OK } else { StatusCode::ACCEPTED }, &reply))
-}
-
-/// What came of a command, for its span.
-fn trace_outcome(trace: &mut traces::Request, reply: &CommandReply) {
-    let failed = reply.instances.iter().find(|it| it.outcome == Outcome::Failed);
-    if let Some(it) = failed {
-        let why = it.message.as_deref().unwrap_or("it is not as was asked");
-        return trace.came_to("failed", Some(&format!("{} {}: {why}", it.id, it.state)));
-    }
-    let open = reply.instances.iter().any(|it| it.outcome == Outcome::Accepted);
-    trace.came_to(if open { "accepted" } else { "done" }, None);
 }
 
 async fn reload(
@@ -453,7 +442,7 @@ async fn reload(
 /// Reads the spec again, as a HUP does: nobody waits for it, and what came of it is an event either way.
 pub async fn reload_now(context: &Arc<Context>, mut by: Asker) {
     let mut trace = traces::Request::of_guard(&context.traces, "guard.reload");
-    by.trace = trace.as_ref().and_then(traces::Request::context);
+    by.trace = trace.as_ref().and_then(traces::Request::context).map(Box::new);
     let outcome = read_again(context, false, by.clone()).await;
     if let Some(trace) = &mut trace {
         trace.describe(&by, Verb::Reload.word(), &context.identity.name);

@@ -45,7 +45,7 @@ pub struct Asker {
     /// Why, in their own words.
     pub reason: Option<String>,
     /// The trace that what they ask for belongs to.
-    pub trace: Option<traces::Context>,
+    pub trace: Option<Box<traces::Context>>,
 }
 
 impl Asker {

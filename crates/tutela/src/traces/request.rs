@@ -7,6 +7,7 @@ use crate::audit::Asker;
 use hyper::header::HeaderMap;
 use std::sync::Arc;
 use tutela_os::clock;
+use tutela_schema::api::{CommandReply, Outcome};
 
 /// Ends when it is dropped; without an answer by then whoever asked has gone.
 #[derive(Debug)]
@@ -72,6 +73,18 @@ impl Request {
         self.outcome = Some(outcome);
         if let (Some(open), Some(why)) = (&mut self.open, why) {
             open.fail(outcome, why);
+        }
+    }
+
+    /// The same, of what was carried out or begun.
+    pub fn replied(&mut self, reply: &CommandReply) {
+        match reply.instances.iter().find(|it| it.outcome == Outcome::Failed) {
+            Some(it) => {
+                let why = it.message.as_deref().unwrap_or("it is not as was asked");
+                self.came_to("failed", Some(&format!("{} {}: {why}", it.id, it.state)));
+            }
+            None if reply.instances.iter().any(|it| it.outcome == Outcome::Accepted) => self.came_to("accepted", None),
+            None => self.came_to("done", None),
         }
     }
 
