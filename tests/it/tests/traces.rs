@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tutela_it::http::{ask, ask_with};
+use tutela_it::processes::kill;
 use tutela_it::receiver::Otlp;
 use tutela_it::{BOUND, Container, Stage, run_within, wait_until};
 
@@ -145,7 +146,7 @@ fn told(guard: &Stage, text: &str) -> Vec<String> {
 
 #[test]
 fn a_start_a_crash_and_a_stop_by_command_are_told_with_what_led_to_them() {
-    for protocol in ["http", "grpc"] {
+    for (protocol, container) in [("http", Container::ControlGroup), ("grpc", Container::Walk)] {
         let stage = Stage::new();
         let receiver = Otlp::start(&stage.path("otlp"));
         let table = match protocol {
@@ -156,7 +157,7 @@ fn a_start_a_crash_and_a_stop_by_command_are_told_with_what_led_to_them() {
             }
         };
         stage.write_spec(&format!("{STUBBORN}{table}"));
-        let guard = stage.start(Container::ControlGroup);
+        let guard = stage.start(container);
         guard.wait_for("api", "runs again", |it| it.state == "running" && it.restarts == 1);
         wait_until(BOUND, "it is deaf", || guard.path("deaf").exists().then_some(()));
         let headers = [("traceparent", format!("00-{TRACE}-{PARENT}-01")), ("tracestate", "ci=42".to_owned())];
@@ -315,11 +316,27 @@ fn nothing_is_lost_while_a_collector_refuses_for_a_while() {
     assert_eq!(figure(&guard, "tutela_traces_pushes_failed_total"), 3);
     assert_eq!(figure(&guard, "tutela_traces_spans_dropped_total"), 0);
     wait_until(BOUND, "it is told", || (told(&guard, "spans arrive at").len() == 1).then_some(()));
-    assert_eq!(told(&guard, "spans do not arrive at").len(), 1, "{:#?}", guard.messages());
+    let away = told(&guard, "spans do not arrive at");
+    assert!(away.len() == 1 && away[0].contains("503"), "{away:#?}");
     let sent = wait_until(BOUND, "every span is settled", || {
         (figure(&guard, "tutela_traces_spans_pending") == 0).then(|| figure(&guard, "tutela_traces_spans_sent_total"))
     });
     assert_eq!(sent, spans(&receiver).len() as u64);
+
+    // One that wants smaller requests gets them, and one whose keeper mends a right gets what it refused before.
+    for how in [json!({ "refuse": 2, "status": 413 }), json!({ "refuse": 1, "status": 401 })] {
+        let before = figure(&guard, "tutela_traces_spans_sent_total");
+        receiver.behave(&how);
+        guard.cli_ok(&["restart", &format!("{}/a", guard.name())]);
+        // A command, and of each instance a stop with its step and a start with its spawn.
+        wait_until(BOUND, &format!("everything arrives after {how}"), || {
+            (figure(&guard, "tutela_traces_spans_sent_total") == before + 13).then_some(())
+        });
+    }
+    assert_eq!(figure(&guard, "tutela_traces_spans_dropped_total"), 0);
+    assert_eq!(figure(&guard, "tutela_traces_spans_rejected_total"), 0);
+    let all = spans(&receiver);
+    assert_eq!(all.iter().map(|span| &span.id).collect::<BTreeSet<_>>().len(), all.len());
 
     // What a collector got and did not take is counted, and not sent again.
     receiver.behave(&json!({ "reject": 1, "text": "too old" }));
@@ -379,6 +396,13 @@ fn traces_begin_and_end_with_a_reload_and_an_end_without_a_collector_is_no_longe
     reload(&with);
     guard.cli_ok(&["stop", &format!("{}/a", guard.name())]);
     wait_spans(&receiver, "service.stop a", 2);
+    kill(guard.pid(), "HUP");
+    let reloaded = wait_span(&receiver, "guard.reload");
+    assert_eq!((reloaded.text("tutela.command"), reloaded.text("tutela.outcome")), ("reload", "done"));
+    guard.write_spec("nonsense");
+    kill(guard.pid(), "HUP");
+    let refused = wait_spans(&receiver, "guard.reload", 2).remove(1);
+    assert!(refused.failure().unwrap().contains("the spec is wrong"), "{refused:#?}");
     assert!(spans(&receiver).iter().all(|span| span.name != "service.start a"), "{:#?}", spans(&receiver));
     drop(receiver);
     guard.cli_ok(&["start", &format!("{}/a", guard.name())]);
