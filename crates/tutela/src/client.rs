@@ -1,5 +1,6 @@
 //! Speaks to a guard's control socket. The command line and the tests have no other way in.
 
+use crate::traces::parse_traceparent;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -171,13 +172,17 @@ impl Client {
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.failed(error.to_string()))?;
         // Ends with the answer.
         tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
+        let mut request = Request::builder()
+            .method(&method)
             .uri(path)
             .header(header::HOST, "tutela")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(|error| self.failed(error.to_string()))?;
+            .header(header::CONTENT_TYPE, "application/json");
+        if method == Method::POST {
+            for (name, value) in trace_headers(|key| std::env::var(key).ok()) {
+                request = request.header(name, value);
+            }
+        }
+        let request = request.body(Full::new(body)).map_err(|error| self.failed(error.to_string()))?;
         sender.send_request(request).await.map_err(|error| self.failed(error.to_string()))
     }
 
@@ -230,6 +235,16 @@ impl Client {
     }
 }
 
+/// The trace that this command belongs to, where the environment tells it, as pipelines do: what it causes goes on
+/// with it. What is no trace context is left out, for it would make the request one.
+fn trace_headers(environment: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, String)> {
+    let parent = environment("TRACEPARENT").filter(|parent| parse_traceparent(parent).is_some());
+    let Some(parent) = parent else { return Vec::new() };
+    let is_plain = |state: &String| state.bytes().all(|byte| matches!(byte, 0x20..=0x7e));
+    let state = environment("TRACESTATE").filter(is_plain).map(|state| ("tracestate", state));
+    [("traceparent", parent)].into_iter().chain(state).collect()
+}
+
 /// A stream of a guard, piece by piece.
 #[derive(Debug)]
 pub struct Pieces(Response<Incoming>);
@@ -255,4 +270,22 @@ pub fn running(paths: &Paths) -> Vec<Found> {
     let mut found = endpoint::list(paths).unwrap_or_default();
     found.retain(|found| found.pid.is_some());
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_goes_on_with_the_trace_of_its_environment() {
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let of = |parent: &str, state: Option<&str>| {
+            trace_headers(|key| if key == "TRACEPARENT" { Some(parent.to_owned()) } else { state.map(str::to_owned) })
+        };
+        assert_eq!(of(parent, None), [("traceparent", parent.to_owned())]);
+        assert_eq!(of(parent, Some("a=b"))[1], ("tracestate", "a=b".to_owned()));
+        assert_eq!(of(parent, Some("a=b\r\nx: y")).len(), 1);
+        assert!(of("nonsense", Some("a=b")).is_empty());
+        assert!(trace_headers(|_| None).is_empty());
+    }
 }

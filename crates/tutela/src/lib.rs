@@ -4,6 +4,7 @@
 //! - [`conductor`]: the one task that owns the machine;
 //! - [`hands`]: what carries its decisions out;
 //! - [`figures`]: what is counted, for `/metrics` and for collectors;
+//! - [`traces`]: what is done, as spans, for collectors;
 //! - [`api`]: how others speak to it; [`client`]: how we do;
 //! - [`audit`]: who did what, in a chain that shows it when it is changed;
 //! - [`preflight`]: what can be known to fail before anything is started; [`doctor`]: what else can go wrong;
@@ -30,3 +31,4 @@ pub mod log_folders;
 pub mod logs_view;
 pub mod preflight;
 pub mod run;
+pub mod traces;

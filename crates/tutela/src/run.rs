@@ -19,6 +19,7 @@ use crate::hands::spawner::{Spawner, chain};
 use crate::log_folders;
 use crate::logs_view::DOORS;
 use crate::preflight::{self, Ports};
+use crate::traces::{self, Hub};
 use std::collections::BTreeSet;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
@@ -58,6 +59,10 @@ const SINKS_END: Duration = Duration::from_secs(5);
 /// How long a service manager is told to be patient until the conductor turns: the spec is read, programs and accounts
 /// are looked up, and the ledger of a guard that crashed is repaired.
 const PREPARED_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long the end waits until a collector has the last spans, which are those of the end itself. It takes some
+/// milliseconds; one that is away is not waited for.
+const TRACES_END: Duration = Duration::from_secs(2);
 
 /// Threads for work that blocks: followers of logs have one each, walked trees and usage the others.
 const BLOCKING_THREADS_MAX: usize = 64;
@@ -190,8 +195,11 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let journal = start_journal(&options, &name, &mut troubles);
     let identity = identity(&name, words, &nursery);
     let figures = Arc::new(figures::Source::new(inbox.clone(), ledger.clone()));
+    let traces = Arc::new(Hub::new(spec.traces.clone()));
+    figures.register(traces.clone());
     let context = Arc::new(Context {
         inbox: inbox.clone(),
+        traces: traces.clone(),
         feed: Feed::new(),
         ledger: ledger.clone(),
         audit: audit.clone(),
@@ -214,6 +222,9 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let (metrics, metrics_spec) = watch::channel(spec.metrics.clone());
     // Ends with the conductor, which has the other end of its spec.
     hands.spawn(figures::push(figures, tls.clone(), metrics_spec, seed()));
+    let way = traces::Way { guard: name.clone(), tls: tls.clone(), keeping, inbox: inbox.clone(), seed: seed() };
+    // Ends with the hands.
+    hands.spawn(traces::push(traces.clone(), way));
     let (guard, kept_down) = restored(spec, &kept);
     let spawner = Spawner::start(nursery.clone(), pump.clone(), inbox.clone())
         .map_err(|error| Failure::Failed(format!("failed to start the spawner's thread: {error}")))?;
@@ -249,6 +260,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         alerts: kept.alerts,
         troubles,
         metrics,
+        traces: traces.clone(),
         reload: context.reload.is_some().then(|| asked_reload(&hands, &context)),
         forward_signals: matches!(options.what, What::Program(_)) || std::process::id() == 1,
         // A service that has nothing to do is one all the same; its service manager would only start it again.
@@ -259,6 +271,8 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     // Reading a large spec takes more memory than keeping it.
     memory::release_unused();
     let ended = conductor.block_on(conductor::run(parts));
+    // While the hands live, that send them.
+    conductor.block_on(traces.drain(TRACES_END));
     drop(stop_hands);
     let (outcome, console) = ended?;
     if let Some(scm) = &options.scm {

@@ -39,11 +39,20 @@ impl Answer {
 /// # Errors
 /// Nobody listens, or the answer is none.
 pub fn ask(socket: &Path, method: &str, path: &str) -> std::io::Result<Answer> {
+    ask_with(socket, method, path, &[])
+}
+
+/// The same with further headers.
+///
+/// # Errors
+/// Nobody listens, or the answer is none.
+pub fn ask_with(socket: &Path, method: &str, path: &str, headers: &[(&str, &str)]) -> std::io::Result<Answer> {
     let began = Instant::now();
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(ANSWER_BOUND))?;
     let length = if method == "POST" { "Content-Length: 0\r\n" } else { "" };
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: tutela\r\n{length}Connection: close\r\n\r\n")?;
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: tutela\r\n{length}{headers}Connection: close\r\n\r\n")?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     read_answer(&bytes, began.elapsed())

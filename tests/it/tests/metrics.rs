@@ -112,11 +112,12 @@ fn documented() -> BTreeSet<String> {
 fn every_figure_is_documented_and_every_documented_figure_is_there() {
     let stage = Stage::new();
     let receiver = Otlp::start(&stage.path("otlp"));
-    stage.write_spec(&metrics_table(&format!("http://127.0.0.1:{}", receiver.http)));
+    let otlp = format!("http://127.0.0.1:{}", receiver.http);
+    stage.write_spec(&format!("{}[traces]\notlp = \"{otlp}\"\n", metrics_table(&otlp)));
     let guard = stage.start(Container::ControlGroup);
     wait_settled(&guard);
     wait_output(&guard);
-    receiver.wait("figures are sent", |_| true);
+    receiver.wait("figures are sent", |request| request["signal"] == "metrics");
 
     let checked = promtool(&guard, &plain(&guard));
     assert_eq!((checked.code, &*checked.stdout, &*checked.stderr), (0, "", ""));

@@ -9,6 +9,7 @@ mod logs;
 mod metrics;
 mod policy;
 mod sink;
+mod traces;
 
 pub use install::{InstallAccount, InstallSpec, OpenPort};
 pub use launch::{Capability, Command, Launch, Limits, Priority, Security};
@@ -19,6 +20,7 @@ pub use policy::{
     StatusRange, StopStep,
 };
 pub use sink::{OtlpProtocol, Overflow, SinkSpec, SinkWay, SyslogTransport, TlsSpec};
+pub use traces::{TracesPush, TracesSpec};
 
 use crate::names::{Name, ServiceName};
 use std::collections::BTreeMap;
@@ -58,6 +60,8 @@ pub struct GuardSpec {
     pub alerts: BTreeMap<Name, AlertSpec>,
     /// Where its figures go.
     pub metrics: MetricsSpec,
+    /// Where traces of what it does go. Can change while the guard runs.
+    pub traces: TracesSpec,
     /// Where output goes beside the files, by name. What this OS does not have is not among them.
     pub sinks: BTreeMap<Name, SinkSpec>,
     /// How many bytes all log files may take; `None`: as many as there are.
@@ -93,6 +97,7 @@ impl GuardSpec {
             services,
             alerts: BTreeMap::new(),
             metrics: MetricsSpec::default(),
+            traces: TracesSpec::default(),
             redaction: Redaction::default(),
             sinks: BTreeMap::new(),
             log_budget: None,

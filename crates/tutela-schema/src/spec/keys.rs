@@ -8,11 +8,13 @@ mod install;
 mod logs;
 mod metrics;
 mod sink;
+mod traces;
 
 pub use install::{InstallKeys, InstallOsKeys, InstallStartKey, PortKeys, ProtocolKey};
 pub use logs::{GuardLogKeys, MultilineKeys};
 pub use metrics::{MetricsKeys, OtlpCompressKey, OtlpProtocolKey};
 pub use sink::{OverflowKey, SinkFormatKey, SinkKeys, SinkLevelKey};
+pub use traces::TracesKeys;
 
 use super::scalar::{CommandText, EnvValue, Percent, Size, Span, Templated};
 use super::union::{EnvFile, HookList, StatusText};
@@ -39,6 +41,8 @@ pub struct SpecKeys {
     pub alerts: Option<BTreeMap<String, AlertKeys>>,
     /// Where the guard's figures go by themselves.
     pub metrics: Option<MetricsKeys>,
+    /// Where traces of what the guard does go.
+    pub traces: Option<TracesKeys>,
     /// Where output goes beside the files, by name.
     pub sinks: Option<BTreeMap<String, SinkKeys>>,
     /// How the guard becomes a service of the OS; for `tutela install` alone.

@@ -34,6 +34,7 @@ mod keys;
 mod logs;
 mod metrics;
 mod needs;
+mod otlp;
 mod probe;
 mod reader;
 mod reference;
@@ -46,6 +47,7 @@ mod service;
 mod sink;
 mod source;
 mod stop;
+mod traces;
 mod tree;
 mod union;
 

@@ -7,8 +7,7 @@ use super::env_file;
 use super::install::install;
 use super::interpolate::{Scope, interpolate};
 use super::keys::{
-    AlertKeys, AuditKeys, GuardLogKeys, InstallKeys, InstallOsKeys, MetricsKeys, OsKeys, ServiceKeys, SinkKeys,
-    SpecKeys,
+    AlertKeys, AuditKeys, GuardLogKeys, InstallKeys, InstallOsKeys, OsKeys, ServiceKeys, SinkKeys, SpecKeys,
 };
 use super::logs::{GuardLogs, guard_logs};
 use super::metrics::metrics;
@@ -19,6 +18,7 @@ use super::section::{Section, resolve, steps};
 use super::service::{service, set_variable};
 use super::sink::{SINKS_MAX, sink};
 use super::source::{Place, SourceMap};
+use super::traces::traces;
 use super::tree::{self, Entry, Node, Step, Table, Value};
 use super::union::EnvFile;
 use super::{Loaded, Os, PROFILE_VARIABLE, Refused, Sources};
@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tutela_core::names::Name;
 use tutela_core::spec::{
-    AlertSpec, AuditPolicy, GuardSpec, HOST_VARIABLES, InstallSpec, MetricsSpec, Redaction, ServiceSpec, SinkSpec,
+    AlertSpec, AuditPolicy, GuardSpec, HOST_VARIABLES, InstallSpec, Redaction, ServiceSpec, SinkSpec,
 };
 use tutela_core::template::Template;
 
@@ -149,6 +149,7 @@ impl Reader<'_> {
         let sinks = table.take("sinks");
         let installs = table.take("install");
         let figures = table.take("metrics");
+        let spans = table.take("traces");
 
         let none = Variables::new();
         let case_matters = sources.os != Os::Windows;
@@ -178,7 +179,8 @@ impl Reader<'_> {
             self.error(Code::TooMany, sinks.as_ref().map(|entry| entry.key_place), message, None);
         }
         let install = installs.map(|entry| self.install(entry, &scope, &mut root)).unwrap_or_default();
-        let metrics = figures.map(|entry| self.metrics(entry, &scope, &mut root)).unwrap_or_default();
+        let metrics = figures.map(|entry| self.guard_table("metrics", entry, &scope, &mut root, metrics));
+        let traces = spans.map(|entry| self.guard_table("traces", entry, &scope, &mut root, traces));
         let shared = self.shared_env();
         for (name, entry) in self.tables(services.as_ref(), "services") {
             let (service, tree) = self.service(name.clone(), entry, &shared);
@@ -204,7 +206,8 @@ impl Reader<'_> {
             description: keys.description.unwrap_or_default(),
             services: services_read,
             alerts: alert_specs,
-            metrics,
+            metrics: metrics.unwrap_or_default(),
+            traces: traces.unwrap_or_default(),
             sinks: sink_specs,
             log_budget: logs.budget,
             install,
@@ -363,23 +366,31 @@ impl Reader<'_> {
         spec
     }
 
-    fn metrics(&mut self, entry: Entry, scope: &Scope<'_>, root: &mut Node) -> MetricsSpec {
+    /// A table of the guard's own by its key: `read` makes of its keys what they ask for.
+    fn guard_table<K: serde::de::DeserializeOwned, S: Default>(
+        &mut self,
+        key: &str,
+        entry: Entry,
+        scope: &Scope<'_>,
+        root: &mut Node,
+        read: impl FnOnce(&mut Section<'_>, K) -> S,
+    ) -> S {
         let mut tree = Node { place: entry.key_place, ..entry.node };
         if tree.as_table().is_none() {
-            let message = format!("'metrics' must be a table, not {}", tree.kind());
-            self.error(Code::WrongType, Some(tree.place), message, Some("write [metrics]".to_owned()));
-            return MetricsSpec::default();
+            let message = format!("'{key}' must be a table, not {}", tree.kind());
+            self.error(Code::WrongType, Some(tree.place), message, Some(format!("write [{key}]")));
+            return S::default();
         }
         let mut broken = Vec::new();
         interpolate(&mut tree, scope, &self.map, &mut self.out, &mut broken);
-        let keys: Option<MetricsKeys> = de::read(&mut tree, "metrics", &self.map, &mut self.out, &mut broken);
+        let keys: Option<K> = de::read(&mut tree, key, &self.map, &mut self.out, &mut broken);
         let mut section = self.section(&tree, &broken);
-        let spec = keys.map(|keys| metrics(&mut section, keys)).unwrap_or_default();
+        let spec = keys.map(|keys| read(&mut section, keys)).unwrap_or_default();
         let found = section.out;
         self.out.extend(found);
         // Kept for the origins of its values.
         if let Some(root) = root.as_table_mut() {
-            root.entries.insert("metrics".into(), Entry { key_place: entry.key_place, node: tree });
+            root.entries.insert(key.into(), Entry { key_place: entry.key_place, node: tree });
         }
         spec
     }

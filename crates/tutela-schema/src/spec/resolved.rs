@@ -15,7 +15,7 @@ use std::time::Duration;
 use tutela_core::spec::{
     AlertSpec, AlertWay, Command, GuardSpec, Hook, InstallSpec, LadderStep, Limits, LogForm, LogPolicy, MetricsSpec,
     MultilineRule, OpenPort, Priority, ProbeSpec, ProbeTarget, RestartPolicy, RestartWhen, Security, ServiceSpec,
-    StartMode, StopStep,
+    StartMode, StopStep, TracesSpec,
 };
 
 /// What is shown in the place of a secret.
@@ -60,6 +60,7 @@ pub(super) fn resolve(spec: &GuardSpec, origins: &Origins) -> Vec<ResolvedValue>
         list.alert(alert);
     }
     list.metrics(&spec.metrics);
+    list.traces(&spec.traces);
     for sink in spec.sinks.values() {
         list.sink(sink);
     }
@@ -431,6 +432,17 @@ impl List<'_> {
         self.span(&at("timeout"), push.timeout);
         self.headers(steps!["metrics"], &push.headers);
         self.text(&at("compress"), if push.gzip { "gzip" } else { "none" });
+    }
+
+    fn traces(&mut self, traces: &TracesSpec) {
+        let Some(push) = &traces.push else { return };
+        let at = |key: &str| [Step::from("traces"), Step::from(key)];
+        self.text(&at("otlp"), &push.otlp);
+        self.text(&at("protocol"), if push.grpc { "grpc" } else { "http" });
+        self.span(&at("timeout"), push.timeout);
+        self.headers(steps!["traces"], &push.headers);
+        self.text(&at("compress"), if push.gzip { "gzip" } else { "none" });
+        self.put(&at("sample"), format!("{:?}", push.sample));
     }
 
     fn headers(&mut self, way: &[Step], headers: &BTreeMap<String, String>) {

@@ -7,6 +7,7 @@ use crate::conductor::{Feed, Identity, Inbox, Input, Request as Ask, StatusAnswe
 use crate::figures::Source;
 use crate::hands::ledger::Ledger;
 use crate::log_folders;
+use crate::traces::{self, Hub};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -74,6 +75,8 @@ pub struct Context {
     pub ledger: Arc<Ledger>,
     /// Who did what.
     pub audit: Arc<Auditor>,
+    /// Where traces go.
+    pub traces: Arc<Hub>,
     /// What `/metrics` is made of.
     pub figures: Arc<Source>,
     /// Who the guard is.
@@ -171,11 +174,19 @@ async fn respond(request: Request<Incoming>, peer: &Peer, context: &Arc<Context>
     let query = parts.uri.query().unwrap_or_default();
     // Asked only for what is written down: the answer may come from a directory service.
     let by = || who_asks(peer, context);
+    let mut trace = match found.route.id {
+        RouteId::ServiceCommand(_) | RouteId::GuardCommand(_) => {
+            traces::Request::of_api(&context.traces, found.route.path, path, &parts.headers)
+        }
+        _ => None,
+    };
     let outcome = match (found.route.id, found.service.as_deref()) {
         (RouteId::Status, _) => status(context, query).await,
         (RouteId::Service, service) => service_status(context, service).await,
-        (RouteId::ServiceCommand(verb), service) => carry_out(context, verb, service, query, body, by()).await,
-        (RouteId::GuardCommand(verb), _) => carry_out(context, verb, None, query, body, by()).await,
+        (RouteId::ServiceCommand(verb), service) => {
+            carry_out(context, verb, service, query, body, by(), &mut trace).await
+        }
+        (RouteId::GuardCommand(verb), _) => carry_out(context, verb, None, query, body, by(), &mut trace).await,
         (RouteId::Logs, service) => logs::logs(context, service.unwrap_or_default(), query).await,
         (RouteId::Events, _) => events::events(context, query, &parts.headers).await,
         (RouteId::Info, _) => info(context).await,
@@ -185,7 +196,11 @@ async fn respond(request: Request<Incoming>, peer: &Peer, context: &Arc<Context>
         (RouteId::Ready, _) => health::ready(context).await,
         (RouteId::Metrics, _) => metrics::metrics(context, &parts.headers).await,
     };
-    outcome.unwrap_or_else(|reply| refusal(&reply))
+    let answer = outcome.unwrap_or_else(|reply| refusal(&reply));
+    if let Some(trace) = trace {
+        trace.answered(answer.status().as_u16());
+    }
+    answer
 }
 
 /// For the record: who asks, by name. The guard's own account, which asks most, is known already; to find
@@ -279,12 +294,22 @@ async fn carry_out(
     query: &str,
     body: Incoming,
     mut by: Asker,
+    trace: &mut Option<traces::Request>,
 ) -> Result<Answer, ErrorReply> {
+    by.trace = trace.as_ref().and_then(traces::Request::context).map(Box::new);
     let outcome = match verb {
         // It reads a file.
-        Verb::Reload => reload(context, query, body, &mut by).await,
-        _ => command(context, verb, service, query, body, &mut by).await,
+        Verb::Reload => reload(context, query, body, &mut by, trace).await,
+        _ => command(context, verb, service, query, body, &mut by, trace).await,
     };
+    if let Some(trace) = trace {
+        let name = &context.identity.name;
+        let target = service.map_or_else(|| name.clone(), |service| format!("{name}/{service}"));
+        trace.describe(&by, verb.word(), &target);
+        if let Err(Refused { reply, .. }) = &outcome {
+            trace.came_to("refused", Some(&reply.error.message));
+        }
+    }
     if let Err(Refused { reply, noted: false }) = &outcome {
         context.audit.note(refusal_entry(context, &by, verb, service, &reply.error.message));
     }
@@ -371,6 +396,7 @@ async fn command(
     query: &str,
     body: Incoming,
     by: &mut Asker,
+    trace: &mut Option<traces::Request>,
 ) -> Result<Answer, Refused> {
     let query: CommandQuery = query_of(query)?;
     add_reason(by, read_request(body).await?);
@@ -387,6 +413,9 @@ async fn command(
     };
     let (wait, by) = (query.wait, by.clone());
     let reply = order(context, |reply| Ask::Command { verb, command, by, wait, reply }).await?;
+    if let Some(trace) = trace {
+        trace.replied(&reply);
+    }
     if wait && matches!(verb, Verb::Start | Verb::Stop) {
         // A wish that was answered outlives the guard, whatever ends it.
         let _ = tokio::time::timeout(KEPT_LIMIT, context.ledger.flush()).await;
@@ -394,16 +423,35 @@ async fn command(
     Ok(json(if wait { StatusCode::OK } else { StatusCode::ACCEPTED }, &reply))
 }
 
-async fn reload(context: &Arc<Context>, query: &str, body: Incoming, by: &mut Asker) -> Result<Answer, Refused> {
+async fn reload(
+    context: &Arc<Context>,
+    query: &str,
+    body: Incoming,
+    by: &mut Asker,
+    trace: &mut Option<traces::Request>,
+) -> Result<Answer, Refused> {
     let query: CommandQuery = query_of(query)?;
     add_reason(by, read_request(body).await?);
     let reply = read_again(context, query.wait, by.clone()).await?;
+    if let Some(trace) = trace {
+        trace.came_to("done", None);
+    }
     Ok(json(if query.wait { StatusCode::OK } else { StatusCode::ACCEPTED }, &reply))
 }
 
 /// Reads the spec again, as a HUP does: nobody waits for it, and what came of it is an event either way.
-pub async fn reload_now(context: &Arc<Context>, by: Asker) {
-    if let Err(Refused { reply, noted: false }) = read_again(context, false, by.clone()).await {
+pub async fn reload_now(context: &Arc<Context>, mut by: Asker) {
+    let mut trace = traces::Request::of_guard(&context.traces, "guard.reload");
+    by.trace = trace.as_ref().and_then(traces::Request::context).map(Box::new);
+    let outcome = read_again(context, false, by.clone()).await;
+    if let Some(trace) = &mut trace {
+        trace.describe(&by, Verb::Reload.word(), &context.identity.name);
+        match &outcome {
+            Ok(_) => trace.came_to("done", None),
+            Err(refused) => trace.came_to("refused", Some(&refused.reply.error.message)),
+        }
+    }
+    if let Err(Refused { reply, noted: false }) = outcome {
         context.audit.note(refusal_entry(context, &by, Verb::Reload, None, &reply.error.message));
     }
 }

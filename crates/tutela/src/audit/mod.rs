@@ -25,6 +25,7 @@ pub mod verify;
 
 pub use auditor::{Auditor, Figures};
 
+use crate::traces;
 use tutela_core::guard::Target;
 use tutela_os::accounts::{self, AccountId};
 use tutela_os::endpoint::Peer;
@@ -43,12 +44,14 @@ pub struct Asker {
     pub peer: Option<AuditPeer>,
     /// Why, in their own words.
     pub reason: Option<String>,
+    /// The trace that what they ask for belongs to.
+    pub trace: Option<Box<traces::Context>>,
 }
 
 impl Asker {
     /// Somebody at the control socket, whom `by` names.
     pub fn of_socket(by: String, user: String, peer: &Peer) -> Asker {
-        Asker { by, surface: Surface::Socket, peer: Some(peer_of(peer, user)), reason: None }
+        Asker { by, surface: Surface::Socket, peer: Some(peer_of(peer, user)), reason: None, trace: None }
     }
 
     /// The sender of a signal; nobody for a key of the terminal. The name is left to be found by who writes it down.
@@ -62,13 +65,13 @@ impl Asker {
             },
             None => AuditPeer { host: Some("the terminal or the OS".into()), ..AuditPeer::default() },
         };
-        Asker { by, surface: Surface::Signal, peer: Some(peer), reason: None }
+        Asker { by, surface: Surface::Signal, peer: Some(peer), reason: None, trace: None }
     }
 
     /// The OS's service manager, which does not say for whom it speaks.
     pub fn of_host(by: &str) -> Asker {
         let peer = AuditPeer { host: Some(by.to_owned()), ..AuditPeer::default() };
-        Asker { by: by.to_owned(), surface: Surface::Host, peer: Some(peer), reason: None }
+        Asker { by: by.to_owned(), surface: Surface::Host, peer: Some(peer), reason: None, trace: None }
     }
 
     /// The entry about what they ask.

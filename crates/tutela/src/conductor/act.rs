@@ -40,12 +40,17 @@ impl Conductor {
     /// those bring further actions. What is only tidying waits until what a program waits for is under way.
     pub(super) fn act(&mut self, now: Moment) {
         let mut tidying = Vec::new();
+        self.witness(now);
         while let Some((key, action)) = self.guard.poll_action() {
             self.touched.insert(key);
+            if let Some(tracer) = &mut self.tracer {
+                tracer.action(now, key, &action);
+            }
             match action {
                 Action::Release { run } => tidying.push((key, run)),
                 other => self.carry_out(now, key, other),
             }
+            self.witness(now);
         }
         for (key, run) in tidying {
             self.release(key, run);
@@ -54,7 +59,7 @@ impl Conductor {
 
     /// Publishes every event. At the end of a turn: telling of an end takes longer than reacting to it.
     pub(super) fn publish_all(&mut self, now: Moment) {
-        while let Some(event) = self.guard.poll_event() {
+        while let Some(event) = self.unpublished.pop_front().or_else(|| self.guard.poll_event()) {
             self.publish(now, event);
         }
     }
@@ -218,7 +223,10 @@ impl Conductor {
         match hook {
             Some((command, env)) => self.send_command(key, Errand::Hook { key, run }, timeout, command, env),
             // A reload took it away between the decision and the deed.
-            None => self.guard.handle(now, key, guard::Input::HookDone { run, outcome: HookOutcome::Success }),
+            None => {
+                self.trace_hook(now, key, &HookOutcome::Success);
+                self.guard.handle(now, key, guard::Input::HookDone { run, outcome: HookOutcome::Success });
+            }
         }
     }
 
@@ -363,6 +371,7 @@ impl Conductor {
     /// Tells the pump and the question desk what a reload changed.
     pub(super) fn spread_spec(&mut self) {
         self.questions.forget_all();
+        self.adopt_traces();
         self.surroundings.keeping.adopt(&self.guard.spec().redaction);
         self.audit.keep_for(self.guard.spec().audit.keep_for);
         self.metrics.send_if_modified(|known| {

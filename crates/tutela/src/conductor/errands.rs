@@ -143,6 +143,7 @@ impl Conductor {
                     How::TimedOut => HookOutcome::TimedOut,
                     How::Cancelled => HookOutcome::Cancelled,
                 };
+                self.trace_hook(now, key, &outcome);
                 self.guard.handle(now, key, guard::Input::HookDone { run, outcome });
             }
             Errand::StopCommand(rung) => match how {

@@ -107,10 +107,10 @@ impl Conductor {
     /// Stops everything in order and ends; `hurry`: the shortest way. Ending is never refused.
     pub(super) fn end(&mut self, now: Moment, by: &str, hurry: bool) {
         if hurry || !self.guard.is_ending() {
-            let _ = self.guard.handle_command(now, Command::End, by);
+            self.end_traced(now, Command::End, by, false);
         }
         if hurry {
-            let _ = self.guard.handle_command(now, Command::Hurry, by);
+            self.end_traced(now, Command::Hurry, by, true);
         }
         self.held = None;
         if let Some(host) = &self.host {

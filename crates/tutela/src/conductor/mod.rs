@@ -25,6 +25,7 @@ mod input;
 mod publish;
 mod requests;
 mod told;
+mod traces;
 mod view;
 
 pub use errands::ErrandEnd;
@@ -41,6 +42,7 @@ use crate::hands::ledger::Ledger;
 use crate::hands::questions::QuestionDesk;
 use crate::hands::sinks::desk::Sinks;
 use crate::hands::spawner::{Spawner, Started, chain};
+use crate::traces::{Hub, OsEdge, Tracer};
 use publish::Shadow;
 use requests::Ticket;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -146,6 +148,8 @@ pub struct Parts {
     pub troubles: Vec<String>,
     /// Where figures are to be sent, for who sends them; it changes with the spec.
     pub metrics: watch::Sender<MetricsSpec>,
+    /// Where traces go.
+    pub traces: Arc<Hub>,
     /// Reads the spec again, for a reload by signal or control; it is told who asks. `None`: there is no file, and a
     /// signal is passed on.
     pub reload: Option<AskReload>,
@@ -210,6 +214,12 @@ pub struct Conductor {
     turns: figures::Turns,
     /// Where figures are to be sent; the hands listen.
     metrics: watch::Sender<MetricsSpec>,
+    /// Makes traces of what is done, where they are wanted.
+    tracer: Option<Tracer>,
+    /// Where they go.
+    traces: Arc<Hub>,
+    /// What the guard said and the tracer was shown already.
+    unpublished: VecDeque<guard::Event>,
     /// What this computer cannot do for an instance, told once and not at every start.
     unsupported: HashSet<(InstanceKey, &'static str)>,
     /// Labels whose output the disk refuses. A full disk refuses that of everybody, and one alert says so.
@@ -261,6 +271,8 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
     let Parts { mut child_signal, mut signals, controls, notify, mut inputs, kept_down, mut troubles, .. } = parts;
     let mut alarm = Alarm::new()?;
     let walked = matches!(parts.nursery.container(), ContainerKind::Walk { .. });
+    let sampled = parts.guard.spec().traces.push.as_ref().map(|push| push.sample);
+    let tracer = sampled.map(|sample| Tracer::new(Box::new(OsEdge::new()), sample));
     let mut conductor = Conductor {
         guard: parts.guard,
         nursery: parts.nursery,
@@ -299,6 +311,9 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         events: BTreeMap::new(),
         turns: figures::Turns::default(),
         metrics: parts.metrics,
+        tracer,
+        traces: parts.traces,
+        unpublished: VecDeque::new(),
         unsupported: HashSet::new(),
         unkept: HashSet::new(),
         suspended: clock::suspended_total(),
@@ -318,6 +333,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         if let Some(outcome) = conductor.outcome() {
             conductor.say_ended();
             conductor.note_ended(outcome);
+            conductor.end_traces(clock::now());
             if let Some(journal) = conductor.journal {
                 journal.end();
             }
@@ -371,7 +387,9 @@ impl Conductor {
         }
         self.spread_log_rules();
         self.told.begin(now, self.guard.spec().install.start_timeout);
+        self.trace_boot(now);
         self.guard.begin(now, &kept_down);
+        self.trace_booted(now);
     }
 
     fn turn(&mut self, woken: Woken, inputs: &mut mpsc::Receiver<Input>) {
@@ -581,6 +599,7 @@ impl Conductor {
         let now = clock::now();
         self.act(now);
         self.publish_all(now);
+        self.give_spans(now);
         self.tend_alerts(now);
         // Who is answered may rely on what was asked being kept.
         self.save_touched(now);

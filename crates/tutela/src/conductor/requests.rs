@@ -87,7 +87,7 @@ impl Conductor {
                 self.command(now, verb, command, by, wait, reply);
             }
             Request::Reload { spec, warnings, by, wait, reply } => {
-                let answer = self.reload(now, *spec, &warnings, &by.by);
+                let answer = self.reload(now, *spec, &warnings, &by);
                 let noted = answer.as_ref().map(|(_, reply)| reply.clone()).map_err(Clone::clone);
                 self.note_reload(&by, &noted);
                 match answer {
@@ -127,7 +127,10 @@ impl Conductor {
         let all: Vec<InstanceKey> = self.guard.instances().map(|(key, _, _)| key).collect();
         let before: Vec<Watched> = all.into_iter().filter_map(|key| self.watched(key)).collect();
         let target = audit::target_of(&command);
-        let keys = match self.guard.handle_command(now, command, &by.by) {
+        self.trace_ask(now, &by);
+        let asked = self.guard.handle_command(now, command, &by.by);
+        self.trace_asked(now, asked.as_deref().unwrap_or_default());
+        let keys = match asked {
             Ok(keys) => keys,
             Err(refusal) => {
                 let refusal = refused(&refusal);
@@ -290,7 +293,7 @@ impl Conductor {
         now: Moment,
         spec: tutela_core::spec::GuardSpec,
         warnings: &[Diagnostic],
-        by: &str,
+        by: &Asker,
     ) -> Result<(Vec<InstanceKey>, ReloadReply), ErrorReply> {
         let changes = reload::plan(self.guard.spec(), &spec).map_err(|error| refused(&Refusal::OtherName(error)))?;
         let names: Vec<String> = spec.services.keys().map(ToString::to_string).collect();
@@ -299,8 +302,10 @@ impl Conductor {
             let _ = host.reloading();
         }
         let old = self.guard.spec().clone();
-        let keys =
-            self.guard.handle_command(now, Command::Reload(Box::new(spec)), by).map_err(|error| refused(&error))?;
+        self.trace_ask(now, by);
+        let asked = self.guard.handle_command(now, Command::Reload(Box::new(spec)), &by.by);
+        self.trace_asked(now, asked.as_deref().unwrap_or_default());
+        let keys = asked.map_err(|error| refused(&error))?;
         let new = self.guard.spec().clone();
         if let Err(error) = self.sinks.reload(&old, &new) {
             self.trouble(error);

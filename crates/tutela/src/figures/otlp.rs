@@ -13,20 +13,6 @@ use crate::hands::otlp::messages::{InstrumentationScope, KeyValue, Resource};
 /// Points in one request. Some two hundred bytes each, they are well below the 4 MiB that receivers of gRPC take.
 pub(super) const POINTS_MAX: usize = 5000;
 
-/// What the figures are of.
-///
-/// There is no `service.instance.id`: Prometheus would make a label `instance` of it, and lose ours.
-pub(super) fn resource(guard: &str) -> Resource {
-    Resource {
-        attributes: vec![
-            KeyValue::new("service.name", "tutela"),
-            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-            KeyValue::new("host.name", tutela_os::usage::host_name()),
-            KeyValue::new("tutela.guard", guard),
-        ],
-    }
-}
-
 /// The families as requests of at most [`POINTS_MAX`] points.
 pub(super) fn requests(families: &Families<'_>) -> Vec<ExportMetrics> {
     let (mut requests, mut metrics, mut room) = (Vec::new(), Vec::new(), POINTS_MAX);
@@ -52,7 +38,7 @@ pub(super) fn requests(families: &Families<'_>) -> Vec<ExportMetrics> {
 fn request(families: &Families<'_>, metrics: Vec<Metric>) -> ExportMetrics {
     let scope_metrics = vec![ScopeMetrics { scope: Some(InstrumentationScope::tutela()), metrics }];
     ExportMetrics {
-        resource_metrics: vec![ResourceMetrics { resource: Some(resource(families.guard)), scope_metrics }],
+        resource_metrics: vec![ResourceMetrics { resource: Some(Resource::guard(families.guard)), scope_metrics }],
     }
 }
 

@@ -9,6 +9,7 @@ mod logs;
 mod metrics;
 mod refusals;
 mod sinks;
+mod traces;
 mod whole;
 
 use super::{Code, Diagnostic, Loaded, Os, Refused, Severity, Sources, read};

@@ -39,6 +39,8 @@ impl Protocol {
 pub enum Signal {
     /// Figures.
     Metrics,
+    /// Spans.
+    Traces,
     /// Records.
     Logs,
 }
@@ -48,6 +50,7 @@ impl Signal {
     const fn path(self) -> &'static str {
         match self {
             Signal::Metrics => "/v1/metrics",
+            Signal::Traces => "/v1/traces",
             Signal::Logs => "/v1/logs",
         }
     }
@@ -56,6 +59,7 @@ impl Signal {
     const fn method(self) -> &'static str {
         match self {
             Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+            Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
             Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
         }
     }
@@ -64,6 +68,7 @@ impl Signal {
     pub(super) const fn things(self) -> &'static str {
         match self {
             Signal::Metrics => "data points",
+            Signal::Traces => "spans",
             Signal::Logs => "records",
         }
     }

@@ -5,8 +5,9 @@
 
 pub mod logs;
 pub mod metrics;
+pub mod traces;
 
-/// What the figures or records of a request are of.
+/// What the figures, spans or records of a request are of.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Resource {
     /// What it is: `service.name`, `host.name`, …
@@ -14,7 +15,23 @@ pub struct Resource {
     pub attributes: Vec<KeyValue>,
 }
 
-/// What made the figures or records.
+impl Resource {
+    /// A guard itself, as what it tells of its own doings is of.
+    ///
+    /// There is no `service.instance.id`: Prometheus would make a label `instance` of it, and lose ours.
+    pub fn guard(name: &str) -> Self {
+        Resource {
+            attributes: vec![
+                KeyValue::new("service.name", "tutela"),
+                KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+                KeyValue::new("host.name", tutela_os::usage::host_name()),
+                KeyValue::new("tutela.guard", name),
+            ],
+        }
+    }
+}
+
+/// What made the figures, spans or records.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct InstrumentationScope {
     /// Its name.
@@ -126,7 +143,7 @@ pub struct ExportResponse {
 /// What a receiver did not take.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct PartialSuccess {
-    /// How many data points or records; 0 with a message is a warning.
+    /// How many data points, spans or records; 0 with a message is a warning.
     #[prost(int64, tag = "1")]
     pub rejected: i64,
     /// Why, for people.
