@@ -108,15 +108,13 @@ impl Track {
         let files = Files { doors, place, stamps, current: current.as_mut(), notes: &mut notes };
         let needed = order::needed(files, query)?;
         // The oldest file that is needed, as far as that is known, and where it is begun with.
-        let (mut first, mut read) = (None, 0);
+        let (mut first, mut read, mut is_cut) = (None, 0, false);
         for number in needed.clone().rev() {
             let name = stamps.get(number);
             let next = match name {
                 Some(stamp) => Look::or_note(doors, place, Some(stamp), &mut notes)?,
                 None => current.take(),
             };
-        let (mut first, mut read, mut is_cut) = (None, 0, false);
-        loop {
             if let Some(mut look) = next {
                 let mut span = match look.span(query, left == 0) {
                     // A compressed file that is broken somewhere is read as far as it goes, and that is told.
