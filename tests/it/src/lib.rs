@@ -174,7 +174,7 @@ impl Stage {
         command.current_dir(self.dir.path()).env("TUTELA_HOME", self.home()).env("PATH", path).env("NO_COLOR", "1");
         // Everything that a guard starts inherits it, so that others' guards of the same name are not taken for ours.
         command.env(processes::STAGE, self.dir.path());
-        for key in ["TUTELA_PROFILE", "TUTELA_GUARD", "NOTIFY_SOCKET"] {
+        for key in ["TUTELA_PROFILE", "TUTELA_GUARD", "NOTIFY_SOCKET", "TRACEPARENT", "TRACESTATE"] {
             command.env_remove(key);
         }
         command.stdin(Stdio::null());

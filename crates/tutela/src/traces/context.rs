@@ -11,6 +11,10 @@ use tutela_core::time::Moment;
 /// The longest `tracestate` that is handed on, as the standard has it. A longer one is left out, which it allows.
 const STATE_BYTES_MAX: usize = 512;
 
+/// Two readings of clocks that are no further apart than this say the same: a reading has two parts, and a time service
+/// moves the clock by parts of a millisecond. So traces that follow each other stand to each other as their moments do.
+const READING_NOISE: Duration = Duration::from_millis(2);
+
 /// Bytes of chance that are asked of the OS at a time: some twenty spans' worth.
 const POOL_BYTES: usize = 256;
 
@@ -47,6 +51,12 @@ impl Anchor {
         Anchor { origin: nanos.saturating_sub(moment.as_nanos()) }
     }
 
+    /// This one, unless the wall clock has gone another way since: then `newer`.
+    fn kept(self, newer: Anchor) -> Anchor {
+        let apart = Duration::from_nanos(self.origin.abs_diff(newer.origin));
+        if apart <= READING_NOISE { self } else { newer }
+    }
+
     /// Nanoseconds since 1970 at a moment.
     pub fn nanos(self, moment: Moment) -> u64 {
         self.origin.saturating_add(moment.as_nanos())
@@ -67,12 +77,13 @@ pub trait Edge: Send {
 pub struct OsEdge {
     pool: [u8; POOL_BYTES],
     used: usize,
+    anchor: Option<Anchor>,
 }
 
 impl OsEdge {
     /// The OS's.
     pub fn new() -> Self {
-        OsEdge { pool: [0; POOL_BYTES], used: POOL_BYTES }
+        OsEdge { pool: [0; POOL_BYTES], used: POOL_BYTES, anchor: None }
     }
 }
 
@@ -96,8 +107,36 @@ impl Edge for OsEdge {
     }
 
     fn anchor(&mut self) -> Anchor {
-        Anchor::new(tutela_os::clock::now(), SystemTime::now())
+        let read = read_clocks();
+        let anchor = self.anchor.map_or(read, |known| known.kept(read));
+        self.anchor = Some(anchor);
+        anchor
     }
+}
+
+/// Reads both clocks at one time, as far as a busy computer lets a thread do so.
+fn read_clocks() -> Anchor {
+    /// A reading takes less than a microsecond, unless the thread has to wait in the middle of it.
+    const UNDISTURBED: Duration = Duration::from_micros(50);
+    /// Who is disturbed each time takes the best of them.
+    const TRIES: usize = 4;
+    let read = || {
+        let before = tutela_os::clock::now();
+        let wall = SystemTime::now();
+        let took = tutela_os::clock::now().since(before);
+        (took, Anchor::new(before + took / 2, wall))
+    };
+    let mut best = read();
+    for _ in 1..TRIES {
+        if best.0 <= UNDISTURBED {
+            break;
+        }
+        let next = read();
+        if next.0 < best.0 {
+            best = next;
+        }
+    }
+    best.1
 }
 
 impl Context {
@@ -231,5 +270,9 @@ mod tests {
         let anchor = Anchor::new(Moment::from_millis(400_000), wall);
         assert_eq!(anchor.nanos(Moment::from_millis(400_000)), 1_000_000_000_000);
         assert_eq!(anchor.nanos(Moment::from_millis(400_005)), 1_000_005_000_000);
+        let read = |apart: Duration| Anchor::new(Moment::from_millis(400_000), wall + apart);
+        assert_eq!(anchor.kept(read(Duration::from_micros(300))), anchor);
+        let stepped = read(Duration::from_secs(3));
+        assert_eq!(anchor.kept(stepped), stepped);
     }
 }
