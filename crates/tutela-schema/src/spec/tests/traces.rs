@@ -70,6 +70,6 @@ fn what_cannot_be_a_receiver_of_traces_is_refused_where_it_stands() {
         assert_eq!(found.len(), 1, "{keys}: {found:?}");
         assert_eq!((found[0].1, found[0].2), place, "{keys}: {found:?}");
     }
-    let refused = Case::new("name = \"shop\"\ntraces = 3\n[services.a]\ncommand = \"a\"\n".to_owned()).refused();
+    let refused = Case::new("name = \"shop\"\ntraces = 3\n[services.a]\ncommand = \"a\"\n").refused();
     assert!(refused[0].to_string().contains("'traces' must be a table"), "{refused:?}");
 }
