@@ -280,10 +280,10 @@ fn a_pipeline_that_uses_the_command_line_finds_what_it_caused_in_its_own_trace()
         let found = wait_spans(&receiver, name, count);
         found.into_iter().filter(|span| span.trace == TRACE).map(|span| span.parent).collect()
     };
-    assert_eq!(children("service.stop db", 1), [stop.id.clone()]);
+    assert_eq!(children("service.stop db", 1), std::slice::from_ref(&stop.id));
     assert_eq!(children("service.stop api", 2), [stop.id, reload.id.clone()]);
     // The first of each is of the guard's own start.
-    assert_eq!(children("service.start db", 2), [start.id.clone()]);
+    assert_eq!(children("service.start db", 2), std::slice::from_ref(&start.id));
     assert_eq!(children("service.start api", 3), [start.id, reload.id]);
     // A trace context that is none begins a trace of its own, and a refused command is told as such.
     let headers = [("traceparent", "00-nonsense-01")];
