@@ -18,7 +18,7 @@
 //! # What the marks prove
 //!
 //! `steps` counts how often the clock was set back. It goes on from file to file of a label, and begins anew, with a
-//! value that nothing before it has, where the writer cannot know what came before. So:
+//! value by chance, where the writer cannot know what came before. So:
 //!
 //! - Two marks of the same `steps`, of one file or of two: everything between them has moments from the one's `at` to
 //!   the other's, whatever is known of the files between. That is why a reader finds a moment among many files by
@@ -39,6 +39,7 @@ pub(crate) mod pen;
 mod tests;
 
 use crate::stamp::Wall;
+use std::hash::{BuildHasher, RandomState};
 
 /// The length of the head and of a mark.
 pub(crate) const RECORD_BYTES: usize = 32;
@@ -92,10 +93,11 @@ impl Mark {
     }
 }
 
-/// What `steps` begins with where nothing is known of what was before this place of the file that was begun then. Counting
-/// up from another such value does not lead here but by an accident of one in four billion.
-pub(crate) fn steps_anew(begun: u64, offset: u64) -> u32 {
-    check(begun, &offset.to_le_bytes())
+/// What `steps` begins with where nothing is known of what was before: chance, since moments come twice where a clock is
+/// set back.
+pub(crate) fn steps_anew() -> u32 {
+    // The lower half.
+    RandomState::new().hash_one(0) as u32
 }
 
 fn record(salt: u64, values: [u64; 3], small: u32) -> [u8; RECORD_BYTES] {

@@ -53,12 +53,8 @@ impl Pen {
     /// For a file that begins with this head, or goes on behind `last`. Nothing is claimed of what lies before; see
     /// [`Pen::follows`].
     pub(crate) fn new(path: PathBuf, doors: Doors, head: Head, last: Option<Mark>, policy: &Policy) -> Self {
-        let Mark { at, offset, lines, steps } = last.unwrap_or_else(|| Mark {
-            at: Wall::default(),
-            offset: 0,
-            lines: head.first,
-            steps: steps_anew(head.begun, 0),
-        });
+        let Mark { at, offset, lines, steps } =
+            last.unwrap_or_else(|| Mark { at: Wall::default(), offset: 0, lines: head.first, steps: steps_anew() });
         Pen {
             path,
             doors,
@@ -85,11 +81,11 @@ impl Pen {
         (self.steps, self.last_at) = (former.steps, former.last_at);
     }
 
-    /// Behind the last mark, up to `size`, there are entries that no mark is about, with moments in this span; `None`:
-    /// nobody knows. Their lines are not counted yet.
-    pub(crate) fn found(&mut self, size: u64, span: Option<(Wall, Wall)>) {
+    /// Behind the last mark there are entries that no mark is about, with moments in this span; `None`: nobody knows. Their
+    /// lines are not counted yet.
+    pub(crate) fn found(&mut self, span: Option<(Wall, Wall)>) {
         let Some((earliest, latest)) = span else {
-            (self.steps, self.last_at) = (steps_anew(self.head.begun, size), Wall::default());
+            (self.steps, self.last_at) = (steps_anew(), Wall::default());
             return;
         };
         let (is_back, is_first) = (earliest < self.last_at, self.last_at == Wall::default());

@@ -176,6 +176,35 @@ proptest! {
     }
 }
 
+#[test]
+fn lines_before_a_clock_was_set_back_in_a_rotated_file_are_found_with_all_of_its_index_and_with_little() {
+    for form in [Form::Stamped, Form::Json] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut pen = Pen::of_form(dir.path(), "a", form, None);
+        for number in 0..20u64 {
+            match number {
+                10 => pen.now.wall = at(2),
+                13 => pen.writer.rotate(),
+                _ => {}
+            }
+            pen.put_line(number.to_string().as_bytes(), Duration::ZERO);
+        }
+        drop(pen);
+        let stamps = files::rotated_stamps(dir.path(), "a").unwrap();
+        let index = files::index_of(&files::rotated(dir.path(), "a", &stamps[0]));
+        let whole = std::fs::metadata(&index).unwrap().len();
+        for kept in [whole, 3 * crate::index::RECORD_BYTES as u64, 2 * crate::index::RECORD_BYTES as u64] {
+            OpenOptions::new().write(true).open(&index).unwrap().set_len(kept).unwrap();
+            let query = Query { since: Some(at(8)), until: Some(at(11)), ..Query::default() };
+            let found = texts(LogReader::open(DOORS, &[place(dir.path(), "a")], query).unwrap());
+            let mut expected = vec!["8", "9"];
+            // The clock says the same again.
+            expected.extend(["16", "17", "18"]);
+            assert_eq!(found, expected, "{form:?} {kept}");
+        }
+    }
+}
+
 thread_local! {
     /// How many logs and how many indexes this thread opened.
     static OPENED: Cell<(usize, usize)> = const { Cell::new((0, 0)) };

@@ -192,9 +192,9 @@ fn find(pen: &mut Pen, file: &mut File, from: u64, to: u64, form: Form) -> io::R
         return Ok(());
     }
     if to - from > COUNT_BYTES_MAX {
-        pen.found(to, None);
+        pen.found(None);
     } else if let Some(span) = span_of_moments(file, from, to, form)? {
-        pen.found(to, Some(span));
+        pen.found(Some(span));
     }
     Ok(())
 }
