@@ -44,7 +44,7 @@ fn an_unknown_key_is_refused_and_the_near_one_named() {
 
 #[test]
 fn a_key_that_stands_in_the_wrong_table_is_sent_to_its_own() {
-    let top = |text: &str| Case::new(&format!("name = \"s\"\n{text}\n[services.a]\ncommand = \"a\""));
+    let top = |text: &str| Case::new(format!("name = \"s\"\n{text}\n[services.a]\ncommand = \"a\""));
     refuses(
         top("[logs]\nkeep = 3"),
         Code::UnknownKey,

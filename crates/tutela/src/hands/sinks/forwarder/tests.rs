@@ -5,6 +5,7 @@
 use super::*;
 use crate::hands::sinks::samples::record;
 use proptest::prelude::*;
+use tutela_core::spec::Overflow;
 
 /// Bytes of a line in the files.
 const LINE: u64 = 100;
