@@ -15,8 +15,8 @@ const BLOCK_BYTES: u64 = 64 * 1024;
 /// power cut left of a file, and may be as long as the disk.
 const LINE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// How much of the end of a longer one is shown.
-const SHOWN_BYTES: u64 = 64 * 1024;
+/// How much of the end of a longer one is shown: in one piece, so that it stands behind its mark.
+const SHOWN_BYTES: u64 = 8 * 1024;
 
 /// Where the last wanted lines begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,7 +20,9 @@ pub use command::{
 };
 pub use health::{CheckStatus, HealthCheck, HealthReply};
 pub use openapi::openapi;
-pub use query::{CommandQuery, EventQuery, EventsReply, LOG_HOLD_HEADER, LogLine, LogNote, LogQuery, LogStream, StatusQuery};
+pub use query::{
+    CommandQuery, EventQuery, EventsReply, LOG_HOLD_HEADER, LogLine, LogNote, LogQuery, LogStream, StatusQuery,
+};
 pub use refusal::{DiagnosticBody, ErrorBody, ErrorCode, ErrorReply};
 pub use routes::{Method, NoRoute, ROUTES, Response, Route, RouteId, RouteMatch, SchemaSource, find_route};
 pub use status::{
