@@ -263,11 +263,11 @@ const HUNG: &str = "hung";
 static GATE: (Mutex<bool>, std::sync::Condvar) = (Mutex::new(false), std::sync::Condvar::new());
 
 const DOORS_WITH_A_HUNG_DISK: Doors = Doors {
-    append: |path| {
+    append: |path, access| {
         if path.components().any(|part| part.as_os_str() == HUNG) {
             drop(GATE.1.wait_while(GATE.0.lock().unwrap(), |open| !*open).unwrap());
         }
-        (DOORS.append)(path)
+        (DOORS.append)(path, access)
     },
     ..DOORS
 };

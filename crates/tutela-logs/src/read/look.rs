@@ -110,7 +110,7 @@ impl Look {
             span.is_first = span.start > 0;
         }
         if let (Some(until), true, true) = (query.until, is_last, ordered) {
-            span.end = self.end(until).unwrap_or(length).clamp(span.start, length);
+            span.end = self.end(until)?.unwrap_or(length).clamp(span.start, length);
         }
         Ok(span)
     }
@@ -180,10 +180,14 @@ impl Look {
     }
 
     /// From where on everything is at or behind `until`, by the marks.
-    fn end(&mut self, until: Wall) -> Option<u64> {
-        let Moments { index, .. } = self.moments.as_mut()?;
-        let number = index.partition(|mark| mark.at < until)?;
-        index.mark(number).map(|mark| mark.offset)
+    fn end(&mut self, until: Wall) -> io::Result<Option<u64>> {
+        let Some(Moments { index, .. }) = &mut self.moments else { return Ok(None) };
+        let mark = index.partition(|mark| mark.at < until).and_then(|number| index.mark(number));
+        let Some(mark) = mark else { return Ok(None) };
+        // A mark of the file as it is has the stamp of the entry that it is about; of a file without stamps it is all that
+        // is known.
+        let is_its = self.form == Form::Raw || self.stamp_at(mark.offset)? == Some((mark.offset, mark.at));
+        Ok(is_its.then_some(mark.offset))
     }
 
     /// The stamp of the entry that begins exactly here.

@@ -48,8 +48,8 @@ impl Trail {
         let likely = stamps.partition_point(|stamp| moment(stamp) < cursor.file);
         let names = |index: usize| (stamps.get(index), index.checked_sub(1).and_then(|before| stamps.get(before)));
         // The likely one first; after a clock that was set back it may be any.
-        let order = [likely].into_iter().chain((0..=stamps.len()).filter(|index| *index != likely));
-        for index in order {
+        let order = || [likely].into_iter().chain((0..=stamps.len()).filter(|index| *index != likely));
+        for index in order() {
             let (stamp, before) = names(index);
             if let Some(found) = self.file(stamp.map(String::as_str), before)?
                 && found.begun == cursor.file
@@ -57,12 +57,18 @@ impl Trail {
                 return Ok(Some(found));
             }
         }
-        let (stamp, before) = names(likely);
-        let found = self.file(stamp.map(String::as_str), before)?;
-        Ok(match found {
-            Some(found) if found.begun <= cursor.file && found.source.length()? >= cursor.offset => Some(found),
-            _ => None,
-        })
+        for index in order() {
+            let (stamp, before) = names(index);
+            // One with an index says itself that it is another one.
+            if let Some(found) = self.file(stamp.map(String::as_str), before)?
+                && !found.has_index()
+                && found.begun <= cursor.file
+                && found.source.length()? >= cursor.offset
+            {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     /// Begins with the file that was found.
@@ -211,9 +217,9 @@ impl Trail {
     pub(super) fn find_own_name(&mut self) -> io::Result<bool> {
         let stamps = self.stamps()?;
         let newer = stamps.partition_point(|stamp| self.passed.as_ref().is_some_and(|passed| stamp <= passed));
-        let Some(open) = &mut self.open else { return Ok(false) };
         let Some(stamp) = stamps.get(newer) else { return Ok(false) };
-        let found = Reading::at(self.doors, &self.place, Some(stamp), self.passed.as_deref())?;
+        let found = self.file(Some(stamp), self.passed.as_ref())?;
+        let Some(open) = &mut self.open else { return Ok(false) };
         if found.is_some_and(|found| found.begun == open.begun || !found.has_index()) {
             open.stamp = Some(stamp.clone());
             self.passed = Some(stamp.clone());
