@@ -120,13 +120,13 @@ fn a_disk_that_takes_no_new_file_costs_counted_lines_at_a_rotation_and_the_count
         return;
     }
     for timestamps in [true, false] {
-        // The root, the folder, a log file and its index; and one that is in the way.
-        let disk = SmallDisk::mount_with("size=1m,nr_inodes=5");
-        let ballast = disk.path().join("ballast");
-        std::fs::write(&ballast, "").unwrap();
+        // The root, the folder, a log file and its index; and two that are in the way.
+        let disk = SmallDisk::mount_with("size=1m,nr_inodes=6");
+        let ballast = ["one", "two"].map(|name| disk.path().join(name));
+        ballast.iter().for_each(|path| std::fs::write(path, "").unwrap());
         let dir = disk.path().join("logs");
         let form = if timestamps { Form::Stamped } else { Form::Raw };
-        let policy = Policy { rotate_size: Some(1000), keep: 1000, ..Policy::new(dir.clone(), form) };
+        let policy = Policy { rotate_size: Some(500), keep: 1000, ..Policy::new(dir.clone(), form) };
         let mut writer = Writer::new(Arc::from("api-0"), Arc::new(policy), DOORS);
         let (mut batch, mut now) = (Batch::default(), Now { wall: Wall::now(), tick: Instant::now() });
         let mut write = |writer: &mut Writer, text: &str, now: Now| {
@@ -143,7 +143,7 @@ fn a_disk_that_takes_no_new_file_costs_counted_lines_at_a_rotation_and_the_count
         let status = writer.status();
         assert_eq!(status.lines + status.dropped_lines, 100);
         assert!(status.lines > 0 && status.dropped_lines > 0, "{status:?}");
-        std::fs::remove_file(&ballast).unwrap();
+        ballast.iter().for_each(|path| std::fs::remove_file(path).unwrap());
         now.tick += Duration::from_secs(2);
         write(&mut writer, "the last line", now);
         assert_eq!(writer.status().lines, status.lines + 1);
