@@ -9,8 +9,8 @@ use libfuzzer_sys::arbitrary::{self, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -182,7 +182,7 @@ fn write(bytes: &mut Unstructured<'_>) -> arbitrary::Result<Written> {
 
 /// Tears, overwrites or lengthens a file; which bytes are not what they were.
 fn damage(bytes: &mut Unstructured<'_>, path: &Path) -> arbitrary::Result<Range<u64>> {
-    let file = OpenOptions::new().read(true).write(true).open(path).expect("a file");
+    let mut file = OpenOptions::new().read(true).write(true).open(path).expect("a file");
     let length = file.metadata().expect("a length").len();
     let at = bytes.int_in_range(0..=length)?;
     Ok(match bytes.int_in_range(0..=2)? {
@@ -193,11 +193,13 @@ fn damage(bytes: &mut Unstructured<'_>, path: &Path) -> arbitrary::Result<Range<
         1 => {
             let new = bytes.arbitrary::<&[u8]>()?;
             let new = &new[..new.len().min((length - at) as usize)];
-            file.write_all_at(new, at).expect("it can be written");
+            file.seek(SeekFrom::Start(at)).expect("a place");
+            file.write_all(new).expect("it can be written");
             at..at + new.len() as u64
         }
         _ => {
-            file.write_all_at(bytes.arbitrary()?, length).expect("it can be written");
+            file.seek(SeekFrom::End(0)).expect("a place");
+            file.write_all(bytes.arbitrary()?).expect("it can be written");
             length..length
         }
     })
