@@ -87,6 +87,9 @@ fn every_log_file_has_the_mode_owner_and_group_of_the_spec_whatever_the_umask_is
     }
 }
 
+/// Makes the second name lead to what the first one is.
+type Link = fn(&Path, &Path) -> std::io::Result<()>;
+
 /// A folder of a stranger with names of log files that lead to files of ours, and what these are.
 struct Trap {
     dir: tempfile::TempDir,
@@ -109,7 +112,7 @@ impl Trap {
     }
 
     /// A file of ours, with this name in the folder.
-    fn set(&mut self, name: &str, link: impl Fn(&Path, &Path) -> std::io::Result<()>) {
+    fn set(&mut self, name: &str, link: Link) {
         let victim = self.dir.path().join(format!("victim{}", self.victims.len()));
         std::fs::write(&victim, PRECIOUS).unwrap();
         set_mode(&victim, 0o600);
@@ -168,9 +171,7 @@ fn keep(policy: &Arc<Policy>) -> Vec<String> {
 
 #[test]
 fn links_with_names_of_log_files_lead_nowhere_whoever_writes_rotates_compresses_or_removes() {
-    let hard_link = |from: &Path, to: &Path| std::fs::hard_link(from, to);
-    let soft_link = |from: &Path, to: &Path| symlink(from, to);
-    let links: [&dyn Fn(&Path, &Path) -> std::io::Result<()>; 2] = [&soft_link, &hard_link];
+    let links: [Link; 2] = [|from, to| symlink(from, to), |from, to| std::fs::hard_link(from, to)];
     for link in links {
         let mut trap = Trap::new();
         let rotated = format!("a-0.{OLD}.log");
