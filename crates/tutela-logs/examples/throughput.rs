@@ -16,8 +16,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tutela_logs::pump::Source;
 use tutela_logs::record::redact::Redactor;
 use tutela_logs::tap::Taps;
-use tutela_logs::{CaptureEnd, Doors, Form, Found, Policy, PumpHandle, Stream};
-use tutela_os::files::{Plain, append_plain, give, like, read_plain};
+use tutela_logs::{Access, CaptureEnd, Doors, Form, Found, Policy, PumpHandle, Stream};
+use tutela_os::files::{Plain, append_plain, give, like, make_folder, read_plain, remove_plain, rename_plain};
 
 /// What the program writes altogether.
 const BYTES: usize = 200_000_000;
@@ -29,10 +29,13 @@ const ROUNDS: usize = 3;
 
 /// Those of the guard.
 const DOORS: Doors = Doors {
-    append: |path| append_plain(path).map(found),
+    append: |path, access| append_plain(path, access.mode, access.owner).map(found),
     read: |path| read_plain(path).map(found),
     give: |file, access| give(file, access.mode, access.owner, access.group),
     like,
+    rename: rename_plain,
+    remove: remove_plain,
+    folder: |path, access| make_folder(path, access != Access::default()),
 };
 
 fn found(plain: Plain) -> Found {

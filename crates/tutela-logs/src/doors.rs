@@ -19,17 +19,24 @@ pub enum Found {
     Other(&'static str),
 }
 
-/// Opens log files. No function follows a link in the last part of the path, nor waits for anybody.
+/// Opens log files, and puts them away. No function follows a link in the last part of the path, nor waits for anybody,
+/// nor does anything in a folder to which somebody leads it who is not to be trusted.
 #[derive(Clone, Copy)]
 pub struct Doors {
-    /// For reading and appending; the file is made where nothing is.
-    pub append: fn(&Path) -> io::Result<Found>,
+    /// For reading and appending; the file is made where nothing is, and then lets nobody in whom it is not to let in.
+    pub append: fn(&Path, Access) -> io::Result<Found>,
     /// For reading.
     pub read: fn(&Path) -> io::Result<Found>,
     /// Gives a file its mode and owners.
     pub give: fn(&File, Access) -> io::Result<()>,
     /// Gives the second file the mode and the owners of the first.
     pub like: fn(&File, &File) -> io::Result<()>,
+    /// Gives a file another name in its folder.
+    pub rename: fn(&Path, &Path) -> io::Result<()>,
+    /// Removes a file, or a link in its place.
+    pub remove: fn(&Path) -> io::Result<()>,
+    /// Makes a folder for files of this access, and those above it.
+    pub folder: fn(&Path, Access) -> io::Result<()>,
 }
 
 impl fmt::Debug for Doors {
@@ -41,8 +48,8 @@ impl fmt::Debug for Doors {
 /// Those of the tests: the ones that the guard uses.
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::{Doors, Found};
-    use tutela_os::files::{Plain, append_plain, give, like, read_plain};
+    use super::{Access, Doors, Found};
+    use tutela_os::files::{Plain, append_plain, give, like, make_folder, read_plain, remove_plain, rename_plain};
 
     fn found(plain: Plain) -> Found {
         match plain {
@@ -52,9 +59,12 @@ pub(crate) mod tests {
     }
 
     pub(crate) const DOORS: Doors = Doors {
-        append: |path| append_plain(path).map(found),
+        append: |path, access| append_plain(path, access.mode, access.owner).map(found),
         read: |path| read_plain(path).map(found),
         give: |file, access| give(file, access.mode, access.owner, access.group),
         like,
+        rename: rename_plain,
+        remove: remove_plain,
+        folder: |path, access| make_folder(path, access != Access::default()),
     };
 }

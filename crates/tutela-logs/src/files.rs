@@ -2,6 +2,7 @@
 //!
 //! Called by the writer (rotation, retention) and by the readers (which file comes after which).
 
+use crate::doors::Doors;
 use crate::policy::Compression;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,9 @@ pub(crate) const INDEX_SUFFIX: &str = ".index";
 
 /// The shape of the stamp in the name of a rotated file.
 const NAME_SHAPE: &[u8] = b"00000000T000000.000000Z";
+
+/// The last moment that a stamp can have: where [`crate::Wall`] ends.
+const LAST_MOMENT: &[u8] = b"99991230T215959.999999Z";
 
 /// The longest label, in bytes: with a stamp and the suffix it stays below the 255 bytes of a file name.
 const LABEL_BYTES_MAX: usize = 200;
@@ -51,20 +55,27 @@ pub(crate) fn packed(file: &Path, compression: Compression) -> PathBuf {
 }
 
 /// Removes a rotated file in whatever forms it is there, and its index.
-pub(crate) fn remove(file: &Path) -> io::Result<()> {
+pub(crate) fn remove(doors: Doors, file: &Path) -> io::Result<()> {
     let mut result = Ok(());
     for path in Compression::ALL.map(|compression| packed(file, compression)).iter().map(PathBuf::as_path).chain([file])
     {
-        match std::fs::remove_file(path) {
+        match (doors.remove)(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => result = Err(error),
             Ok(()) | Err(_) => {}
         }
     }
     if result.is_ok() {
         // A shortcut to nothing; the keeper finds one that stays.
-        drop(std::fs::remove_file(index_of(file)));
+        drop((doors.remove)(&index_of(file)));
     }
     result
+}
+
+/// Whether a rotated file is there, in whatever form; what cannot be found out counts as there.
+pub(crate) fn is_taken(file: &Path) -> bool {
+    let is_there =
+        |path: &Path| !std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    is_there(file) || Compression::ALL.iter().any(|compression| is_there(&packed(file, *compression)))
 }
 
 /// Where something that took the place of the current file is put. No name of a log file.
@@ -133,11 +144,31 @@ fn is_stamp(stamp: &str) -> bool {
             b'0' => have.is_ascii_digit(),
             mark => have == *mark,
         })
+        && is_moment(stamp.as_bytes())
+}
+
+/// Whether the digits of a stamp are a moment that a file can be rotated at. What is none would be behind all that are,
+/// and keep its place for ever. Asked for every name of a folder, so the calendar is left alone.
+fn is_moment(stamp: &[u8]) -> bool {
+    let number =
+        |from: usize, to: usize| stamp[from..to].iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
+    let (year, month, day) = (number(0, 4), number(4, 6), number(6, 8));
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let days = match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + u32::from(is_leap),
+        _ => 0,
+    };
+    let is_time = number(9, 11) < 24 && number(11, 13) < 60 && number(13, 15) < 60;
+    year >= 1970 && (1..=days).contains(&day) && is_time && stamp <= LAST_MOMENT
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::writer::moment_of;
+    use proptest::prelude::*;
 
     #[test]
     fn only_the_labels_own_rotated_files_are_taken_for_such() {
@@ -154,6 +185,21 @@ mod tests {
             assert_eq!(stamp_of(other, "api-0"), None, "{other}");
         }
         assert_eq!(stamp_of("api-0.x.20261120T212345.123456Z.log", "api-0"), None);
+        for no_moment in ["20261320T212345.123456Z", "20260230T212345.123456Z", "99999999T999999.999999Z"] {
+            assert_eq!(stamp_of(&format!("api-0.{no_moment}.log"), "api-0"), None);
+            assert_eq!(label_and_stamp(&format!("api-0.{no_moment}.log")), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_has_the_shape_of_a_stamp_is_one_if_it_is_a_moment(
+            year in prop_oneof![0u32..10_000, Just(1970), Just(2000), Just(2100), Just(9999)],
+            month in 0u32..14, day in 0u32..34, hour in 0u32..26, minute in 0u32..62, second in 0u32..60, micros in 0u32..1_000_000,
+        ) {
+            let stamp = format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}.{micros:06}Z");
+            prop_assert_eq!(is_stamp(&stamp), moment_of(&stamp).is_some(), "{}", stamp);
+        }
     }
 
     #[test]

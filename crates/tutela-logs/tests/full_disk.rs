@@ -13,15 +13,18 @@ use tutela_logs::lines::Piece;
 use tutela_logs::read::Place;
 use tutela_logs::read::trail::{Start, Trail, TrailLine};
 use tutela_logs::writer::{Batch, Now, Writer, WriterEvent};
-use tutela_logs::{Compression, Doors, Form, Found, Policy, Stream, Wall};
-use tutela_os::files::{Plain, append_plain, give, like, read_plain};
+use tutela_logs::{Access, Compression, Doors, Form, Found, Policy, Stream, Wall};
+use tutela_os::files::{Plain, append_plain, give, like, make_folder, read_plain, remove_plain, rename_plain};
 
 /// Those of the guard.
 const DOORS: Doors = Doors {
-    append: |path| append_plain(path).map(found),
+    append: |path, access| append_plain(path, access.mode, access.owner).map(found),
     read: |path| read_plain(path).map(found),
     give: |file, access| give(file, access.mode, access.owner, access.group),
     like,
+    rename: rename_plain,
+    remove: remove_plain,
+    folder: |path, access| make_folder(path, access != Access::default()),
 };
 
 fn found(plain: Plain) -> Found {
@@ -36,11 +39,12 @@ struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
     fn mount(size: &str) -> Self {
+        Self::mount_with(&format!("size={size}"))
+    }
+
+    fn mount_with(options: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(dir.path())
-            .status();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(dir.path()).status();
         assert!(mounted.unwrap().success(), "mounting needs root: run the tests as root");
         SmallDisk(dir)
     }
@@ -107,6 +111,50 @@ fn a_full_disk_costs_counted_lines_only_and_there_is_no_half_entry_and_writing_g
         }
         let events = writer.take_events();
         assert!(matches!(&events[..], [WriterEvent::Failing { .. }, WriterEvent::Recovered { .. }]), "{events:?}");
+    }
+}
+
+#[test]
+fn a_disk_that_takes_no_new_file_costs_counted_lines_at_a_rotation_and_the_count_goes_on_behind_it() {
+    if std::env::consts::OS != "linux" {
+        return;
+    }
+    for timestamps in [true, false] {
+        // The root, the folder, a log file and its index; and two that are in the way.
+        let disk = SmallDisk::mount_with("size=1m,nr_inodes=6");
+        let ballast = ["one", "two"].map(|name| disk.path().join(name));
+        ballast.iter().for_each(|path| std::fs::write(path, "").unwrap());
+        let dir = disk.path().join("logs");
+        let form = if timestamps { Form::Stamped } else { Form::Raw };
+        let policy = Policy { rotate_size: Some(500), keep: 1000, ..Policy::new(dir.clone(), form) };
+        let mut writer = Writer::new(Arc::from("api-0"), Arc::new(policy), DOORS);
+        let (mut batch, mut now) = (Batch::default(), Now { wall: Wall::now(), tick: Instant::now() });
+        let mut write = |writer: &mut Writer, text: &str, now: Now| {
+            if timestamps {
+                writer.entry(&mut batch, Stream::Out, Piece { text: text.as_bytes(), ended: true }, now);
+                writer.flush(&mut batch, now);
+            } else {
+                writer.raw(&mut batch, format!("{text}\n").as_bytes(), now);
+            }
+        };
+        for number in 0..100 {
+            write(&mut writer, &format!("line {number}"), now);
+        }
+        let status = writer.status();
+        assert_eq!(status.lines + status.dropped_lines, 100);
+        assert!(status.lines > 0 && status.dropped_lines > 0, "{status:?}");
+        ballast.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+        now.tick += Duration::from_secs(2);
+        write(&mut writer, "the last line", now);
+        assert_eq!(writer.status().lines, status.lines + 1);
+        let place = Place { dir, label: "api-0".into() };
+        let mut trail = Trail::open(DOORS, &place, Start::Beginning).unwrap();
+        let mut texts = Vec::new();
+        let mut each = |line: TrailLine<'_>| texts.push(String::from_utf8(line.text.to_vec()).unwrap());
+        while trail.read(usize::MAX, &mut each).unwrap() > 0 {}
+        let kept = texts.iter().filter(|text| text.starts_with("line ")).count() as u64;
+        assert_eq!((kept, texts.last().map(String::as_str)), (status.lines, Some("the last line")));
+        assert_eq!(trail.lost(), Default::default(), "what was dropped was never in a file");
     }
 }
 

@@ -4,6 +4,7 @@
 //! What is private is so by modes on Linux, and on Windows by an access list of its own, that takes nothing
 //! over from the folder above: the system, administrators and this account.
 
+use crate::platform::files::{Spot, Written};
 use crate::{Error, platform};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -72,18 +73,19 @@ pub enum Plain {
 /// Opens the plain file at `path` for reading and appending, and makes it where nothing is. Never through a link as
 /// the last part of the path, never waiting for whoever is at the other end of a pipe. Where others may write to the
 /// folder, a file counts as theirs and not as plain if it has a second name, which may be one in a folder of ours, or
-/// belongs to neither this account nor an administrator nor the owner of the folder.
+/// belongs to neither this account nor an administrator nor the owner of the folder nor `owner`, whom it is written for.
+///
+/// A file that is made and is to have a `mode` is this account's alone until [`give`] gives it that.
 ///
 /// # Errors
-/// It is missing and cannot be made, or cannot be opened.
-pub fn append_plain(path: &Path) -> io::Result<Plain> {
-    let made = platform::files::append_plain(path, true);
-    match made {
-        Ok(file) => Ok(Plain::File(file)),
+/// It is missing and cannot be made, or cannot be opened; or a link that a stranger made is on the way to its folder.
+pub fn append_plain(path: &Path, mode: Option<u32>, owner: Option<u32>) -> io::Result<Plain> {
+    let spot = Spot::of(path)?;
+    match spot.make(mode) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            examined(path, platform::files::append_plain(path, false), true)
+            examined(path, &spot, spot.append(), Written::For(owner))
         }
-        Err(error) => Err(error),
+        made => made.map(Plain::File),
     }
 }
 
@@ -93,10 +95,38 @@ pub fn append_plain(path: &Path) -> io::Result<Plain> {
 /// # Errors
 /// As [`append_plain`].
 pub fn append_private(path: &Path) -> io::Result<Plain> {
-    match platform::files::make_private(path) {
+    let spot = Spot::of(path)?;
+    match spot.make_private() {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        Ok(()) | Err(_) => examined(path, platform::files::append_plain(path, false), true),
+        Ok(()) | Err(_) => examined(path, &spot, spot.append(), Written::For(None)),
     }
+}
+
+/// Takes a name out of a folder that others may write to: a file, or a link that lies in its place, never what it leads
+/// to, and nothing in a folder to which a stranger's link leads.
+///
+/// # Errors
+/// It is missing, is a folder, or cannot be removed.
+pub fn remove_plain(path: &Path) -> io::Result<()> {
+    Spot::of(path)?.remove()
+}
+
+/// Gives what has the name `from` the name `to`, which is taken from whatever has it; with the care of [`remove_plain`].
+///
+/// # Errors
+/// It is missing, or cannot be renamed.
+pub fn rename_plain(from: &Path, to: &Path) -> io::Result<()> {
+    Spot::of(from)?.rename(&Spot::of(to)?)
+}
+
+/// Makes a folder for such files and those above it, as far as they are missing, none of them behind a stranger's link.
+/// They can be entered and listed by everybody as far as the umask lets them, and with `open` whatever it is. On Windows
+/// they have the list of the folder above.
+///
+/// # Errors
+/// It cannot be made, or is no folder.
+pub fn make_folder(path: &Path, open: bool) -> io::Result<()> {
+    platform::files::make_folder(path, open)
 }
 
 /// Waits until the names in a folder are on the disk: a file that was made or removed in it stays so after a power cut.
@@ -113,7 +143,8 @@ pub fn sync_folder(folder: &Path) -> Result<(), Error> {
 /// # Errors
 /// It is missing or cannot be opened.
 pub fn read_plain(path: &Path) -> io::Result<Plain> {
-    examined(path, platform::files::read_plain(path), false)
+    let spot = Spot::of(path)?;
+    examined(path, &spot, spot.read(), Written::Not)
 }
 
 /// Gives a file a mode and owners, as far as they are said. On Windows, where files have access lists, it does nothing.
@@ -133,7 +164,7 @@ pub fn like(from: &File, to: &File) -> io::Result<()> {
 }
 
 /// Whether what was opened is what it should be. What cannot be opened and is no file is told as what it is.
-fn examined(path: &Path, opened: io::Result<File>, written: bool) -> io::Result<Plain> {
+fn examined(path: &Path, spot: &Spot, opened: io::Result<File>, written: Written) -> io::Result<Plain> {
     let file = match opened {
         Ok(file) => file,
         Err(error) => {
@@ -147,7 +178,7 @@ fn examined(path: &Path, opened: io::Result<File>, written: bool) -> io::Result<
     if !found.is_file() {
         return Ok(Plain::Other(word_of(&found)));
     }
-    Ok(match platform::files::foreign(path, &file, &found, written)? {
+    Ok(match spot.foreign(&file, &found, written)? {
         Some(word) => Plain::Other(word),
         None => Plain::File(file),
     })
@@ -271,7 +302,7 @@ mod tests {
         let path = dir.path().join("a.log");
         assert_eq!(read_plain(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
         for word in ["one ", "two"] {
-            let Plain::File(mut file) = append_plain(&path).unwrap() else { panic!("it is a file") };
+            let Plain::File(mut file) = append_plain(&path, None, None).unwrap() else { panic!("it is a file") };
             file.write_all(word.as_bytes()).unwrap();
         }
         let Plain::File(mut file) = read_plain(&path).unwrap() else { panic!("it is a file") };
@@ -280,9 +311,12 @@ mod tests {
         assert_eq!(text, "one two");
         let folder = dir.path().join("b.log");
         std::fs::create_dir(&folder).unwrap();
-        assert!(matches!(append_plain(&folder).unwrap(), Plain::Other("a folder")));
+        assert!(matches!(append_plain(&folder, None, None).unwrap(), Plain::Other("a folder")));
         assert!(matches!(read_plain(&folder).unwrap(), Plain::Other("a folder")));
-        assert_eq!(append_plain(&dir.path().join("none/a.log")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(
+            append_plain(&dir.path().join("none/a.log"), None, None).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@
 use regex::bytes::RegexBuilder;
 use std::path::Path;
 use tutela_logs::read::{Entry, LineFilter, LogReader, Origin, PassedOver, Place, Query};
-use tutela_logs::{Doors, Found, Stream, level};
-use tutela_os::files::{Plain, append_plain, give, like, read_plain};
+use tutela_logs::{Access, Doors, Found, Stream, level};
+use tutela_os::files::{Plain, append_plain, give, like, make_folder, read_plain, remove_plain, rename_plain};
 use tutela_schema::api::{LogLine, LogNote, LogQuery, LogStream};
 use tutela_schema::wall::WallTime;
 
@@ -14,10 +14,13 @@ const PATTERN_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How log files are opened: never through what somebody who may write to their folder put in their place.
 pub const DOORS: Doors = Doors {
-    append: |path| append_plain(path).map(found),
+    append: |path, access| append_plain(path, access.mode, access.owner).map(found),
     read: |path| read_plain(path).map(found),
     give: |file, access| give(file, access.mode, access.owner, access.group),
     like,
+    rename: rename_plain,
+    remove: remove_plain,
+    folder: |path, access| make_folder(path, access != Access::default()),
 };
 
 fn found(plain: Plain) -> Found {

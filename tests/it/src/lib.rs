@@ -9,6 +9,7 @@
 //! that is what is looked at.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "the harness of tests may panic")]
 
+pub mod disk;
 pub mod http;
 pub mod ingest;
 pub mod processes;

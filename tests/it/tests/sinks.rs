@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tutela_it::disk::SmallDisk;
 use tutela_it::ingest::{Mood, Receiver};
 use tutela_it::{BOUND, Container, Guard, Stage, wait_until};
 
@@ -255,37 +258,121 @@ fn check_refuses_a_bad_certificate_file_and_tells_a_missing_one_and_a_host_that_
     assert!(ended.stderr.contains("is not known here"), "{}", ended.stderr);
 }
 
-/// The whole of it at once: rotation, a guard that is killed, a receiver that is away. `TUTELA_SINK_LINES` and
+/// The numbers of the lines in the log files of `a:0` in a folder, as they stand there.
+fn numbers_in_files(folder: &Path) -> Vec<u64> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|end| end == "log"));
+    // The one that is written to has no stamp in its name, so it sorts last.
+    files.sort_by_key(|path| path.to_string_lossy().replace("a-0.log", "a-0.~"));
+    let mut numbers = Vec::new();
+    for file in files {
+        let text = String::from_utf8(std::fs::read(file).unwrap()).unwrap();
+        let lines = text.lines().filter_map(|line| line.split_once(" out line "));
+        numbers.extend(lines.map(|(_, number)| number.parse::<u64>().unwrap()));
+    }
+    numbers
+}
+
+/// A figure of `/metrics`, of the service `a`; zero where it is not told yet.
+fn figure(stage: &Stage, name: &str) -> u64 {
+    let text = tutela_it::http::ask(&stage.socket(), "GET", "/metrics").unwrap().text();
+    let line = text.lines().find(|line| line.starts_with(&format!("{name}{{")) && line.contains("service=\"a\""));
+    let value = line.map_or("0", |line| line.rsplit_once("} ").unwrap().1);
+    // Whole, and written with a point.
+    value.parse::<f64>().unwrap() as u64
+}
+
+/// The whole of it at once: rotation, a disk that is full for a while, a guard that is killed, a receiver that is away.
+/// Every number is in the files and at the receiver, or in the count of what the disk refused. `TUTELA_SINK_LINES` and
 /// `TUTELA_SINK_OUTAGE_SECONDS` make it as large as one likes.
+///
+/// What a program wrote and no guard has read is lost with a guard that is killed: the test waits until all is read.
 #[test]
-fn of_many_lines_each_is_accounted_for_after_rotation_a_kill_and_an_outage() {
+fn of_many_lines_each_is_accounted_for_after_rotation_a_full_disk_a_kill_and_an_outage() {
     let number = |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
-    let lines = number("TUTELA_SINK_LINES", 200_000);
-    let outage = Duration::from_secs(number("TUTELA_SINK_OUTAGE_SECONDS", 3) as u64);
-    let receiver = Receiver::start();
+    let lines: u64 = number("TUTELA_SINK_LINES", 200_000);
+    let outage = Duration::from_secs(number("TUTELA_SINK_OUTAGE_SECONDS", 3));
+    // Room for all of it, with timestamps, indexes and slack.
+    let disk = SmallDisk::mount(lines * 64 + (8 << 20));
+    let (folder, receiver) = (disk.path("logs"), Receiver::start());
+    let (full, room) = (lines / 2, lines / 4 * 3);
     let stage = Stage::new();
-    let keys = writer(lines, "rotate_size = \"1MiB\", keep = 1000");
-    stage.write_spec(&format!("{keys}{}", sink("central", &receiver.url(), "")));
+    stage.write_spec(&format!(
+        "[services.a]\ncommand = [\"understudy\", \"await=go\", \"once=wrote1\", \"lines=0..{full}\", \
+         \"await=full\", \"once=wrote2\", \"lines={full}..{room}\", \"pid=refused\", \
+         \"await=room\", \"wait=1100\", \"once=wrote3\", \"lines={room}..{lines}\", \"hang\"]\n\
+         logs = {{ dir = \"{}\", rotate_size = \"1MiB\", keep = 1000 }}\n\
+         [alerts.ops]\ncommand = [\"understudy\", \"stamp=alerted\"]\non = [\"logs_failing\"]\n{}",
+        folder.display(),
+        sink("central", &receiver.url(), "")
+    ));
     let guard = stage.start(Container::ControlGroup);
+    let accounted =
+        |guard: &Guard| (figure(guard, "tutela_log_lines_total"), figure(guard, "tutela_log_dropped_lines_total"));
+    let wait_for = |guard: &Guard, count: u64| {
+        wait_until(LONG, &format!("{count} lines are stored or counted"), || {
+            let (stored, dropped) = accounted(guard);
+            assert!(stored + dropped <= count, "{stored} stored and {dropped} dropped of {count}");
+            (stored + dropped == count).then_some((stored, dropped))
+        })
+    };
     guard.write("go", "");
-    wait_until(LONG, "a tenth came", || (receiver.count("a-0") > lines / 10).then_some(()));
+    wait_until(LONG, "a tenth came", || (receiver.count("a-0") as u64 > lines / 10).then_some(()));
     receiver.set(Mood::Away);
-    let is_kept =
-        || guard.cli_ok(&["logs", &format!("{}/a", guard.name()), "-n", "1"]).contains(&format!("line {}", lines - 1));
-    wait_until(LONG, "the last line is kept", || is_kept().then_some(()));
+    assert_eq!(wait_for(&guard, full), (full, 0));
+
+    disk.fill();
+    guard.write("full", "");
+    let failing = guard.wait_event("logs_failing", |event| event["service"] == "a");
+    assert!(failing["data"]["error"].as_str().unwrap().contains("No space left on device"), "{failing}");
+    wait_until(LONG, "the program is not held up", || guard.path("refused").exists().then_some(()));
+    let (_, dropped) = wait_for(&guard, room);
+    assert!(dropped > 0);
+    guard.wait_event("alert_delivered", |event| event["data"]["way"] == "ops");
+    assert!(guard.events_of("logs_recovered").is_empty());
+
+    disk.free();
+    guard.write("room", "");
+    let told = || -> u64 {
+        guard.events_of("logs_recovered").iter().map(|it| it["data"]["dropped_lines"].as_u64().unwrap()).sum()
+    };
+    let (stored, dropped) = wait_for(&guard, lines);
+    wait_until(LONG, "every drop is told", || (told() == dropped).then_some(()));
+    let kept = numbers_in_files(&folder);
+    assert!(kept.is_sorted_by(|a, b| a < b), "in order and once");
+    assert_eq!((kept.len() as u64, stored + dropped), (stored, lines));
+    assert_eq!(kept.last(), Some(&(lines - 1)));
+    // What the disk refused lies between what it took before and what it takes since.
+    assert!((0..full).chain(room..lines).all(|number| kept.binary_search(&number).is_ok()));
+
     let stage = guard.crash();
     let began = std::time::Instant::now();
     let guard = stage.start(Container::ControlGroup);
     wait_until(LONG, "the outage is over", || (began.elapsed() >= outage).then_some(()));
     let memory = std::fs::read_to_string(format!("/proc/{}/status", guard.pid())).unwrap();
     receiver.set(Mood::Good);
-    wait_for_all(&receiver, "a-0", lines);
-    wait_until(LONG, "all is counted", || (status_of(&guard, "central")["records"] == lines).then_some(()));
+    let at_receiver = || receiver.messages("a-0");
+    wait_until(LONG, "all came", || (receiver.count("a-0") as u64 > stored).then_some(()));
+    let numbers = |came: &BTreeMap<String, u32>| -> BTreeSet<u64> {
+        came.keys().filter_map(|message| message.strip_prefix("line ")?.parse().ok()).collect()
+    };
+    wait_until(LONG, "the last line came", || numbers(&at_receiver()).contains(&(lines - 1)).then_some(()));
+    let came = at_receiver();
+    assert!(numbers(&came).into_iter().eq(kept.iter().copied()), "the receiver has what is in the files");
+    // Where the hole is, it is told how large it is.
+    let notes: Vec<&String> = came.keys().filter(|message| !message.starts_with("line ")).collect();
+    let missing = |note: &&String| note.split(" lines were not stored").next()?.rsplit(' ').next()?.parse::<u64>().ok();
+    assert_eq!(notes.iter().filter_map(missing).sum::<u64>(), dropped, "{notes:?}");
+    let sink = wait_until(LONG, "all is counted", || {
+        Some(status_of(&guard, "central")).filter(|sink| sink["records"] == stored + notes.len() as u64)
+    });
+    assert_eq!(sink["dropped"], serde_json::json!({ "overflow": 0, "lost": 0, "refused": 0 }));
     let peak = std::fs::read_to_string(format!("/proc/{}/status", guard.pid())).unwrap();
     let of = |text: &str| -> u64 {
         let line = text.lines().find(|line| line.starts_with("VmHWM")).unwrap();
         line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
     };
-    println!("{lines} lines, {} KiB at most while the receiver was away, {} KiB at the end", of(&memory), of(&peak));
+    println!("{lines} lines: {stored} in files and at the receiver, {dropped} refused by a full disk and counted");
+    println!("{} KiB at most while the receiver was away, {} KiB at the end", of(&memory), of(&peak));
     assert!(of(&peak) < 100 * 1024, "the guard used {} KiB", of(&peak));
 }

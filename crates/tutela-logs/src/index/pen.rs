@@ -167,7 +167,7 @@ impl Pen {
     }
 
     fn open(&self) -> io::Result<File> {
-        match (self.doors.append)(&self.path)? {
+        match (self.doors.append)(&self.path, self.access)? {
             Found::Plain(file) => {
                 if self.access != Access::default() && file.metadata()?.len() == 0 {
                     (self.doors.give)(&file, self.access)?;

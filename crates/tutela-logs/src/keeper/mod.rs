@@ -25,7 +25,7 @@ mod tests;
 use crate::doors::{Doors, Found};
 use crate::files;
 use crate::pack::{Unpacked, pack};
-use crate::policy::{Compression, Policy};
+use crate::policy::{Access, Compression, Policy};
 use crate::stamp::Wall;
 use plan::{Old, plan};
 use scan::Seen;
@@ -204,13 +204,13 @@ impl Keeper {
         let mut troubles = Vec::new();
         let Seen { old, current_bytes, astray } = scan::scan(rules, &mut troubles);
         for path in astray.indexes.iter().chain(astray.unfinished.iter().filter(|_| self.is_first)) {
-            drop(std::fs::remove_file(path));
+            drop((self.doors.remove)(path));
         }
         self.is_first = false;
         let now = Wall::now();
         let plan = plan(&old, current_bytes, rules.budget, now);
         for number in &plan.remove {
-            if let Err(error) = files::remove(&old[*number].path) {
+            if let Err(error) = files::remove(self.doors, &old[*number].path) {
                 troubles.push(format!("failed to remove the old log file {}: {error}", old[*number].path.display()));
             }
         }
@@ -262,31 +262,33 @@ impl Keeper {
                 None => return Ok(()),
             };
             // By another rule, or cut off in a way that a rename does not allow: begun anew at the next look.
-            return std::fs::remove_file(if is_whole { &old.path } else { &packed });
+            return (self.doors.remove)(if is_whole { &old.path } else { &packed });
         }
         let packed = files::packed(&old.path, old.compress);
         let unfinished = scan::unfinished(&packed);
         let made = self.write_packed(&mut from, old.compress, &unfinished);
         drop(from);
-        let placed = made.and_then(|()| std::fs::rename(&unfinished, &packed));
+        let placed = made.and_then(|()| (self.doors.rename)(&unfinished, &packed));
         if let Err(error) = placed {
-            drop(std::fs::remove_file(&unfinished));
+            drop((self.doors.remove)(&unfinished));
             return Err(error);
         }
         sync_folder(&packed);
-        match std::fs::remove_file(&old.path) {
+        match (self.doors.remove)(&old.path) {
             // The writer removed it meanwhile, as one too many.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => files::remove(&old.path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => files::remove(self.doors, &old.path),
             other => other,
         }
     }
 
     fn write_packed(&self, from: &mut File, compression: Compression, to: &Path) -> io::Result<()> {
-        match std::fs::remove_file(to) {
+        match (self.doors.remove)(to) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        let mut file = match (self.doors.append)(to)? {
+        // This account's alone until it is like the other one.
+        let hidden = Access { mode: Some(0o600), ..Access::default() };
+        let mut file = match (self.doors.append)(to, hidden)? {
             Found::Plain(file) => file,
             Found::Other(what) => return Err(io::Error::other(format!("{} is {what}", to.display()))),
         };

@@ -21,6 +21,10 @@ pub const TURN_BYTES: usize = 64 * 1024;
 /// is in the pipe when the tree is gone; this is for our own event loop to notice it.
 pub const FINISH_QUIET: Duration = Duration::from_millis(50);
 
+/// How much is read on once the deadline is over, while there is more at once: what a pipe holds at most. The tree is gone,
+/// and all that it wrote is in there; a disk that hung until the deadline must not cost it.
+pub const OVERTIME_BYTES: usize = 1024 * 1024;
+
 /// Reads one stream to its end. What a silent one costs is the size of this.
 pub(super) struct StreamTask {
     room: Rc<Room>,
@@ -31,17 +35,31 @@ pub(super) struct StreamTask {
     /// By when what is held for joining has to go, while anything is.
     joining: Option<(Instant, Option<Pin<Box<Sleep>>>)>,
     finishing: Option<Box<Finishing>>,
+    /// The last look ended because its turn was over: there is more.
+    has_more: bool,
 }
 
 /// Since the stream is to be finished.
 struct Finishing {
+    began: Instant,
     quiet_since: Instant,
+    /// What was read behind the deadline.
+    overtime: usize,
     timer: Pin<Box<Sleep>>,
 }
 
 impl StreamTask {
     pub(super) fn new(room: Rc<Room>, capture: Rc<Capture>, stream: Stream, reader: Reader) -> Self {
-        StreamTask { room, capture, stream, reader, lines: Lines::default(), joining: None, finishing: None }
+        StreamTask {
+            room,
+            capture,
+            stream,
+            reader,
+            lines: Lines::default(),
+            joining: None,
+            finishing: None,
+            has_more: false,
+        }
     }
 
     /// Brings a chunk to the taps and to the disk.
@@ -89,6 +107,7 @@ impl StreamTask {
     /// Reads through one turn. `Pending`: nothing there, or the turn is over.
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<CaptureEnd> {
         let mut taken = 0;
+        self.has_more = false;
         while taken < TURN_BYTES {
             let polled = {
                 let mut chunk = self.room.chunk.borrow_mut();
@@ -104,6 +123,9 @@ impl StreamTask {
                     taken += length;
                     if let Some(finishing) = &mut self.finishing {
                         finishing.quiet_since = Instant::now();
+                        if self.capture.finish_by.get().is_some_and(|by| finishing.quiet_since >= by) {
+                            finishing.overtime += length;
+                        }
                     }
                 }
                 Poll::Ready(Err(error)) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -115,6 +137,7 @@ impl StreamTask {
                 }
             }
         }
+        self.has_more = true;
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -125,16 +148,21 @@ impl StreamTask {
         let now = Instant::now();
         let finishing = self.finishing.get_or_insert_with(|| {
             let timer = Box::pin(tokio::time::sleep_until(by));
-            Box::new(Finishing { quiet_since: now, timer })
+            Box::new(Finishing { began: now, quiet_since: now, overtime: 0, timer })
         });
         let quiet_at = finishing.quiet_since + FINISH_QUIET;
-        if now >= by {
-            return Poll::Ready(if now >= quiet_at { CaptureEnd::ClosedOpen } else { CaptureEnd::CutOff });
-        }
         if now >= quiet_at {
             return Poll::Ready(CaptureEnd::ClosedOpen);
         }
-        finishing.timer.as_mut().reset(by.min(quiet_at));
+        // However late it is, what is in the pipe is noticed first.
+        let last = by.max(finishing.began + FINISH_QUIET);
+        if self.has_more && finishing.overtime < OVERTIME_BYTES {
+            return Poll::Pending;
+        }
+        if now >= last {
+            return Poll::Ready(CaptureEnd::CutOff);
+        }
+        finishing.timer.as_mut().reset(last.min(quiet_at));
         match finishing.timer.as_mut().poll(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) => {

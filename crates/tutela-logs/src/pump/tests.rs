@@ -116,6 +116,21 @@ fn a_pipe_that_somebody_else_holds_open_is_drained_and_closed_long_before_the_de
 }
 
 #[test]
+fn what_is_in_a_pipe_when_the_deadline_is_over_is_read_all_the_same() {
+    const BYTES: usize = 600 * 1024;
+    let bench = Bench::new();
+    let [(mut out, out_reader), (mut err, err_reader)] = [(); 2].map(|()| tokio::io::duplex(BYTES));
+    bench.write(&mut out, &[b'x'; BYTES]);
+    bench.write(&mut err, &[b'y'; BYTES]);
+    let sources = vec![(Stream::Out, source(out_reader)), (Stream::Err, source(err_reader))];
+    let capture = bench.pump.attach("api-0", bench.policy(false), sources, Taps::default()).unwrap();
+    // As after a disk that hung all the time; and somebody else holds both open.
+    assert_ne!(bench.finish(&capture, Duration::ZERO), CaptureEnd::Complete);
+    assert_eq!(capture.status().bytes, 2 * BYTES as u64);
+    drop((out, err));
+}
+
+#[test]
 fn a_stream_that_never_ends_is_cut_off_at_the_deadline_and_starves_nobody() {
     let bench = Bench::new();
     let policy = Policy { rotate_size: Some(1024 * 1024), keep: 1, ..(*bench.policy(false)).clone() };
@@ -263,11 +278,11 @@ const HUNG: &str = "hung";
 static GATE: (Mutex<bool>, std::sync::Condvar) = (Mutex::new(false), std::sync::Condvar::new());
 
 const DOORS_WITH_A_HUNG_DISK: Doors = Doors {
-    append: |path| {
+    append: |path, access| {
         if path.components().any(|part| part.as_os_str() == HUNG) {
             drop(GATE.1.wait_while(GATE.0.lock().unwrap(), |open| !*open).unwrap());
         }
-        (DOORS.append)(path)
+        (DOORS.append)(path, access)
     },
     ..DOORS
 };

@@ -211,8 +211,12 @@ impl Look {
         let Some(Moments { index, .. }) = self.moments.as_mut() else { return Ok(None) };
         let end = index.partition(|mark| mark.at < until).and_then(|number| index.mark(number));
         let (Some(end), Some((_, last))) = (end, index.last_within(length)) else { return Ok(None) };
+        // The index of this very file leads to an entry that is as late; in a file without stamps it is all that is known.
+        let leads = self.form == Form::Raw
+            || end.offset >= length
+            || self.stamp_at(end.offset)?.is_some_and(|(_, at)| at >= until);
         let unmarked = self.unmarked(last, length)?;
-        Ok(unmarked.is_none_or(|(earliest, _)| earliest >= until).then_some(end.offset))
+        Ok((leads && unmarked.is_none_or(|(earliest, _)| earliest >= until)).then_some(end.offset))
     }
 
     /// The stamp of the entry that begins exactly here.

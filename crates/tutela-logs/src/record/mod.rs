@@ -7,14 +7,17 @@
 //! - [`join`]: lines that belong together become one text;
 //! - [`normal`]: the text is taken apart, where it is JSON;
 //! - [`owner`]: whose it is;
-//! - [`json`]: it is written as one line of JSON, and read again.
+//! - [`json`]: it is written as one line of JSON, and read again;
+//! - [`syslog`]: it is written as RFC 5424 has it; [`fields`]: what receivers of text are told of a program's own fields.
 
+pub mod fields;
 pub mod join;
 pub(crate) mod json;
 mod members;
 pub mod normal;
 pub mod owner;
 pub mod redact;
+pub mod syslog;
 #[cfg(test)]
 mod tests;
 

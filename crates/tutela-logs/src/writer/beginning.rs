@@ -76,7 +76,7 @@ impl Beginning<'_> {
                 let its = files::index_of(&file);
                 // A rotation was cut off between the file and its index.
                 if own.is_some_and(|(_, mark)| Some(mark.offset) == length) && !its.exists() {
-                    drop(std::fs::rename(self.index_path(), &its));
+                    drop((self.doors.rename)(&self.index_path(), &its));
                 }
                 let last = Index::open(self.doors, &its).and_then(|mut index| index.last_within(u64::MAX));
                 let least = own.map_or(0, |(_, mark)| mark.lines);
@@ -169,7 +169,7 @@ impl Beginning<'_> {
 
     /// Leaves so many marks in the index.
     fn cut(&self, marks: u64) -> io::Result<()> {
-        match (self.doors.append)(&self.index_path())? {
+        match (self.doors.append)(&self.index_path(), self.policy.access)? {
             Found::Plain(file) => file.set_len((marks + 1) * RECORD_BYTES as u64),
             Found::Other(_) => Ok(()),
         }

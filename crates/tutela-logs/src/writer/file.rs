@@ -55,12 +55,19 @@ pub(super) struct OpenFile {
 
 impl OpenFile {
     /// Opens the current file and looks at what is in it: one that is written in the other form is rotated
-    /// away, an entry that was cut off by a power cut gets an end. `rest` is what was known when it was closed.
-    pub(super) fn open(policy: &Policy, label: &str, doors: Doors, now: Now, rest: Option<Rest>) -> io::Result<Opened> {
+    /// away, an entry that was cut off by a power cut gets an end. `rest` is what was known when it was closed; it is taken
+    /// once there is a file.
+    pub(super) fn open(
+        policy: &Policy,
+        label: &str,
+        doors: Doors,
+        now: Now,
+        rest: &mut Option<Rest>,
+    ) -> io::Result<Opened> {
         let Opened { file: mut open, blemish } = Self::append(policy, label, doors, now)?;
         let beginning = Beginning { policy, label, doors, now };
         if open.size == 0 {
-            open.index = Some(beginning.of_empty(rest));
+            open.index = Some(beginning.of_empty(rest.take()));
             return Ok(Opened { file: open, blemish });
         }
         let mut head = [0; HEAD_BYTES];
@@ -71,13 +78,13 @@ impl OpenFile {
         open.file.seek(SeekFrom::End(-1))?;
         read_up_to(&mut open.file, &mut last)?;
         open.at_line_start = last == *b"\n";
-        let (index, begun) = beginning.of_filled(&mut open.file, open.size, &head[..length], rest)?;
+        let (index, begun) = beginning.of_filled(&mut open.file, open.size, &head[..length], rest.take())?;
         let is_hopeless = !index.exact;
         open.index = Some(index);
         open.born = begun.unwrap_or(open.born);
         // Where too much would have to be counted, the next file begins to count.
         if form != policy.form || is_hopeless {
-            return open.rotate(policy, label, doors, now);
+            return open.rotate(policy, label, doors, now, rest);
         }
         if form != Form::Raw && !open.at_line_start {
             open.write(b"\n").1?;
@@ -90,10 +97,10 @@ impl OpenFile {
     /// and not deleted, because it is not ours.
     fn append(policy: &Policy, label: &str, doors: Doors, now: Now) -> io::Result<Opened> {
         let path = files::current(&policy.dir, label);
-        let found = match (doors.append)(&path) {
+        let found = match (doors.append)(&path, policy.access) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                std::fs::create_dir_all(&policy.dir)?;
-                (doors.append)(&path)?
+                (doors.folder)(&policy.dir, policy.access)?;
+                (doors.append)(&path, policy.access)?
             }
             other => other?,
         };
@@ -106,9 +113,9 @@ impl OpenFile {
             Found::Other(what) => what,
         };
         let aside = files::aside(&policy.dir, label, &Stamper::default().name(now.wall));
-        std::fs::rename(&path, &aside)
+        (doors.rename)(&path, &aside)
             .map_err(|error| io::Error::other(format!("it is {what}, and cannot be put aside: {error}")))?;
-        let file = match (doors.append)(&path)? {
+        let file = match (doors.append)(&path, policy.access)? {
             Found::Plain(file) => Self::adopt(file, now)?,
             Found::Other(what) => return Err(io::Error::other(format!("it is {what} again"))),
         };
@@ -161,8 +168,15 @@ impl OpenFile {
 
     /// Renames it after this moment, removes the oldest beyond what is kept, and opens the next one. Where
     /// the renaming does not work the same file is gone on with, to be tried again later: a file that is
-    /// too long, or of two forms, is better than a byte lost.
-    pub(super) fn rotate(mut self, policy: &Policy, label: &str, doors: Doors, now: Now) -> io::Result<Opened> {
+    /// too long, or of two forms, is better than a byte lost. Where nothing can be opened, `rest` is what is known.
+    pub(super) fn rotate(
+        mut self,
+        policy: &Policy,
+        label: &str,
+        doors: Doors,
+        now: Now,
+        rest: &mut Option<Rest>,
+    ) -> io::Result<Opened> {
         let (at_line_start, size) = (self.at_line_start, self.size);
         let mut index = self.index.take();
         if let Some(index) = &mut index {
@@ -171,16 +185,24 @@ impl OpenFile {
         }
         // Closed first: some systems do not rename an open file.
         drop(self);
-        match rename_after(policy, label, now.wall) {
+        let renamed = rename_after(policy, label, doors, now.wall);
+        let pruned = if renamed.is_ok() { prune(policy, label, doors) } else { None };
+        let opened = match Self::append(policy, label, doors, now) {
+            Ok(opened) => opened,
+            Err(error) => {
+                *rest = index.map(|index| Rest { index, size });
+                return Err(error);
+            }
+        };
+        match renamed {
             Ok(stamp) => {
-                let pruned = prune(policy, label);
-                let Opened { mut file, blemish } = Self::append(policy, label, doors, now)?;
+                let Opened { mut file, blemish } = opened;
                 let beginning = Beginning { policy, label, doors, now };
                 file.index = Some(beginning.after(index.as_ref(), stamp));
                 Ok(Opened { file, blemish: blemish.or(pruned) })
             }
             Err(error) => {
-                let Opened { mut file, blemish } = Self::append(policy, label, doors, now)?;
+                let Opened { mut file, blemish } = opened;
                 file.index = index;
                 file.at_line_start = at_line_start || file.size == 0;
                 file.rotate_not_before = Some(now.tick + ROTATE_RETRY);
@@ -264,8 +286,8 @@ pub(super) struct Rest {
 }
 
 /// Gives the current file and its index the name of a moment: this one, but behind every rotated file that exists, even
-/// when the clock was set back. Answers that moment.
-fn rename_after(policy: &Policy, label: &str, at: Wall) -> io::Result<Wall> {
+/// when the clock was set back. Answers that moment. A name that is taken is taken from nobody.
+fn rename_after(policy: &Policy, label: &str, doors: Doors, at: Wall) -> io::Result<Wall> {
     let mut stamper = Stamper::default();
     let (mut stamp, mut moment) = (stamper.name(at), at);
     if let Some(last) = files::rotated_names(&policy.dir, label)?.pop().map(|name| name.stamp)
@@ -276,9 +298,13 @@ fn rename_after(policy: &Policy, label: &str, at: Wall) -> io::Result<Wall> {
         stamp = stamper.name(moment);
     }
     let (from, to) = (files::current(&policy.dir, label), files::rotated(&policy.dir, label, &stamp));
-    match std::fs::rename(&from, &to) {
+    if files::is_taken(&to) {
+        let text = format!("there is {} already, and no later moment to name it after", to.display());
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+    }
+    match (doors.rename)(&from, &to) {
         // An index that cannot follow its file is begun anew, and the file is read without.
-        Ok(()) => drop(std::fs::rename(files::index_of(&from), files::index_of(&to))),
+        Ok(()) => drop((doors.rename)(&files::index_of(&from), &files::index_of(&to))),
         // Somebody removed it: there is nothing to rotate.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
@@ -303,7 +329,7 @@ pub(crate) fn moment_of(name: &str) -> Option<Wall> {
 
 /// Removes the oldest rotated files beyond what is kept. What is no file, or cannot be removed, stays and keeps no other
 /// one; the first of these is told.
-pub(super) fn prune(policy: &Policy, label: &str) -> Option<Blemish> {
+pub(super) fn prune(policy: &Policy, label: &str, doors: Doors) -> Option<Blemish> {
     let names = match files::rotated_names(&policy.dir, label) {
         Ok(names) => names,
         Err(error) => return Some(Blemish::rotation(&files::current(&policy.dir, label), &error)),
@@ -314,7 +340,7 @@ pub(super) fn prune(policy: &Policy, label: &str) -> Option<Blemish> {
     let keep = usize::try_from(policy.keep).unwrap_or(usize::MAX);
     for name in &plain[..plain.len().saturating_sub(keep)] {
         let path = path(&name.stamp);
-        if let Err(error) = files::remove(&path) {
+        if let Err(error) = files::remove(doors, &path) {
             let text = format!("failed to remove the old log file {}: {error}", path.display());
             first.get_or_insert(Blemish { cause: "removal", text });
         }

@@ -188,11 +188,15 @@ impl Writer {
         }
         if policy.dir != self.policy.dir {
             self.rest = None;
+            if let Some(trouble) = &mut self.trouble {
+                // Another disk, most likely: it is tried with the next byte.
+                trouble.retry_at = Instant::now();
+            }
         }
         let fewer = policy.keep < self.policy.keep;
         self.owner.0 = 0;
         self.policy = policy;
-        if fewer && let Some(blemish) = file::prune(&self.policy, &self.label) {
+        if fewer && let Some(blemish) = file::prune(&self.policy, &self.label, self.doors) {
             self.blemish(blemish, Instant::now());
         }
     }
@@ -357,12 +361,12 @@ impl Writer {
         if self.open.is_none() {
             // Before, so that a disk that does not answer has a name.
             self.status.set_file(files::current(&self.policy.dir, &self.label));
-            let opened = OpenFile::open(&self.policy, &self.label, self.doors, now, self.rest.take())?;
+            let opened = OpenFile::open(&self.policy, &self.label, self.doors, now, &mut self.rest)?;
             self.adopt(opened, now);
         }
         let asked = self.rotation_asked;
         if let Some(open) = self.open.take_if(|open| open.is_due(&self.policy, now, LINE_BYTES_MAX as u64, asked)) {
-            let opened = open.rotate(&self.policy, &self.label, self.doors, now)?;
+            let opened = open.rotate(&self.policy, &self.label, self.doors, now, &mut self.rest)?;
             self.events.push(WriterEvent::Rotated);
             self.adopt(opened, now);
         }

@@ -382,3 +382,36 @@ fn an_entry_that_is_no_file_ends_no_pruning_and_is_told_once() {
     assert!(matches!(&events[..], [WriterEvent::Blemish { text }] if text.contains(stranger)), "{events:?}");
     assert!(bench.writer.status().last_error.unwrap().contains(stranger));
 }
+
+#[test]
+fn output_goes_to_another_folder_at_once_when_the_disk_of_the_first_refuses_it() {
+    let mut bench = Bench::new(|policy| policy.form = Form::Raw);
+    std::fs::write(bench.path(), "").unwrap();
+    bench.feed(b"lost\n");
+    let other = bench.dir.path().join("other");
+    bench.change(|policy| policy.dir = other.clone());
+    bench.now.tick = Instant::now();
+    bench.feed(b"kept\n");
+    assert_eq!(std::fs::read(other.join("api-0.log")).unwrap(), b"kept\n");
+    assert_eq!((bench.writer.status().dropped_lines, bench.writer.status().last_error), (1, None));
+}
+
+#[test]
+fn a_rotated_file_is_never_written_over_and_nothing_is_lost_where_no_later_name_is_left() {
+    let mut bench = Bench::new(|policy| (policy.form, policy.rotate_size) = (Form::Raw, Some(1)));
+    std::fs::create_dir(bench.path()).unwrap();
+    // The last moment that there is, and what is no moment and would sort behind it.
+    let last = bench.path().join("api-0.99991230T215959.999999Z.log");
+    let none = bench.path().join("api-0.99999999T999999.999999Z.log");
+    std::fs::write(&last, "before\n").unwrap();
+    std::fs::write(&none, "not ours\n").unwrap();
+    for line in ["one\n", "two\n", "three\n"] {
+        bench.feed(line.as_bytes());
+        bench.pass(Duration::from_secs(2));
+    }
+    assert_eq!(std::fs::read(&last).unwrap(), b"before\n");
+    assert_eq!(std::fs::read(&none).unwrap(), b"not ours\n");
+    assert_eq!(bench.current(), "one\ntwo\nthree\n");
+    assert!(bench.writer.status().last_error.unwrap().contains("no later moment"));
+    assert_eq!(bench.writer.status().dropped_bytes, 0);
+}

@@ -2,4 +2,5 @@
 
 pub(crate) mod files;
 pub(crate) mod paths;
+mod spot;
 pub(crate) mod terminal;

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_ALREADY_EXISTS, ERROR_LOCK_VIOLATION, ERROR_SHARING_VIOLATION, GENERIC_READ,
@@ -209,14 +209,62 @@ pub(crate) fn for_the_os(path: &Path) -> io::Result<OsString> {
     Ok(long)
 }
 
-/// For reading and appending; `make`: only if nothing is there.
-pub(crate) fn append_plain(path: &Path, make: bool) -> io::Result<File> {
-    without_detour(path, OpenOptions::new().read(true).append(true).create_new(make))
+/// A name in a folder that others may write to.
+#[derive(Debug)]
+pub(crate) struct Spot(PathBuf);
+
+impl Spot {
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        Ok(Spot(path.to_owned()))
+    }
+
+    /// A new file, for reading and appending.
+    pub(crate) fn make(&self, _mode: Option<u32>) -> io::Result<File> {
+        without_detour(&self.0, OpenOptions::new().read(true).append(true).create_new(true))
+    }
+
+    /// A new, empty file of this account alone.
+    pub(crate) fn make_private(&self) -> io::Result<()> {
+        create(&self.0, false).map(drop)
+    }
+
+    /// What is there, for reading and appending.
+    pub(crate) fn append(&self) -> io::Result<File> {
+        without_detour(&self.0, OpenOptions::new().read(true).append(true))
+    }
+
+    /// What is there, for reading.
+    pub(crate) fn read(&self) -> io::Result<File> {
+        without_detour(&self.0, OpenOptions::new().read(true))
+    }
+
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        std::fs::remove_file(&self.0)
+    }
+
+    pub(crate) fn rename(&self, to: &Spot) -> io::Result<()> {
+        std::fs::rename(&self.0, &to.0)
+    }
+
+    /// Whether the file has a name that may be one in a folder of ours. Whose it is does not count: files belong to
+    /// whoever made them, and all administrators make them as one.
+    pub(crate) fn foreign(&self, file: &File, _: &std::fs::Metadata, _: Written) -> io::Result<Option<&'static str>> {
+        Ok((information(file)?.nNumberOfLinks > 1).then_some("a file with another name elsewhere"))
+    }
 }
 
-/// A new, empty file of this account alone.
-pub(crate) fn make_private(path: &Path) -> io::Result<()> {
-    create(path, false).map(drop)
+/// Whether a file is to be written, and for whom.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Written {
+    /// It is only read.
+    Not,
+    /// It is; accounts have no numbers here.
+    For(#[expect(dead_code, reason = "accounts have no numbers here")] Option<u32>),
+}
+
+/// Those that are made have the list of the folder above.
+pub(crate) fn make_folder(path: &Path, _open: bool) -> io::Result<()> {
+    std::fs::create_dir_all(path)
 }
 
 /// A file's list comes from its folder; modes and numbers of accounts have no meaning here.
@@ -227,10 +275,6 @@ pub(crate) fn give(_file: &File, _mode: Option<u32>, _owner: Option<u32>, _group
 /// Both lie in one folder and have its list.
 pub(crate) fn like(_from: &File, _to: &File) -> io::Result<()> {
     Ok(())
-}
-
-pub(crate) fn read_plain(path: &Path) -> io::Result<File> {
-    without_detour(path, OpenOptions::new().read(true))
 }
 
 /// Opens what has this name, and not what it leads to. Of the marks that a file can carry, those that give it another
@@ -250,17 +294,6 @@ fn without_detour(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
         return Err(io::Error::other("another file was put in its place while it was opened"));
     }
     Ok(through)
-}
-
-/// Whether the file has a name that may be one in a folder of ours. Whose it is does not count: files belong to
-/// whoever made them, and all administrators make them as one.
-pub(crate) fn foreign(
-    _path: &Path,
-    file: &File,
-    _found: &std::fs::Metadata,
-    _written: bool,
-) -> io::Result<Option<&'static str>> {
-    Ok((information(file)?.nNumberOfLinks > 1).then_some("a file with another name elsewhere"))
 }
 
 fn information(file: &File) -> io::Result<BY_HANDLE_FILE_INFORMATION> {
@@ -394,9 +427,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (first, second, link) = (dir.path().join("first"), dir.path().join("second"), dir.path().join("link"));
         std::fs::write(&first, "kept").unwrap();
-        assert!(matches!(append_plain(&first).unwrap(), Plain::File(_)));
+        assert!(matches!(append_plain(&first, None, None).unwrap(), Plain::File(_)));
         std::fs::hard_link(&first, &second).unwrap();
-        assert!(matches!(append_plain(&second).unwrap(), Plain::Other("a file with another name elsewhere")));
+        assert!(matches!(
+            append_plain(&second, None, None).unwrap(),
+            Plain::Other("a file with another name elsewhere")
+        ));
         assert!(matches!(read_plain(&second).unwrap(), Plain::Other(_)));
         // Making links takes a right that not every account has. Not every host can, and Wine says that it did.
         let made = std::os::windows::fs::symlink_file(&first, &link).and_then(|()| std::fs::symlink_metadata(&link));
@@ -409,7 +445,7 @@ mod tests {
             println!("symbolic links are not to be seen here");
             return;
         }
-        assert!(matches!(append_plain(&link).unwrap(), Plain::Other(_)));
+        assert!(matches!(append_plain(&link, None, None).unwrap(), Plain::Other(_)));
         assert!(matches!(read_plain(&link).unwrap(), Plain::Other(_)));
     }
 

@@ -9,7 +9,7 @@
 //! | `stamp=FILE` | adds a line `CLOCK_MONOTONIC-nanoseconds pid` to a file |
 //! | `pid=FILE`, `env=FILE`, `proc=FILE` | writes its number, its environment, its `/proc/self/status` |
 //! | `say=TEXT`, `cry=TEXT` | a line on standard output, on standard error |
-//! | `lines=N`, `bytes=N`, `garbage=N` | N numbered lines, N bytes without a line's end, N bytes that are no UTF-8 |
+//! | `lines=N`, `bytes=N`, `garbage=N` | N numbered lines (`lines=A..B`: those from A on and before B), N bytes without a line's end, N bytes that are no UTF-8 |
 //! | `flood` | lines for ever |
 //! | `close` | closes its standard output and error |
 //! | `write=FILE` | makes a file; ends with 66 if it cannot |
@@ -58,11 +58,14 @@ fn play(verb: &str, value: &str) {
         "proc" => whole(value, &std::fs::read_to_string("/proc/self/status").unwrap()),
         "say" => println!("{value}"),
         "cry" => eprintln!("{value}"),
-        "lines" => lines(number(value)),
+        "lines" => match value.split_once("..") {
+            Some((from, to)) => lines(number(from)..number(to)),
+            None => lines(0..number(value)),
+        },
         "bytes" => bytes(number(value), PATTERN),
         "garbage" => bytes(number(value), &[0xff, 0xfe, 0xc3, 0x28, 0x00, 0x80, b'\n']),
         "flood" => loop {
-            lines(1 << 20);
+            lines(0..1 << 20);
         },
         "close" => [1, 2].into_iter().for_each(close),
         "write" => {
@@ -157,9 +160,9 @@ fn environment() -> String {
     std::env::vars_os().map(|(key, value)| format!("{}={}\n", key.display(), value.display())).collect()
 }
 
-fn lines(count: u64) {
+fn lines(numbers: std::ops::Range<u64>) {
     let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-    for line in 0..count {
+    for line in numbers {
         if writeln!(out, "line {line}").is_err() {
             return;
         }

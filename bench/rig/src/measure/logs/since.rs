@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tutela_logs::lines::Piece;
 use tutela_logs::writer::{Batch, Now, Writer};
-use tutela_logs::{Doors, Form, Found, Policy, Stream, Wall};
-use tutela_os::files::{Plain, append_plain, give, like, read_plain};
+use tutela_logs::{Access, Doors, Form, Found, Policy, Stream, Wall};
+use tutela_os::files::{Plain, append_plain, give, like, make_folder, read_plain, remove_plain, rename_plain};
 
 /// Whose logs they are.
 const LABEL: &str = "only-0";
@@ -46,10 +46,13 @@ const MINUTE: u64 = 60_000_000;
 
 /// As the guard opens its files.
 const DOORS: Doors = Doors {
-    append: |path| append_plain(path).map(found),
+    append: |path, access| append_plain(path, access.mode, access.owner).map(found),
     read: |path| read_plain(path).map(found),
     give: |file, access| give(file, access.mode, access.owner, access.group),
     like,
+    rename: rename_plain,
+    remove: remove_plain,
+    folder: |path, access| make_folder(path, access != Access::default()),
 };
 
 fn found(plain: Plain) -> Found {
@@ -167,11 +170,8 @@ fn fill(logs: &Path, wanted: u64) -> Result<(u64, u64, Vec<PathBuf>)> {
     let lines = wanted / entry_bytes;
     let end = u64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_micros())?;
     let first = end - (lines + 1) * STEP;
-    let policy = Policy {
-        rotate_size: Some(ROTATE_BYTES),
-        keep: u32::MAX,
-        ..Policy::new(logs.to_owned(), Form::Stamped)
-    };
+    let policy =
+        Policy { rotate_size: Some(ROTATE_BYTES), keep: u32::MAX, ..Policy::new(logs.to_owned(), Form::Stamped) };
     let mut writer = Writer::new(Arc::from(LABEL), Arc::new(policy), DOORS);
     let mut batch = Batch::default();
     let begun = Instant::now();
@@ -196,7 +196,8 @@ fn fill(logs: &Path, wanted: u64) -> Result<(u64, u64, Vec<PathBuf>)> {
     let mut files = Vec::new();
     for entry in fs::read_dir(logs)? {
         let path = entry?.path();
-        let file = File::options().append(true).open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        let file =
+            File::options().append(true).open(&path).with_context(|| format!("cannot open {}", path.display()))?;
         // Each was written last when it was rotated, by the clock that the writer was told.
         if let Some(rotated) = path.to_str().and_then(rotated_at) {
             file.set_modified(rotated)?;

@@ -310,3 +310,20 @@ proptest! {
         prop_assert_eq!(texts(&mut trail), numbers(60..90));
     }
 }
+
+#[test]
+fn a_file_that_was_compressed_badly_while_it_was_read_stops_nobody_and_costs_nothing_that_was_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pen = Pen::new(dir.path(), "a", true, None);
+    pen.put(Stream::Out, b"0\n");
+    let mut trail = Trail::open(DOORS, &place(dir.path(), "a"), Start::Beginning).unwrap();
+    assert_eq!(texts(&mut trail), ["0"]);
+    pen.put(Stream::Out, b"1\n");
+    pen.writer.rotate();
+    pen.put(Stream::Out, b"2\n");
+    let file = rotated(dir.path()).pop().unwrap();
+    std::fs::write(dir.path().join(format!("{}.zst", file.to_str().unwrap())), "garbage").unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(trail.backlog().is_ok());
+    assert_eq!(texts(&mut trail), ["1", "2"]);
+}

@@ -65,8 +65,8 @@ impl Trail {
         let likely = stamps.partition_point(|stamp| moment(stamp) < cursor.file);
         let names = |index: usize| (stamps.get(index), index.checked_sub(1).and_then(|before| stamps.get(before)));
         // The likely one first; after a clock that was set back it may be any.
-        let order = [likely].into_iter().chain((0..=stamps.len()).filter(|index| *index != likely));
-        for index in order {
+        let order = || [likely].into_iter().chain((0..=stamps.len()).filter(|index| *index != likely));
+        for index in order() {
             let (stamp, before) = names(index);
             if let Some(found) = self.file(stamp.map(String::as_str), before)?
                 && found.begun == cursor.file
@@ -74,12 +74,18 @@ impl Trail {
                 return Ok(Some(found));
             }
         }
-        let (stamp, before) = names(likely);
-        let found = self.file(stamp.map(String::as_str), before)?;
-        Ok(match found {
-            Some(found) if found.begun <= cursor.file && found.source.length()? >= cursor.offset => Some(found),
-            _ => None,
-        })
+        for index in order() {
+            let (stamp, before) = names(index);
+            // One with an index says itself that it is another one.
+            if let Some(found) = self.file(stamp.map(String::as_str), before)?
+                && !found.has_index()
+                && found.begun <= cursor.file
+                && found.source.length()? >= cursor.offset
+            {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     /// Begins with the file that was found.

@@ -10,7 +10,6 @@
 //!
 //! A text that is too long is cut with a mark; fields for which there is no room are left out.
 
-use super::fields::{cut, plain};
 use super::on_thread::{OnThread, Taker};
 use super::way::Way;
 use crate::hands::spawner::chain;
@@ -20,6 +19,7 @@ use std::time::Duration;
 use tutela_core::level::Level;
 use tutela_logs::Stream;
 use tutela_logs::record::Record;
+use tutela_logs::record::fields::{cut, plain};
 use tutela_os::Error;
 use tutela_os::eventlog::{self, EventLog, FIELDS_MAX, Kind, kind};
 

@@ -12,7 +12,6 @@
 //!
 //! The journal says yes to what it leaves out afterwards, by its rate limit above all.
 
-use super::fields::plain;
 use super::on_thread::{OnThread, Taker};
 use super::way::Way;
 use crate::hands::spawner::chain;
@@ -20,6 +19,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 use tutela_logs::Stream;
 use tutela_logs::record::Record;
+use tutela_logs::record::fields::plain;
 use tutela_os::eventlog::{EventLog, FIELDS_MAX, Kind, Line, kind};
 
 /// The way to this host's journal. `timeout`: how long one delivery may take.

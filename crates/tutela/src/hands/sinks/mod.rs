@@ -11,7 +11,6 @@ mod connect;
 pub mod desk;
 pub mod ear;
 mod event_log;
-mod fields;
 mod fluent;
 pub mod forwarder;
 pub mod hand;

@@ -1,6 +1,5 @@
 //! One datagram a message.
 
-use super::text::Writer;
 use crate::hands::probes::{Stage, Target, addresses};
 use crate::hands::sinks::way::{Delivery, Undelivered, Way};
 use std::io;
@@ -9,6 +8,7 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 use tutela_logs::record::Record;
+use tutela_logs::record::syslog::Writer;
 
 /// The longest message: what the usual receivers take unless told otherwise. A longer one is cut.
 const MESSAGE_BYTES_MAX: usize = 8 * 1024;

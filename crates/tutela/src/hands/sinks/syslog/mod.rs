@@ -8,13 +8,14 @@
 //!   arrived twice;
 //! - over UDP a port where nobody listens is noticed where the network says so; nothing else is.
 //!
+//! A message is made by [`tutela_logs::record::syslog`].
+//!
 //! Deliberately absent: RFC 3164, and octet stuffing, with which a message of several lines is several messages.
 
 mod datagram;
 mod stream;
 #[cfg(test)]
 mod tests;
-pub mod text;
 
 use super::way::Way;
 use std::time::Duration;

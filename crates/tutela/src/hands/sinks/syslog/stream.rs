@@ -1,6 +1,5 @@
 //! Messages over a connection, each with its length before it.
 
-use super::text::Writer;
 use crate::hands::probes::Stage;
 use crate::hands::sinks::connect::{Connected, Receiver, Stream, is_over};
 use crate::hands::sinks::way::{Delivery, Undelivered, Way, by_then, told};
@@ -13,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tutela_core::spec::TlsSpec;
 use tutela_logs::record::Record;
+use tutela_logs::record::syslog::Writer;
 use tutela_os::tcp;
 
 /// The longest message: usual receivers close on a longer one, or take what follows it for something else.
@@ -81,12 +81,9 @@ impl Tcp {
     /// The end of what was said, as far as it is worth keeping.
     async fn say(&mut self, link: &mut Link, records: &[Record], stage: &Stage) -> Result<VecDeque<Vec<u8>>, String> {
         stage.reach(Stage::SENDING);
-        let (mut pieces, mut piece, mut message) = (VecDeque::new(), Vec::new(), Vec::new());
+        let (mut pieces, mut piece) = (VecDeque::new(), Vec::new());
         for (at, record) in records.iter().enumerate() {
-            self.writer.write(record, MESSAGE_BYTES_MAX, &mut message);
-            piece.extend_from_slice(message.len().to_string().as_bytes());
-            piece.push(b' ');
-            piece.append(&mut message);
+            self.writer.write_counted(record, MESSAGE_BYTES_MAX, &mut piece);
             if piece.len() >= PIECE_BYTES || at + 1 == records.len() {
                 link.write(&piece).await?;
                 pieces.push_back(std::mem::take(&mut piece));

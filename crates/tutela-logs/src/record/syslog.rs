@@ -1,4 +1,6 @@
-//! A record as RFC 5424 has it.
+//! A record as RFC 5424 has it, and a stream of them as RFC 6587 counts it.
+//!
+//! Called by the guard's sink for syslog; touches nothing but memory.
 //!
 //! | part | holds |
 //! |---|---|
@@ -17,12 +19,13 @@
 //! harmless in their own way when they store them. A BOM that a message itself begins with is left out, because the
 //! RFC gives it another meaning there.
 
-use crate::hands::sinks::fields::{cut, plain};
+use super::Record;
+use super::fields::{cut, plain};
+use crate::policy::Stream;
+use crate::stamp::Wall;
 use std::io::Write as _;
 use std::net::IpAddr;
 use tutela_core::level::Level;
-use tutela_logs::record::Record;
-use tutela_logs::{Stream, Wall};
 
 /// The mark before a text in UTF-8.
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -50,12 +53,14 @@ pub struct Writer {
     facility: u8,
     sequence: u32,
     second: Option<(u64, String)>,
+    /// A message whose length goes before it; empty between two calls.
+    message: Vec<u8>,
 }
 
 impl Writer {
     /// Messages of this facility, 0 to 23; their numbers begin with 1.
     pub fn new(facility: u8) -> Self {
-        Writer { facility: facility.min(23), sequence: 0, second: None }
+        Writer { facility: facility.min(23), sequence: 0, second: None, message: Vec::new() }
     }
 
     /// Appends the message of a record, which has at most `room` bytes unless that is too little for its head, about
@@ -97,6 +102,16 @@ impl Writer {
             let left = room.saturating_sub(out.len() - began);
             put_message(&record.message, left, out);
         }
+    }
+
+    /// Appends the same with its length before it, as it goes over a connection (RFC 6587, 3.4.1): whatever bytes a message
+    /// has, the next one begins behind it.
+    pub fn write_counted(&mut self, record: &Record, room: usize, out: &mut Vec<u8>) {
+        let mut message = std::mem::take(&mut self.message);
+        self.write(record, room, &mut message);
+        let _ = write!(out, "{} ", message.len());
+        out.append(&mut message);
+        self.message = message;
     }
 
     fn put_time(&mut self, at: Wall, out: &mut Vec<u8>) {
@@ -201,12 +216,27 @@ fn put_message(message: &[u8], room: usize, out: &mut Vec<u8>) {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
     use super::*;
-    use crate::hands::sinks::samples;
+    use crate::record::{Owner, RecordId};
     use proptest::prelude::*;
     use std::sync::Arc;
-    use tutela_logs::record::{Owner, RecordId};
 
     const ROOM: usize = 64 * 1024;
+
+    fn saying(message: impl AsRef<[u8]>) -> Record {
+        let host_ip = Some([192, 0, 2, 7].into());
+        let owner =
+            Owner { guard: "shop".into(), service: "api".into(), instance: 2, host: "box.example".into(), host_ip };
+        Record {
+            owner: Arc::new(owner),
+            id: RecordId { file: 1_795_209_825_000_001, offset: 4711 },
+            at: Wall::from_micros(1_795_209_825_123_456),
+            stream: Some(Stream::Out),
+            level: Some(Level::Warn),
+            message: message.as_ref().into(),
+            fields: Vec::new(),
+            time: None,
+        }
+    }
 
     fn written(record: &Record, room: usize) -> Vec<u8> {
         let mut out = Vec::new();
@@ -216,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_message_is_as_the_rfc_has_it() {
-        let mut record = samples::saying("it \"failed\"\nbadly");
+        let mut record = saying("it \"failed\"\nbadly");
         record.fields = vec![("user id".into(), "\"a]b\\\"c\"".into()), ("n".into(), "[1,2]".into())];
         let wanted = concat!(
             "<132>1 2026-11-20T21:23:45.123456Z box.example api 2 stdout [meta sequenceId=\"1\"]",
@@ -229,8 +259,25 @@ mod tests {
     }
 
     #[test]
+    fn a_message_with_its_length_before_it_is_followed_by_the_next_whatever_is_in_it() {
+        let (mut writer, mut out) = (Writer::new(1), Vec::new());
+        for message in ["12 <0>1 ", "\n\n", ""] {
+            writer.write_counted(&saying(message), ROOM, &mut out);
+        }
+        let mut rest = &out[..];
+        let mut messages = Vec::new();
+        while let Some(blank) = rest.iter().position(|byte| *byte == b' ') {
+            let length: usize = std::str::from_utf8(&rest[..blank]).unwrap().parse().unwrap();
+            let (message, tail) = rest[blank + 1..].split_at(length);
+            messages.push(read(message).unwrap().message);
+            rest = tail;
+        }
+        assert_eq!(messages, [&b"12 <0>1 "[..], b"\n\n", b""]);
+    }
+
+    #[test]
     fn text_that_is_not_ascii_has_a_mark_and_bytes_that_are_no_text_have_none() {
-        let text_of = |message: &[u8]| read(&written(&samples::saying(message), ROOM)).unwrap().message;
+        let text_of = |message: &[u8]| read(&written(&saying(message), ROOM)).unwrap().message;
         assert_eq!(text_of("grün".as_bytes()), [BOM, "grün".as_bytes()].concat());
         assert_eq!(text_of(b"green"), b"green");
         assert_eq!(text_of(b"gr\xfcn\0"), b"gr\xfcn\0");
@@ -241,7 +288,7 @@ mod tests {
 
     #[test]
     fn what_is_too_long_is_cut_and_says_so() {
-        let mut record = samples::saying("ü".repeat(5_000));
+        let mut record = saying("ü".repeat(5_000));
         record.fields = vec![("big".into(), format!("\"{}\"", "]".repeat(2_000))), ("small".into(), "1".into())];
         let out = written(&record, 2_048);
         assert!(out.len() <= 2_048, "{}", out.len());
@@ -253,7 +300,7 @@ mod tests {
 
     #[test]
     fn numbers_count_up_and_begin_again_with_one() {
-        let (mut writer, record) = (Writer::new(1), samples::saying("x"));
+        let (mut writer, record) = (Writer::new(1), saying("x"));
         writer.sequence = SEQUENCE_MAX - 1;
         for wanted in [SEQUENCE_MAX, 1, 2] {
             let mut out = Vec::new();

@@ -1,9 +1,11 @@
-//! A program's own fields, for receivers that know only text.
+//! A program's own fields and a message that is too long, for receivers that know only text.
+//!
+//! Called by [`super::syslog`] and by those sinks of the guard that have no form for values.
 
 use std::borrow::Cow;
 
 /// The text of a field's value, which is JSON: a string without its quotes, anything else as it stands.
-pub(super) fn plain(json: &str) -> Cow<'_, str> {
+pub fn plain(json: &str) -> Cow<'_, str> {
     match json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(inside) if !inside.contains('\\') => Cow::Borrowed(inside),
         Some(_) => serde_json::from_str::<String>(json).map_or(Cow::Borrowed(json), Cow::Owned),
@@ -13,7 +15,7 @@ pub(super) fn plain(json: &str) -> Cow<'_, str> {
 
 /// `text`, cut to `room` bytes with a mark that says how much is missing; whole characters where it is UTF-8. A room
 /// that is smaller than the mark holds the mark alone.
-pub(super) fn cut(text: &[u8], room: usize) -> Option<(&[u8], String)> {
+pub fn cut(text: &[u8], room: usize) -> Option<(&[u8], String)> {
     if text.len() <= room {
         return None;
     }
