@@ -38,7 +38,8 @@ fn a_life_from_create_to_delete_shows_each_state_and_leaves_nothing() {
     assert_eq!(status["host"], "scm");
     assert_eq!(status["services"][0]["state"], "running");
 
-    assert_eq!(service.ask("pause"), "Pausing");
+    // It is through with it before the answer, where the computer is quick.
+    assert!(["Pausing", "Paused"].contains(&service.ask("pause").as_str()));
     service.wait("PAUSED");
     let held = stage.written("tick");
     assert_eq!(service.query().state, "PAUSED");
