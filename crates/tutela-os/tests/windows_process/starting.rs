@@ -91,8 +91,9 @@ pub fn the_environment_is_the_requests_own() {
 }
 
 pub fn only_named_handles_are_inherited() {
-    let file = tempfile::tempfile().unwrap();
-    let raw = file.as_raw_handle();
+    // Many, so that the last one has a number that the child does not come to by itself.
+    let files: Vec<_> = (0..500).map(|_| tempfile::tempfile().unwrap()).collect();
+    let raw = files[files.len() - 1].as_raw_handle();
     // SAFETY: the handle is open for the call; no memory of ours is read or written.
     let set = unsafe { SetHandleInformation(raw, HANDLE_FLAG_INHERIT, HANDLE_FLAG_INHERIT) };
     assert_ne!(set, 0);
