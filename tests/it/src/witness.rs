@@ -1,7 +1,4 @@
 //! Somebody who asks for the status all the time, and looks at the guard's memory.
-//!
-//! A thousand processes that end at once keep every processor busy, with this thread among those that wait for one. How
-//! long it waited is no part of the answer's time, as far as the kernel tells; how long the guard waited is.
 
 use crate::standstill::{self, Metronome};
 use crate::{Stage, http, processes};
@@ -21,8 +18,7 @@ pub struct Seen {
     pub asked: u32,
     /// How long the slowest answer took, as it was.
     pub slowest_seen: Duration,
-    /// How long the slowest answer took, without the time in which the computer itself stood still, or in which who asked
-    /// was ready to read it and had no processor.
+    /// How long the slowest answer took, without the time in which the computer itself stood still.
     pub slowest: Duration,
     /// By how many bytes the guard's memory was larger at the most than at the beginning.
     pub growth: u64,
@@ -36,8 +32,8 @@ pub struct Witness {
     metronome: Metronome,
 }
 
-/// From when to when an answer took, and how much of that its reader waited for a processor.
-type Slow = (Duration, Duration, Duration);
+/// From when to when an answer took.
+type Slow = (Duration, Duration);
 
 /// Answers that took less need no second look.
 const SLOW: Duration = Duration::from_millis(20);
@@ -59,7 +55,7 @@ impl Witness {
         self.over.store(true, Ordering::Relaxed);
         let (mut seen, slow) = self.asking.join().unwrap();
         let stood = self.metronome.end();
-        let without = slow.iter().map(|(from, to, waited)| stood.without(*from, *to).saturating_sub(*waited)).max();
+        let without = slow.iter().map(|(from, to)| stood.without(*from, *to)).max();
         seen.slowest = without.unwrap_or(seen.slowest_seen);
         seen
     }
@@ -70,23 +66,16 @@ fn ask_until(socket: &Path, guard: u32, over: &AtomicBool) -> (Seen, Vec<Slow>) 
     let mut seen = Seen::default();
     let began_with = processes::memory(guard);
     while !over.load(Ordering::Relaxed) {
-        let (from, waited) = (standstill::now(), own_wait());
+        let from = standstill::now();
         let answer = http::ask(socket, "GET", "/v1/status").unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
         seen.asked += 1;
         seen.slowest_seen = seen.slowest_seen.max(answer.took);
         if answer.took > SLOW {
-            slow.push((from, standstill::now(), own_wait().saturating_sub(waited)));
+            slow.push((from, standstill::now()));
         }
         seen.growth = seen.growth.max(processes::memory(guard).saturating_sub(began_with));
         std::thread::park_timeout(PAUSE);
     }
     (seen, slow)
-}
-
-/// How long this thread has been ready to run and had no processor, since it began.
-fn own_wait() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let nanos = text.split_ascii_whitespace().nth(1).and_then(|word| word.parse().ok());
-    Duration::from_nanos(nanos.unwrap_or(0))
 }
