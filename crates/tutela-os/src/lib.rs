@@ -12,6 +12,7 @@
 //! - [`clock`]: the one suspend-aware clock, and an alarm on it;
 //! - [`endpoint`]: the control socket and who is at its other end;
 //! - [`notify`]: readiness messages from programs, and to the service manager that started the guard;
+//! - [`safe`]: what holds on to descriptors when the guard is gone;
 //! - [`pipe`], [`files`], [`paths`], [`accounts`], [`access`]: bytes, folders, people, and who may do what;
 //! - [`host`]: who started this process, and serving Windows' service control manager;
 //! - [`eventlog`]: the log of the OS;
@@ -41,6 +42,7 @@ pub mod paths;
 pub mod pipe;
 pub mod process;
 pub mod registration;
+pub mod safe;
 pub mod signals;
 pub mod tcp;
 pub mod terminal;

@@ -6,6 +6,7 @@
 pub(crate) mod container;
 pub(crate) mod pipe;
 pub(crate) mod process;
+pub(crate) mod safe;
 pub(crate) mod usage;
 
 use crate::{Error, Os, Unsupported};

@@ -2,11 +2,13 @@
 
 use super::absent;
 use crate::process::{
-    Asked, ChildToken, ContainerKind, Leftover, NurseryOptions, ProgramNotFound, Reaped, Signal, SpawnError,
+    Asked, ChildToken, ContainerKind, Exit, Leftover, NurseryOptions, ProgramNotFound, Reaped, Signal, SpawnError,
     SpawnRequest, StopRequest, Tree,
 };
+use crate::handle::Handle;
 use crate::{Error, Unsupported};
 use std::ffi::{OsStr, OsString};
+use std::future::Pending;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -48,6 +50,14 @@ impl Nursery {
         match *self {}
     }
 
+    pub(crate) fn take_back(&self, _remains: &str, _process: &Handle) -> Result<Child, Error> {
+        match *self {}
+    }
+
+    pub(crate) fn forget(&self, _token: ChildToken) {
+        match *self {}
+    }
+
     pub(crate) fn leftovers(&self) -> Result<Vec<Leftover>, Error> {
         match *self {}
     }
@@ -83,6 +93,18 @@ impl Child {
     }
 
     pub(crate) fn request(&self, _request: StopRequest) -> Asked {
+        match *self {}
+    }
+
+    pub(crate) fn remains(&self) -> Option<(String, Handle)> {
+        match *self {}
+    }
+
+    pub(crate) fn is_taken_back(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn end_elsewhere(&self) -> Result<Pending<Result<Option<Exit>, Error>>, Error> {
         match *self {}
     }
 }

@@ -20,6 +20,7 @@ pub(crate) mod pipe;
 pub(crate) mod proc;
 pub(crate) mod process;
 pub(crate) mod registration;
+pub(crate) mod safe;
 pub(crate) mod signals;
 pub(crate) mod tcp;
 pub(crate) mod terminal;

@@ -21,6 +21,7 @@ pub(crate) mod tcp;
 pub(crate) mod terminal;
 pub(crate) mod usage;
 
+pub(crate) use crate::absent::safe;
 pub(crate) use crate::unix::{files, paths};
 
 pub(crate) const OS: crate::Os = crate::Os::MacOs;

@@ -1,5 +1,6 @@
 //! The nursery: one per guard, from which every program is started and to which every end is told.
 
+use crate::handle::Handle;
 use super::{Asked, Signal, SpawnError, SpawnRequest, StopRequest, Tree};
 use crate::{Error, Unsupported, platform};
 use std::path::PathBuf;
@@ -122,9 +123,25 @@ impl Nursery {
         self.0.child_signal().map(ChildSignal)
     }
 
+    /// Takes back a program that an earlier guard of this name started and that ran on when it ended: `remains` and
+    /// `process` are what [`Child::remains`] answered there. It may have ended by now; [`Child::end_elsewhere`] tells.
+    /// To be called before [`Nursery::leftovers`], which leaves out what was taken back.
+    ///
+    /// # Errors
+    /// The text makes no sense, or its control group is gone: then nothing of its tree runs any more.
+    pub fn take_back(&self, remains: &str, process: &Handle) -> Result<Child, Error> {
+        self.0.take_back(remains, process).map(Child)
+    }
+
+    /// A program that was taken back has ended, and all of its tree: its processes are looked for no more. Of a program
+    /// that was started here there is nothing to forget.
+    pub fn forget(&self, token: ChildToken) {
+        self.0.forget(token);
+    }
+
     /// The trees that an earlier guard of the same name and scope left when it ended without ending them.
-    /// A guard must end them, by [`Nursery::end_leftover`], before it starts its own. Walks the process
-    /// table; call it once, before the guard works. There are none on Windows, where programs end with their guard.
+    /// A guard must take them back, by [`Nursery::take_back`], or end them, by [`Nursery::end_leftover`], before it
+    /// starts its own. Walks the process table; call it once, before the guard works. There are none on Windows, where programs end with their guard.
     ///
     /// # Errors
     /// The process table or the control groups cannot be read.
@@ -177,6 +194,29 @@ impl Child {
     /// The container of the program and all its descendants.
     pub fn tree(&self) -> &Tree {
         self.0.tree()
+    }
+
+    /// What another guard needs to take the program back when this one is gone: a text that tells its tree from all
+    /// others until the computer boots, and the descriptor of its process. `None`: it cannot be told, because the
+    /// program had ended before its process could be seen, or this host knows no such thing.
+    pub fn remains(&self) -> Option<(String, Handle)> {
+        self.0.remains()
+    }
+
+    /// Whether an earlier guard started it. Then [`Nursery::reap`] does not tell its end, [`Child::end_elsewhere`] does.
+    pub fn is_taken_back(&self) -> bool {
+        self.0.is_taken_back()
+    }
+
+    /// Waits for the end of a program that an earlier guard started. Answers how it ended, where the OS still tells: a
+    /// kernel before Linux 6.15 does not tell who is not its parent. Within a tokio runtime with IO and time enabled.
+    ///
+    /// # Errors
+    /// Its process cannot be watched.
+    pub fn end_elsewhere(
+        &self,
+    ) -> Result<impl Future<Output = Result<Option<Exit>, Error>> + Send + use<>, Error> {
+        self.0.end_elsewhere()
     }
 
     /// The wishes of the request that this host could not carry out, such as a memory limit without a

@@ -21,7 +21,7 @@ use std::time::Duration;
 use tutela_core::spec::Limits;
 
 /// The guard's own group, below the nursery's: a group with controllers for its children holds no process.
-const GUARD_LEAF: &str = "guard";
+pub(crate) const GUARD_LEAF: &str = "guard";
 
 /// How often the kernel is asked for a share of the processor, in microseconds; its own default.
 const CPU_PERIOD_MICROS: u64 = 100_000;
@@ -104,6 +104,11 @@ impl Root {
             path: self.path.clone(),
             controllers: self.controllers.iter().map(|name| (*name).to_owned()).collect(),
         }
+    }
+
+    /// The controllers whose limits can be set.
+    pub(crate) fn controllers(&self) -> &[&'static str] {
+        &self.controllers
     }
 
     /// The folder in which this nursery's group lies, and those of guards before it.
@@ -294,6 +299,31 @@ impl Run {
         Run { group, token, cpu_before, oom_before }
     }
 
+    /// The run of an earlier guard in the group at `path`, which no later run of this guard's gets. `before`: what the
+    /// group had counted before it.
+    pub(crate) fn take_back(
+        path: &Path,
+        label: &str,
+        token: u64,
+        controllers: &[&'static str],
+        before: (Duration, u64),
+    ) -> Result<Run, Error> {
+        let (siblings, folders) = (Arc::<Mutex<State>>::default(), Arc::<Mutex<Folders>>::default());
+        // Its nursery is gone: so is its folder, with the last group in it.
+        lock(&folders).closed = true;
+        let group = Group::open(path.to_owned(), label, controllers, &siblings, &folders)?;
+        group.token.store(token, Ordering::Release);
+        // What was set is not known, so whatever is wished for next differs from it and is written.
+        *group.limits.lock().unwrap_or_else(PoisonError::into_inner) =
+            Limits { memory: Some(u64::MAX), cpu_percent: Some(u32::MAX), processes: Some(u64::MAX), ..Limits::default() };
+        Ok(Run { group: Arc::new(group), token, cpu_before: before.0, oom_before: before.1 })
+    }
+
+    /// What the group had counted before this run.
+    pub(crate) fn counts_before(&self) -> (Duration, u64) {
+        (self.cpu_before, self.oom_before)
+    }
+
     pub(crate) fn group(&self) -> &Group {
         &self.group
     }
@@ -339,6 +369,10 @@ impl Group {
             siblings: Arc::downgrade(siblings),
             folders: Arc::clone(folders),
         })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// What a new process is put into.

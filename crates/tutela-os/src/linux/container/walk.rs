@@ -3,7 +3,8 @@
 //! A process belongs to a run when it descends from the run's first process, when it is in that process's
 //! session, or when the environment that it was started with carries the run's mark. The mark is what
 //! finds a process that forked twice into a session of its own: it has no other tie. Because the guard
-//! adopts orphans, every member is a descendant of the guard, so nobody else's environment is read.
+//! adopts orphans, every member is a descendant of the guard, so nobody else's environment is read; only while
+//! there are programs that an earlier guard started, the whole process table is looked at.
 //!
 //! A process that leaves the session, loses its parent *and* starts a program with an environment that it
 //! cleaned of the mark escapes. That is why this is second best.
@@ -15,6 +16,7 @@ use crate::{Error, Unsupported};
 use rustix::process::{Pid, PidfdFlags};
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tutela_core::spec::Limits;
@@ -44,6 +46,8 @@ pub(crate) struct Table {
     /// The mark in the guard's own environment, when another guard keeps it. A process that has not become
     /// its program yet shows the guard's environment, so this mark says nothing.
     own_mark: Option<String>,
+    /// Whether members may be anywhere: those of an earlier guard's programs are no descendants of this one.
+    everywhere: AtomicBool,
     latest: Mutex<Latest>,
 }
 
@@ -55,7 +59,7 @@ struct Latest {
     marks: HashMap<(u32, u64), Arc<str>>,
 }
 
-/// The guard's descendants at one time.
+/// The guard's descendants at one time, or everybody.
 #[derive(Debug)]
 struct Look {
     descendants: Vec<(Stat, Option<Arc<str>>)>,
@@ -64,7 +68,13 @@ struct Look {
 impl Table {
     pub(crate) fn new() -> Table {
         let guard = std::process::id();
-        Table { guard, own_mark: proc::variable(guard, MARK), latest: Mutex::default() }
+        let everywhere = AtomicBool::new(false);
+        Table { guard, own_mark: proc::variable(guard, MARK), everywhere, latest: Mutex::default() }
+    }
+
+    /// From here on members are looked for among all processes.
+    pub(crate) fn look_everywhere(&self) {
+        self.everywhere.store(true, Ordering::Release);
     }
 
     /// The mark of process `pid`, if it has one of its own.
@@ -88,10 +98,11 @@ impl Table {
         }
         let began = Instant::now();
         let all = proc::all()?;
-        let ours = descendants_of(self.guard, &all);
+        let everywhere = self.everywhere.load(Ordering::Acquire);
+        let ours = if everywhere { HashSet::new() } else { descendants_of(self.guard, &all) };
         let mut marks = HashMap::new();
         let mut descendants = Vec::new();
-        for stat in all.into_iter().filter(|stat| ours.contains(&stat.pid)) {
+        for stat in all.into_iter().filter(|stat| everywhere || ours.contains(&stat.pid)) {
             let key = (stat.pid, stat.began);
             let mark = latest.marks.get(&key).cloned().or_else(|| self.mark_of(stat.pid).map(Arc::from));
             if let Some(mark) = &mark {

@@ -3,6 +3,7 @@
 use super::clone::{self, Outcome, Stack};
 use super::nursery::{Child, Registry};
 use super::plan::{Flight, Plan, Setup};
+use super::taken::{self, Remains};
 use super::{explain, leftovers, steps};
 use crate::platform::container::{Container, Tree as Held, group, walk};
 use crate::platform::proc;
@@ -129,7 +130,24 @@ impl Launcher {
         let began = began.filter(|_| !flight.reaped.load(Ordering::Acquire));
         registry.land(&flight);
         let (tree, unenforced) = nest.into_tree(request, pid, began);
-        Ok(Child { pid, token: ChildToken(token), process, tree: Tree(tree), unenforced })
+        Ok(Child { pid, token: ChildToken(token), process, tree: Tree(tree), unenforced, taken_back: false })
+    }
+
+    /// A program that an earlier guard started, as if it had been started here.
+    pub(super) fn take_back(&self, remains: &Remains, process: OwnedFd) -> Result<Child, Error> {
+        let token = self.tokens.fetch_add(1, Ordering::Relaxed);
+        let (controllers, reason): (&[&'static str], &str) = match &self.container {
+            Container::Groups(root) => (root.controllers(), ""),
+            Container::Walk { reason, .. } => (&[], reason),
+        };
+        let table = || match &self.container {
+            Container::Walk { table, .. } => Arc::clone(table),
+            // This guard has control groups, and that one had not.
+            Container::Groups(_) => Arc::new(walk::Table::new()),
+        };
+        let tree = taken::tree_of(remains, token, table, reason, controllers)?;
+        let (pid, token) = (remains.pid, ChildToken(token));
+        Ok(Child { pid, token, process: Some(process), tree, unenforced: Vec::new(), taken_back: true })
     }
 
     fn make_nest(&self, request: &SpawnRequest, token: u64) -> Result<Nest, SpawnError> {

@@ -4,6 +4,7 @@
 //! tag is the name of its control group and the front of its marks, so either tells whose a process is,
 //! and whether that guard still lives.
 
+use super::taken::Taken;
 use crate::Error;
 use crate::platform::container::{group, walk};
 use crate::platform::proc::{self, Stat};
@@ -56,9 +57,9 @@ fn dead_guard(tag: &str, family: &str) -> Option<u32> {
     (!lives).then_some(pid)
 }
 
-/// The leftover that a process belongs to by its mark.
-fn by_mark(stat: &Stat, family: &str) -> Option<(u32, String)> {
-    let mark = proc::variable(stat.pid, walk::MARK)?;
+/// The leftover that a process belongs to by its mark. What was taken back is nobody's leftover.
+fn by_mark(stat: &Stat, family: &str, taken: &Taken) -> Option<(u32, String)> {
+    let mark = proc::variable(stat.pid, walk::MARK).filter(|mark| !taken.has_mark(mark))?;
     mark.split('/').find_map(|tail| {
         let (tag, rest) = tail.split_once(':')?;
         let (label, _) = rest.rsplit_once(':')?;
@@ -72,14 +73,14 @@ fn label_of(folder: &str) -> &str {
 }
 
 /// Leftovers by mark and, where `place` holds control groups of this family, by group.
-pub(super) fn find(family: &str, place: Option<&Path>) -> Result<Vec<Leftover>, Error> {
+pub(super) fn find(family: &str, place: Option<&Path>, taken: &Taken) -> Result<Vec<Leftover>, Error> {
     let mut found: BTreeMap<(u32, String), Vec<u32>> = BTreeMap::new();
     let bound = Instant::now() + UNFINISHED_BOUND;
     let mut open = proc::all()?;
     while !open.is_empty() {
         let mut unfinished = Vec::new();
         for stat in open.into_iter().filter(|stat| !stat.has_ended()) {
-            match by_mark(&stat, family) {
+            match by_mark(&stat, family, taken) {
                 Some(whose) => found.entry(whose).or_default().push(stat.pid),
                 None if proc::has_no_environment_yet(&stat) => unfinished.push(stat),
                 None => {}
@@ -91,7 +92,7 @@ pub(super) fn find(family: &str, place: Option<&Path>) -> Result<Vec<Leftover>, 
         std::thread::sleep(END_PAUSE);
         open = unfinished.into_iter().filter_map(|stat| proc::stat(stat.pid)).collect();
     }
-    each_group(family, place, |guard, label, path| {
+    each_group(family, place, taken, |guard, label, path| {
         found.entry((guard, label.to_owned())).or_default().extend(group::pids_below(path));
     });
     let leftover = |((guard_pid, label), mut pids): (_, Vec<u32>)| {
@@ -103,11 +104,16 @@ pub(super) fn find(family: &str, place: Option<&Path>) -> Result<Vec<Leftover>, 
 }
 
 /// Every tree's group of every guard of the family that has ended.
-fn each_group(family: &str, place: Option<&Path>, mut each: impl FnMut(u32, &str, &Path)) {
+fn each_group(family: &str, place: Option<&Path>, taken: &Taken, mut each: impl FnMut(u32, &str, &Path)) {
     for root in place.and_then(|place| std::fs::read_dir(place).ok()).into_iter().flatten().flatten() {
         let Some(guard) = root.file_name().to_str().and_then(|tag| dead_guard(tag, family)) else { continue };
         for tree in std::fs::read_dir(root.path()).into_iter().flatten().flatten() {
-            if let (Some(folder), true) = (tree.file_name().to_str(), tree.path().is_dir()) {
+            if tree.file_name() == group::GUARD_LEAF {
+                // Of the guard itself; who is still in it is its safe, which is this guard's by now.
+                drop(std::fs::remove_dir(tree.path()));
+            } else if let (Some(folder), true) = (tree.file_name().to_str(), tree.path().is_dir())
+                && !taken.has_group(&tree.path())
+            {
                 each(guard, label_of(folder), &tree.path());
             }
         }
@@ -116,11 +122,11 @@ fn each_group(family: &str, place: Option<&Path>, mut each: impl FnMut(u32, &str
     }
 }
 
-pub(super) fn end(leftover: &Leftover, family: &str, place: Option<&Path>) -> Result<(), Error> {
+pub(super) fn end(leftover: &Leftover, family: &str, place: Option<&Path>, taken: &Taken) -> Result<(), Error> {
     let bound = Instant::now() + END_BOUND;
     loop {
         let (mut left, mut groups) = (Vec::new(), 0_usize);
-        each_group(family, place, |guard, label, path| {
+        each_group(family, place, taken, |guard, label, path| {
             if guard != leftover.guard_pid || label != leftover.label {
                 return;
             }
@@ -136,7 +142,7 @@ pub(super) fn end(leftover: &Leftover, family: &str, place: Option<&Path>) -> Re
         let whose = (leftover.guard_pid, leftover.label.clone());
         let marked: Vec<Stat> = proc::all()?
             .into_iter()
-            .filter(|stat| !stat.has_ended() && by_mark(stat, family) == Some(whose.clone()))
+            .filter(|stat| !stat.has_ended() && by_mark(stat, family, taken) == Some(whose.clone()))
             .collect();
         left.extend(marked.iter().cloned());
         walk::signal_each(marked, Signal::KILL, |_| true)?;

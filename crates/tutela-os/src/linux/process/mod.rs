@@ -7,7 +7,8 @@
 //! - [`steps`]: what the new process does until it becomes the program;
 //! - [`explain`]: an error number turned into advice;
 //! - [`find`]: the program's file;
-//! - [`leftovers`]: what an earlier guard left.
+//! - [`leftovers`]: what an earlier guard left and nobody takes back;
+//! - [`taken`]: what this guard takes back.
 
 mod clone;
 mod explain;
@@ -17,6 +18,7 @@ mod leftovers;
 mod nursery;
 mod plan;
 mod steps;
+mod taken;
 
 pub(crate) use explain::is_passing;
 pub(crate) use find::find_program;

@@ -7,6 +7,7 @@
 
 use super::launch::Launcher;
 use super::plan::Flight;
+use super::taken::{Remains, Taken};
 use super::{leftovers, signal_through};
 use crate::platform::bell;
 use crate::platform::container::Container;
@@ -15,6 +16,7 @@ use crate::process::{
     Asked, ChildToken, ContainerKind, Exit, Leftover, NurseryOptions, ProcessUsage, Reaped, Signal, SpawnError,
     SpawnRequest, StopRequest, Tree,
 };
+use crate::handle::Handle;
 use crate::{Error, Unsupported};
 use rustix::process::Pid;
 use std::collections::HashMap;
@@ -36,6 +38,7 @@ pub(crate) struct Nursery {
     /// Guards of this name and scope; see [`leftovers`].
     family: String,
     signal: Mutex<Option<OwnedFd>>,
+    taken: Taken,
 }
 
 impl Nursery {
@@ -63,7 +66,8 @@ impl Nursery {
             Container::Walk { reason, .. } => ContainerKind::Walk { reason: reason.clone() },
         };
         let launcher = Launcher::new(container, tag)?;
-        Ok(Nursery { kind, registry: Registry::default(), launcher, family, signal: Mutex::new(Some(signal)) })
+        let (registry, taken) = (Registry::default(), Taken::default());
+        Ok(Nursery { kind, registry, launcher, family, signal: Mutex::new(Some(signal)), taken })
     }
 
     pub(crate) fn container(&self) -> &ContainerKind {
@@ -97,16 +101,29 @@ impl Nursery {
         Watched::reading(fd).map(ChildSignal)
     }
 
+    pub(crate) fn take_back(&self, remains: &str, process: &Handle) -> Result<Child, Error> {
+        let remains = Remains::read(remains)
+            .ok_or_else(|| Error::Refused("what an earlier guard noted of a program's processes makes no sense".into()))?;
+        let process = process.0.0.try_clone().map_err(|source| Error::io("take the descriptor of a process", source))?;
+        let child = self.launcher.take_back(&remains, process)?;
+        self.taken.add(child.token, remains);
+        Ok(child)
+    }
+
+    pub(crate) fn forget(&self, token: ChildToken) {
+        self.taken.forget(token);
+    }
+
     pub(crate) fn leftovers(&self) -> Result<Vec<Leftover>, Error> {
-        leftovers::find(&self.family, self.launcher.groups_place())
+        leftovers::find(&self.family, self.launcher.groups_place(), &self.taken)
     }
 
     pub(crate) fn end_leftover(&self, leftover: &Leftover) -> Result<(), Error> {
-        leftovers::end(leftover, &self.family, self.launcher.groups_place())
+        leftovers::end(leftover, &self.family, self.launcher.groups_place(), &self.taken)
     }
 
     pub(crate) fn owner_of(&self, pid: u32) -> Option<ChildToken> {
-        self.registry.owner_of_first(pid).or_else(|| self.launcher.owner_of(pid))
+        self.registry.owner_of_first(pid).or_else(|| self.launcher.owner_of(pid)).or_else(|| self.taken.owner_of(pid))
     }
 }
 
@@ -249,6 +266,8 @@ pub(crate) struct Child {
     pub(super) process: Option<OwnedFd>,
     pub(super) tree: Tree,
     pub(super) unenforced: Vec<Unsupported>,
+    /// Whether an earlier guard had started it: its end is not this process's to collect.
+    pub(super) taken_back: bool,
 }
 
 impl Child {

@@ -86,6 +86,14 @@ impl Nursery {
         Ok(ChildSignal(Arc::clone(&self.registry)))
     }
 
+    pub(crate) fn take_back(&self, _remains: &str, _process: &crate::handle::Handle) -> Result<Child, Error> {
+        let reason = "the kernel ends programs with their guard here";
+        Err(Error::Unsupported(Unsupported::new("programs outlive their guard", reason)))
+    }
+
+    /// Nothing is ever taken back.
+    pub(crate) fn forget(&self, _token: ChildToken) {}
+
     /// The kernel ends the programs of a guard with the guard.
     pub(crate) fn leftovers(&self) -> Result<Vec<Leftover>, Error> {
         Ok(Vec::new())
@@ -296,6 +304,18 @@ pub(crate) struct Child {
 }
 
 impl Child {
+    pub(crate) fn remains(&self) -> Option<(String, crate::handle::Handle)> {
+        None
+    }
+
+    pub(crate) fn is_taken_back(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn end_elsewhere(&self) -> Result<std::future::Pending<Result<Option<Exit>, Error>>, Error> {
+        Err(Error::Refused(format!("process {} was started here: its end is told by the nursery", self.pid)))
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
