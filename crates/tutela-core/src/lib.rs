@@ -11,6 +11,7 @@
 //! - [`probe`]: the machine that asks one question again and again;
 //! - [`order`]: the plan that turns needs into start and stop waves;
 //! - [`reload`]: the plan that turns two specs into the smallest set of changes;
+//! - [`stamp`]: what a running program was started with, for the next guard to compare;
 //! - [`health`]: how many answers become one word;
 //! - [`level`]: how much a line of output matters;
 //! - [`guard`]: the machine that owns all of the above for one spec file.
@@ -30,5 +31,6 @@ pub mod probe;
 pub mod reload;
 pub mod service;
 pub mod spec;
+pub mod stamp;
 pub mod template;
 pub mod time;

@@ -105,11 +105,3 @@ impl Safe {
 pub fn safe_main(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     platform::safe::safe_main(args.into_iter().skip(1))
 }
-
-/// A file in memory, without a name, that lives as long as anybody has it open.
-///
-/// # Errors
-/// This host has none.
-pub fn memory_file(about: &str) -> Result<std::fs::File, Error> {
-    platform::safe::memory_file(about)
-}

@@ -3,7 +3,6 @@
 use crate::safe::Deposit;
 use crate::{Error, Unsupported};
 use std::ffi::OsString;
-use std::fs::File;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -44,8 +43,4 @@ impl Safe {
 
 pub(crate) fn safe_main(_args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     None
-}
-
-pub(crate) fn memory_file(_about: &str) -> Result<File, Error> {
-    Err(absent())
 }

@@ -9,6 +9,7 @@
 //! version, which are appended and never edited and know no live type. A newer one than this program writes is
 //! refused, and left as it is: an older guard must not lose what a newer one knew.
 
+pub mod estate;
 pub mod migrations;
 pub mod sink;
 

@@ -339,9 +339,3 @@ pub(crate) fn safe_main(mut args: impl Iterator<Item = OsString>) -> Option<Exit
         Err(_) => ExitCode::FAILURE,
     })
 }
-
-pub(crate) fn memory_file(about: &str) -> Result<std::fs::File, Error> {
-    rustix::fs::memfd_create(about, rustix::fs::MemfdFlags::CLOEXEC)
-        .map(std::fs::File::from)
-        .map_err(|errno| Error::io("make a file in memory", errno))
-}
