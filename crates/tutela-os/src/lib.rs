@@ -13,6 +13,7 @@
 //! - [`endpoint`]: the control socket and who is at its other end;
 //! - [`notify`]: readiness messages from programs, and to the service manager that started the guard;
 //! - [`pipe`], [`files`], [`paths`], [`accounts`], [`access`]: bytes, folders, people, and who may do what;
+//! - [`lasting`], [`sluice`]: memory and pipes that outlive the guard;
 //! - [`host`]: who started this process, and serving Windows' service control manager;
 //! - [`eventlog`]: the log of the OS;
 //! - [`tcp`]: what a connection has not yet got rid of;
@@ -34,6 +35,7 @@ pub mod eventlog;
 pub mod files;
 pub mod handle;
 pub mod host;
+pub mod lasting;
 pub mod limits;
 pub mod memory;
 pub mod notify;
@@ -42,6 +44,7 @@ pub mod pipe;
 pub mod process;
 pub mod registration;
 pub mod signals;
+pub mod sluice;
 pub mod tcp;
 pub mod terminal;
 pub mod usage;
@@ -63,7 +66,7 @@ mod platform;
 #[cfg(unix)]
 mod unix;
 
-#[cfg(target_os = "macos")]
+#[cfg(any(target_os = "macos", windows))]
 mod absent;
 
 #[cfg(not(any(target_os = "linux", windows, target_os = "macos")))]
