@@ -155,6 +155,14 @@ pub fn give(file: &File, mode: Option<u32>, owner: Option<u32>, group: Option<u3
     platform::files::give(file, mode, owner, group)
 }
 
+/// What tells this file from every other one that is there at the same time, whatever its name.
+///
+/// # Errors
+/// It cannot be asked, or this OS is not asked for it ([`io::ErrorKind::Unsupported`]).
+pub fn identity(file: &File) -> io::Result<(u64, u64)> {
+    platform::files::identity(file)
+}
+
 /// Gives `to` the mode and owners of `from`. On Windows, where both have the list of their folder, it does nothing.
 ///
 /// # Errors

@@ -14,6 +14,7 @@
 //! - [`notify`]: readiness messages from programs, and to the service manager that started the guard;
 //! - [`safe`]: what holds on to descriptors when the guard is gone;
 //! - [`pipe`], [`files`], [`paths`], [`accounts`], [`access`]: bytes, folders, people, and who may do what;
+//! - [`lasting`], [`sluice`]: memory and pipes that outlive the guard;
 //! - [`host`]: who started this process, and serving Windows' service control manager;
 //! - [`eventlog`]: the log of the OS;
 //! - [`tcp`]: what a connection has not yet got rid of;
@@ -35,6 +36,7 @@ pub mod eventlog;
 pub mod files;
 pub mod handle;
 pub mod host;
+pub mod lasting;
 pub mod limits;
 pub mod memory;
 pub mod notify;
@@ -44,6 +46,7 @@ pub mod process;
 pub mod registration;
 pub mod safe;
 pub mod signals;
+pub mod sluice;
 pub mod tcp;
 pub mod terminal;
 pub mod usage;
@@ -65,7 +68,7 @@ mod platform;
 #[cfg(unix)]
 mod unix;
 
-#[cfg(target_os = "macos")]
+#[cfg(any(target_os = "macos", windows))]
 mod absent;
 
 #[cfg(not(any(target_os = "linux", windows, target_os = "macos")))]

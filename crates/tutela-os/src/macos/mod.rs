@@ -24,4 +24,6 @@ pub(crate) mod usage;
 pub(crate) use crate::absent::safe;
 pub(crate) use crate::unix::{files, paths};
 
+pub(crate) use crate::absent::lasting::{self, self as sluice};
+
 pub(crate) const OS: crate::Os = crate::Os::MacOs;

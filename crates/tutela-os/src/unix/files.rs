@@ -56,6 +56,12 @@ pub(crate) fn give(file: &File, mode: Option<u32>, owner: Option<u32>, group: Op
     }
 }
 
+/// Device and inode.
+pub(crate) fn identity(file: &File) -> io::Result<(u64, u64)> {
+    let metadata = file.metadata()?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
 pub(crate) fn like(from: &File, to: &File) -> io::Result<()> {
     let (from, to_is) = (from.metadata()?, to.metadata()?);
     let owner = (from.uid() != to_is.uid()).then_some(from.uid());

@@ -28,4 +28,6 @@ pub(crate) mod trust;
 pub(crate) mod usage;
 pub(crate) mod wide;
 
+pub(crate) use crate::absent::lasting::{self, self as sluice};
+
 pub(crate) const OS: crate::Os = crate::Os::Windows;
