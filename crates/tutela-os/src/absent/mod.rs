@@ -10,8 +10,8 @@ pub(crate) mod lasting;
 pub(crate) mod pipe;
 #[cfg(target_os = "macos")]
 pub(crate) mod process;
-#[cfg(target_os = "macos")]
 pub(crate) mod safe;
+#[cfg(target_os = "macos")]
 pub(crate) mod usage;
 
 use crate::{Error, Os, Unsupported};

@@ -19,7 +19,6 @@ pub(crate) mod paths;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod registration;
-pub(crate) mod safe;
 pub(crate) mod security;
 pub(crate) mod signals;
 pub(crate) mod tcp;
