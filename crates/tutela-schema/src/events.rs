@@ -80,6 +80,8 @@ pub enum EventKind {
     StateChanged,
     /// A program was started. Data: `pid`.
     Started,
+    /// A guard goes on with what an earlier one that ended without its programs left. Data: `pid`, `state`.
+    TakenBack,
     /// A program could not be started. Data: `error`.
     StartFailed,
     /// A program can do its work. Data: `from`, `to`, `cause`.

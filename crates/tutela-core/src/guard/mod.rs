@@ -12,6 +12,7 @@
 //!
 //! Deliberately absent: what an action does, and when the conductor gets to it.
 
+mod begin;
 mod command;
 mod reload;
 mod settle;
@@ -27,9 +28,7 @@ use crate::names::{InstanceId, InstanceKey, RunId, ServiceName};
 use crate::order;
 use crate::probe::Outcome;
 use crate::reload::Change;
-use crate::service::{
-    self, Action, Cause, Exit, History, HookOutcome, Notice, ProbeSlot, Service, StateName, Survivor,
-};
+use crate::service::{self, Action, Cause, Exit, HookOutcome, Notice, ProbeSlot, Service, StateName, Survivor};
 use crate::spec::{GuardSpec, ServiceSpec, StartMode, StopStep};
 use crate::time::Moment;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -183,6 +182,8 @@ pub struct Guard {
     deadlines: BTreeSet<(Moment, InstanceKey)>,
     delayed: Option<Delayed>,
     restarting: Option<Restarting>,
+    /// What was taken back of an earlier guard, until this one begins.
+    taken: BTreeMap<InstanceKey, begin::Taken>,
     ending: bool,
     chance: Chance,
     next_key: u32,
@@ -248,6 +249,7 @@ impl Guard {
             deadlines: BTreeSet::new(),
             delayed: None,
             restarting: None,
+            taken: BTreeMap::new(),
             ending: false,
             chance: Chance::from_seed(seed),
             next_key: 0,
@@ -263,40 +265,6 @@ impl Guard {
             }
         }
         guard
-    }
-
-    /// Takes back what an earlier guard knew of an instance. To be called before [`Guard::begin`]. An
-    /// instance that is not in the spec any more is ignored.
-    pub fn restore(&mut self, id: &InstanceId, run: RunId, history: History, last_exit: Option<(Exit, Moment)>) {
-        if let Some(slot) = self.key(id).and_then(|key| self.slots.get_mut(&key)) {
-            slot.service.restore(run, history, last_exit);
-        }
-    }
-
-    /// Starts what the spec says to start. Instances of `kept_down` were stopped by an operator of the guard
-    /// before this one and stay so.
-    pub fn begin(&mut self, now: Moment, kept_down: &BTreeSet<InstanceId>) {
-        let kept = self.slots.iter().filter(|(_, slot)| kept_down.contains(&slot.id));
-        let kept_down: BTreeSet<InstanceKey> = kept.map(|(key, _)| *key).collect();
-        let wanted = self.starting_with(StartMode::Auto, &kept_down);
-        if self.spec.services.values().any(|service| service.start == StartMode::Delayed) {
-            self.delayed = Some(Delayed { until: now + DELAYED_START, kept_down: kept_down.clone() });
-        }
-        let keys: Vec<InstanceKey> = self.slots.keys().copied().collect();
-        for key in &keys {
-            self.refresh_needs(now, *key);
-        }
-        for key in keys {
-            let Some(slot) = self.slots.get_mut(&key) else { continue };
-            let starts = wanted.contains(&slot.id.service)
-                && slot.service.spec().start != StartMode::Disabled
-                && !kept_down.contains(&key);
-            if starts {
-                slot.service.handle_start(now, Cause::GuardStarted, false);
-                self.settle(now, key);
-            }
-        }
-        self.start_delayed_if_due(now);
     }
 
     /// Takes what happened to an instance. News of instances that are gone are ignored.

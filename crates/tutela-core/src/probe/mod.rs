@@ -141,6 +141,22 @@ impl Probe {
         self.phase = Phase::Resting { until: self.rest_until(now, first) };
     }
 
+    /// Takes over a verdict that an earlier guard came to. With `spread` it goes on asking, as after
+    /// [`Probe::begin`], but does not wait for a program that has answered before to come up.
+    pub fn take_back(&mut self, now: Moment, spread: Option<f64>, verdict: Verdict, since: Moment, reason: String) {
+        if let Some(spread) = spread {
+            self.begin(now, spread);
+            if verdict != Verdict::Unknown {
+                let first = self.spec.every.mul_f64(spread.clamp(0.0, 1.0));
+                self.phase = Phase::Resting { until: self.rest_until(now, first) };
+            }
+        }
+        self.verdict = verdict;
+        self.since = since.min(now);
+        self.has_passed = verdict == Verdict::Pass;
+        self.last_failure = reason;
+    }
+
     /// Stops asking. An answer under way is forgotten.
     pub fn end(&mut self) {
         self.phase = Phase::Off;

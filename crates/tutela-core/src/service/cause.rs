@@ -120,6 +120,8 @@ pub enum Cause {
     Reloaded(String),
     /// Its processes cannot be ended.
     Unkillable(Vec<Survivor>),
+    /// What an earlier guard gave as the reason, in its words.
+    Kept(String),
 }
 
 impl Cause {
@@ -146,7 +148,8 @@ impl Cause {
             | Cause::HalfOpenFailed(_)
             | Cause::KeptCooldown
             | Cause::Reloaded(_)
-            | Cause::Unkillable(_)) => other,
+            | Cause::Unkillable(_)
+            | Cause::Kept(_)) => other,
         }
     }
 }
@@ -178,6 +181,7 @@ impl fmt::Display for Cause {
             Cause::Reloaded(what) => write!(f, "the spec changed: {what}"),
             Cause::Unkillable(survivors) if survivors.is_empty() => f.write_str("its processes cannot be ended"),
             Cause::Unkillable(survivors) => write!(f, "cannot be ended: {}", Listed(survivors)),
+            Cause::Kept(words) => f.write_str(words),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! From living to nothing left: hooks, the ladder, the sweep of what the main process left behind.
 
 use super::hooks::Running;
-use super::{Action, Cause, Event, Exit, HookKind, RestartCause, Service, State, Survivor, Wanted};
+use super::{Action, Afterwards, Cause, Event, Exit, HookKind, RestartCause, Service, State, Survivor, Wanted};
 use crate::spec::StopStep;
 use crate::time::Moment;
 use std::time::Duration;
@@ -66,6 +66,50 @@ enum Step {
 impl Ending {
     fn new(after: After, step: Step) -> Self {
         Ending { after, step, hurried: false, asked: false, told: Vec::new(), real_cause: None, released: false }
+    }
+
+    /// An end that an earlier guard had begun: what is left is looked for, unless the main process lives.
+    pub fn looking(now: Moment, after: After) -> Self {
+        let mut ending = Ending::new(after, Step::Look { until: now + SWEEP_GRACE });
+        ending.asked = true;
+        ending
+    }
+
+    /// An earlier guard had asked for this rung.
+    pub fn stands_on(&mut self, rung: usize, until: Moment) {
+        self.step = Step::Ladder { rung, until, asked_before: rung > 0 };
+    }
+
+    pub fn afterwards(&self) -> Afterwards {
+        match &self.after {
+            After::Stop => Afterwards::Stop,
+            After::Restart(_) => Afterwards::Restart,
+            After::Policy(exit) => Afterwards::Judge(exit.clone()),
+        }
+    }
+
+    /// Where it is on a ladder of `rungs`; one that is ended by force is behind its end.
+    pub fn kept_rung(&self, rungs: usize) -> Option<(usize, Moment)> {
+        match self.step {
+            Step::Ladder { rung, until, .. } => Some((rung, until)),
+            Step::Kill { again, .. } => Some((rungs, again)),
+            Step::AwaitSpawn
+            | Step::AwaitHook
+            | Step::Hooks
+            | Step::Look { .. }
+            | Step::Sweep { .. }
+            | Step::ExitHooks => None,
+        }
+    }
+
+    /// Why it ends, also while `shown` is that it cannot be ended.
+    pub fn lasting_cause<'a>(&'a self, shown: &'a Cause) -> &'a Cause {
+        self.real_cause.as_ref().unwrap_or(shown)
+    }
+
+    /// Whether it ends in order to stay down.
+    pub fn is_for_good(&self) -> bool {
+        matches!(self.after, After::Stop)
     }
 
     pub fn want(&mut self, after: After) {
@@ -239,7 +283,7 @@ impl Service {
         }
     }
 
-    fn end_by_force(&mut self, now: Moment) {
+    pub(super) fn end_by_force(&mut self, now: Moment) {
         self.cancel_hook();
         self.set_ending(Step::Kill { since: now, again: now + KILL_AGAIN });
         self.actions.push_back(Action::EndTree { run: self.run });
@@ -344,7 +388,7 @@ impl Service {
         }
     }
 
-    fn climb(&mut self, now: Moment, rung: usize) {
+    pub(super) fn climb(&mut self, now: Moment, rung: usize) {
         match self.spec.stop.get(rung) {
             None => self.end_by_force(now),
             Some(step) if step.step == StopStep::Kill => self.end_by_force(now),
@@ -367,7 +411,10 @@ impl Service {
         match after {
             After::Stop => self.set_state(now, State::Stopped, cause),
             After::Restart(why) if self.wanted == Wanted::Up => {
-                self.history.by_cause.count(RestartCause::of_wish(&why));
+                // Who comes back with the next guard was not restarted by anybody's wish.
+                if why != Cause::GuardStarted {
+                    self.history.by_cause.count(RestartCause::of_wish(&why));
+                }
                 self.try_start(now, why);
             }
             After::Restart(_) => self.set_state(now, State::Stopped, cause),

@@ -174,6 +174,15 @@ pub enum Event {
     Paused,
     /// It goes on.
     Resumed,
+    /// It was there before this guard, which goes on with it.
+    TakenBack {
+        /// The run under way, or the last one.
+        run: RunId,
+        /// Its process, where there is one.
+        pid: Option<u32>,
+        /// The state that it goes on from.
+        state: StateName,
+    },
 }
 
 /// What the program can say over its notify socket, as far as it concerns the machine.

@@ -25,6 +25,7 @@
 
 mod cause;
 mod ending;
+mod estate;
 mod exchange;
 mod hooks;
 mod questions;
@@ -36,6 +37,7 @@ mod tally;
 pub(crate) mod tests;
 
 pub use cause::{Cause, Exit, Survivor};
+pub use estate::{Afterwards, Estate, KeptVerdict, Phase, RUN_MAX, StartStep, Then};
 pub use exchange::{Action, Event, Notice};
 pub use hooks::{HookKind, HookOutcome};
 pub use questions::{ProbeRole, ProbeSlot};

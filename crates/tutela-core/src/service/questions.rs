@@ -1,6 +1,6 @@
 //! All probes of one instance, by their roles.
 
-use super::{Cause, Event, Exit, Service, State};
+use super::{Cause, Event, Exit, KeptVerdict, Service, State};
 use crate::chance::Chance;
 use crate::probe::{Ask, Change, Outcome, Probe, Strictness, Verdict};
 use crate::service::ending::After;
@@ -190,6 +190,45 @@ impl Questions {
 
     pub fn end_all(&mut self) {
         self.slots.iter_mut().for_each(|slot| slot.probe.end());
+    }
+
+    /// What the next guard is to know of them.
+    pub fn kept(&self) -> Vec<KeptVerdict> {
+        let kept = |slot: &Slot| KeptVerdict {
+            role: slot.role,
+            name: slot.name.clone(),
+            verdict: slot.probe.verdict(),
+            since: slot.probe.since(),
+            reason: slot.probe.last_failure().to_owned(),
+            told_early: slot.told_early,
+        };
+        self.slots.iter().map(kept).collect()
+    }
+
+    /// Takes over what an earlier guard knew, and goes on asking those that are to be `asked`.
+    pub fn take_back(
+        &mut self,
+        now: Moment,
+        kept: &[KeptVerdict],
+        asked: impl Fn(ProbeRole) -> bool,
+        mut spread: impl FnMut() -> f64,
+    ) {
+        for slot in &mut self.slots {
+            let asked = asked(slot.role);
+            let known = kept.iter().find(|kept| kept.role == slot.role && kept.name == slot.name);
+            let told = known.is_some_and(|kept| kept.told_early);
+            slot.told_early = told && !asked;
+            let verdict = known.map_or(Verdict::Unknown, |kept| kept.verdict);
+            let verdict = match (slot.role, verdict) {
+                _ if told && asked => Verdict::Pass,
+                // Such a no ends the program; the one that is still there has to be asked again.
+                (ProbeRole::Startup | ProbeRole::Live, Verdict::Fail) if asked => Verdict::Unknown,
+                (_, verdict) => verdict,
+            };
+            let since = known.map_or(now, |kept| kept.since);
+            let reason = known.map(|kept| kept.reason.clone()).unwrap_or_default();
+            slot.probe.take_back(now, asked.then(&mut spread), verdict, since, reason);
+        }
     }
 
     pub fn handle_answer(

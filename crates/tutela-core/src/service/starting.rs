@@ -1,7 +1,7 @@
 //! From the wish to run to running: needs, hooks, the start itself, readiness.
 
 use super::hooks::Running;
-use super::{Action, Cause, HookKind, HookOutcome, ProbeRole, Service, State};
+use super::{Action, Cause, HookKind, HookOutcome, ProbeRole, Service, StartStep, State};
 use crate::names::RunId;
 use crate::probe::Verdict;
 use crate::service::Exit;
@@ -47,6 +47,20 @@ impl Starting {
             Step::Spawning => "start of the program",
             Step::Startup => "startup probe",
             Step::Ready => "ready probe",
+        }
+    }
+
+    /// A start of which the program runs already.
+    pub fn taken_back(until: Option<Moment>, startup: bool) -> Self {
+        Starting { step: if startup { Step::Startup } else { Step::Ready }, until }
+    }
+
+    pub fn kept_step(&self) -> StartStep {
+        match self.step {
+            Step::Hooks => StartStep::Hooks,
+            Step::Spawning => StartStep::Spawning,
+            Step::Startup => StartStep::Startup,
+            Step::Ready => StartStep::Ready,
         }
     }
 
@@ -175,6 +189,16 @@ impl Service {
                 self.begin_step(now, Step::Ready);
                 self.become_running_if_ready(now);
             }
+        }
+    }
+
+    /// A start that was taken back may have all the answers that it waits for.
+    pub(super) fn starting_goes_on(&mut self, now: Moment) {
+        let State::Starting(starting) = &self.state else { return };
+        if starting.step == Step::Startup && self.questions.verdict(ProbeRole::Startup) == Verdict::Pass {
+            self.starting_answered(now, ProbeRole::Startup);
+        } else {
+            self.become_running_if_ready(now);
         }
     }
 

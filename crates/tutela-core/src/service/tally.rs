@@ -89,7 +89,8 @@ impl RestartCause {
             | Cause::HalfOpenFailed(_)
             | Cause::KeptCooldown
             | Cause::Reloaded(_)
-            | Cause::Unkillable(_) => match exit {
+            | Cause::Unkillable(_)
+            | Cause::Kept(_) => match exit {
                 Exit::Code(_) if success => RestartCause::Success,
                 Exit::Code(_) => RestartCause::Failure,
                 Exit::Signal { oom: true, .. } => RestartCause::Oom,

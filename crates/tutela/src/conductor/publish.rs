@@ -188,6 +188,12 @@ impl Conductor {
                 .alerting(Occasion::Recovered),
             Fact::Paused => Telling::new(EventKind::Commanded, "held still"),
             Fact::Resumed => Telling::new(EventKind::Commanded, "goes on"),
+            Fact::TakenBack { pid, state, .. } => {
+                let process = pid.map(|pid| format!(", pid {pid}")).unwrap_or_default();
+                Telling::new(EventKind::TakenBack, format!("goes on from {}{process}", state.word()))
+                    .with("pid", pid.map_or(Value::Null, Value::from))
+                    .with("state", state.word())
+            }
         })
     }
 

@@ -135,7 +135,11 @@ fn level_of(record: &EventRecord) -> Level {
         | EventKind::Trouble => Level::Warning,
         EventKind::Exited if record.data.get("wanted").and_then(|data| data.as_bool()) != Some(true) => Level::Warning,
         EventKind::ProbeChanged if is("verdict", "fail") => Level::Warning,
-        EventKind::GuardStarted | EventKind::GuardStopped | EventKind::Reloaded | EventKind::Recovered => Level::Notice,
+        EventKind::GuardStarted
+        | EventKind::GuardStopped
+        | EventKind::Reloaded
+        | EventKind::Recovered
+        | EventKind::TakenBack => Level::Notice,
         EventKind::Commanded
         | EventKind::StateChanged
         | EventKind::Started
@@ -177,6 +181,7 @@ pub fn id_of(kind: &EventKind) -> u16 {
         EventKind::Unhealthy => 22,
         EventKind::HookRan => 23,
         EventKind::StopStepFailed => 24,
+        EventKind::TakenBack => 25,
         EventKind::AlertDelivered => 30,
         EventKind::AlertFailed => 31,
         EventKind::LogsFailing => 32,

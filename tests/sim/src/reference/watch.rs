@@ -153,6 +153,7 @@ impl Reference {
                 model.paused = false;
                 Ok(())
             }
+            service::Event::TakenBack { .. } => law(false, || format!("{id} was taken back and nobody left it")),
             service::Event::Resisted { survivors } => {
                 law(!survivors.is_empty() && model.state == StateName::Stopping, || format!("nobody of {id} resisted"))
             }
@@ -341,7 +342,8 @@ impl Reference {
             | Cause::HalfOpen
             | Cause::HalfOpenFailed(_)
             | Cause::KeptCooldown
-            | Cause::Unkillable(_) => false,
+            | Cause::Unkillable(_)
+            | Cause::Kept(_) => false,
         };
         if !by_word {
             return Ok(());

@@ -5,12 +5,13 @@
 //! per start, question to end and kill.
 
 mod commands;
+mod estates;
 mod order;
 mod reload;
 mod tally;
 
 use super::*;
-use crate::service::{StateName, tests};
+use crate::service::{History, StateName, tests};
 use crate::spec::{ProbeSpec, ProbeTarget, RestartWhen};
 
 struct Scenario {

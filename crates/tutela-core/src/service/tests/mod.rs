@@ -4,6 +4,7 @@
 //! full and in order (`does`), so that no test can overlook an action.
 
 mod ending;
+mod estates;
 mod policy;
 mod probes;
 mod starting;

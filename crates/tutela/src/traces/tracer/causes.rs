@@ -64,6 +64,7 @@ pub(super) fn failure(cause: &Cause) -> Option<&'static str> {
         | Cause::BackoffOver
         | Cause::HalfOpen
         | Cause::KeptCooldown
-        | Cause::Reloaded(_) => None,
+        | Cause::Reloaded(_)
+        | Cause::Kept(_) => None,
     }
 }

@@ -275,7 +275,12 @@ impl Life {
                     restart.event(now, "half_open_failed", Vec::new());
                 }
             }
-            Event::State { .. } | Event::HookFailed { .. } | Event::Recovered | Event::Paused | Event::Resumed => {}
+            Event::State { .. }
+            | Event::HookFailed { .. }
+            | Event::Recovered
+            | Event::Paused
+            | Event::Resumed
+            | Event::TakenBack { .. } => {}
         }
     }
 
