@@ -30,7 +30,7 @@ impl Stamps {
             let all = paths.iter().map(|path| path.to_string_lossy().into_owned());
             Hash::default().texts(all)
         };
-        let capabilities = security.capabilities.as_ref().map(|all| Hash::default().texts(all.iter().map(ToString::to_string)));
+        let capabilities = security.capabilities.as_ref().map(|all| Hash::default().texts(all.iter().map(|one| one.name().to_owned())));
         let (read_only, writable) = (paths(&security.read_only_paths), paths(&security.writable_paths));
         let security = Hash::default()
             .bytes(&[u8::from(security.no_new_privileges)])

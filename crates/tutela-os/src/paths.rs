@@ -140,6 +140,11 @@ impl Paths {
     pub fn notify_socket(&self, name: &str) -> PathBuf {
         platform::paths::notify_socket(self, name)
     }
+
+    /// The socket of guard `name`'s [`crate::safe::Safe`].
+    pub fn safe(&self, name: &str) -> PathBuf {
+        self.runtime.join(format!("{name}.safe"))
+    }
 }
 
 /// The first of the folders that a host names in `key`; a guard's unit has one of each kind. A path that

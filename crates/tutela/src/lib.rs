@@ -3,6 +3,7 @@
 //! - [`run`]: brings a guard up and down again;
 //! - [`conductor`]: the one task that owns the machine;
 //! - [`hands`]: what carries its decisions out;
+//! - [`survive`]: how programs outlive it, and how the next guard goes on with them;
 //! - [`figures`]: what is counted, for `/metrics` and for collectors;
 //! - [`traces`]: what is done, as spans, for collectors;
 //! - [`api`]: how others speak to it; [`client`]: how we do;
@@ -31,4 +32,5 @@ pub mod log_folders;
 pub mod logs_view;
 pub mod preflight;
 pub mod run;
+pub mod survive;
 pub mod traces;

@@ -7,5 +7,9 @@ fn main() -> ExitCode {
     if let Some(code) = tutela_os::process::console_event_main(std::env::args_os()) {
         return code;
     }
+    // Started by a guard only to keep descriptors open, neither.
+    if let Some(code) = tutela_os::safe::safe_main(std::env::args_os()) {
+        return code;
+    }
     tutela::cli::main()
 }

@@ -19,6 +19,7 @@ use crate::hands::spawner::{Spawner, chain};
 use crate::log_folders;
 use crate::logs_view::DOORS;
 use crate::preflight::{self, Ports};
+use crate::survive::heirs::{Inheritance, SafeRefusal};
 use crate::traces::{self, Hub};
 use std::collections::BTreeSet;
 use std::collections::VecDeque;
@@ -40,6 +41,7 @@ use tutela_os::host::{self, Accepts, Scm};
 use tutela_os::notify::{Host, Inbox as NotifyInbox};
 use tutela_os::paths::Paths;
 use tutela_os::process::{Nursery, NurseryOptions};
+use tutela_os::safe::Safe;
 use tutela_os::signals::Signals;
 use tutela_os::{accounts, background, capabilities, clock, eventlog, files, limits, memory, notify, usage};
 use tutela_schema::api::CapabilityStatus;
@@ -145,7 +147,11 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let nursery_options =
         NurseryOptions { force_walk: options.force_walk, scope: paths.runtime_dir().display().to_string() };
     let nursery = Arc::new(Nursery::open(&name, &nursery_options)?);
-    let mut troubles = end_leftovers(&nursery)?;
+    let mut troubles = Vec::new();
+    let (inbox, inputs) = Inbox::new();
+    let mut inheritance = inherit(&options, &spec, &name, &inbox, &mut troubles);
+    let mut heirs = inheritance.as_mut().map(|left| left.take_programs(&nursery)).unwrap_or_default();
+    troubles.extend(end_leftovers(&nursery)?);
     // Not before: until here they may have been in use by a guard of this name, or by what one left running.
     warnings.extend(sorted_out(preflight::ports(&spec, loaded.as_ref())).map_err(Failure::Spec)?);
     drop(loaded);
@@ -155,7 +161,6 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     troubles.extend(kept.troubles.iter().cloned());
     troubles.extend(warnings.iter().map(ToString::to_string));
 
-    let (inbox, inputs) = Inbox::new();
     // Ends of programs wake the conductor's thread and none of those that are started from here on.
     let calm = tutela_os::signals::calm();
     let audit = start_audit(&name, state_dir.clone(), &spec, &inbox)?;
@@ -225,8 +230,20 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let way = traces::Way { guard: name.clone(), tls: tls.clone(), keeping, inbox: inbox.clone(), seed: seed() };
     // Ends with the hands.
     hands.spawn(traces::push(traces.clone(), way));
-    let (guard, kept_down) = restored(spec, &kept);
-    let spawner = Spawner::start(nursery.clone(), pump.clone(), inbox.clone())
+    let (mut guard, mut kept_down) = restored(spec, &kept);
+    let mut next_seq = kept.next_seq;
+    if let Some(left) = &mut inheritance {
+        next_seq = next_seq.max(left.next_event().unwrap_or(0));
+        for id in left.hand_over(clock::now(), &mut guard, &mut heirs) {
+            kept_down.remove(&id);
+        }
+        troubles.append(&mut left.troubles);
+    }
+    let (depositor, estates, safe) = match inheritance.map(Inheritance::into_parts) {
+        Some((depositor, estates, safe)) => (Some(depositor), Some(estates), Some(safe)),
+        None => (None, None, None),
+    };
+    let spawner = Spawner::start(nursery.clone(), pump.clone(), inbox.clone(), depositor)
         .map_err(|error| Failure::Failed(format!("failed to start the spawner's thread: {error}")))?;
     let parts = Parts {
         guard,
@@ -255,7 +272,9 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         matches: Matches::new(),
         surroundings,
         identity,
-        next_seq: kept.next_seq,
+        next_seq,
+        estates,
+        heirs,
         kept_down,
         alerts: kept.alerts,
         troubles,
@@ -279,6 +298,8 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         scm.stopping(PUMP_END * 3 + SINKS_END);
     }
     wind_down(&conductor, &pump, &sinks, ledger, console);
+    // Everything is stopped, and what it wrote is read: there is nothing to outlive this guard.
+    safe.iter().for_each(Safe::end);
     audit.end();
     keeper.stop();
     // Last: the next guard of this name may come as soon as it is gone, and opens the ledger then.
@@ -383,6 +404,39 @@ fn bind(hands: &Runtime, paths: &Paths, name: &str) -> Result<Listener, Failure>
     match paths.sockets(name).iter().filter(|path| **path != own).find_map(|path| endpoint::holder(path)) {
         Some(pid) => Err(taken(Some(pid))),
         None => Ok(listener),
+    }
+}
+
+/// What an earlier guard left for this one, and the means to leave something for the next. `None`: programs do not
+/// outlive this guard, by the spec or because this host has no such means; what outlived an earlier one is ended then.
+fn inherit(
+    options: &Options,
+    spec: &GuardSpec,
+    name: &str,
+    inbox: &Inbox,
+    troubles: &mut Vec<String>,
+) -> Option<Inheritance> {
+    let socket = options.paths.safe(name);
+    let inbox = inbox.clone();
+    // A full inbox drops the remark.
+    let tell = move |text| drop(inbox.try_send(Input::Trouble(text)));
+    // With process 1 everything ends, whoever holds on to it.
+    let wanted = spec.survive && matches!(options.what, What::File { .. }) && std::process::id() != 1;
+    if !wanted && !socket.exists() {
+        return None;
+    }
+    match Inheritance::open(&socket, name, tell) {
+        Ok(inheritance) if wanted => Some(inheritance),
+        Ok(unwanted) => {
+            let (_, _, safe) = unwanted.into_parts();
+            safe.end();
+            None
+        }
+        Err(SafeRefusal::Absent) => None,
+        Err(SafeRefusal::Failed(error)) => {
+            troubles.push(format!("programs do not outlive this guard: {error}"));
+            None
+        }
     }
 }
 

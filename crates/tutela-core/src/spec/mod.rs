@@ -72,6 +72,8 @@ pub struct GuardSpec {
     pub audit: AuditPolicy,
     /// What is masked in the output of every service. Can change while the guard runs.
     pub redaction: Redaction,
+    /// Whether programs outlive the guard's death, where the OS can do it. Holds from the guard's start on.
+    pub survive: bool,
 }
 
 /// How the record of who did what is kept.
@@ -103,6 +105,7 @@ impl GuardSpec {
             log_budget: None,
             install: InstallSpec::default(),
             audit: AuditPolicy::default(),
+            survive: true,
         }
     }
 }

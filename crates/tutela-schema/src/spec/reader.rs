@@ -204,6 +204,7 @@ impl Reader<'_> {
         let spec = GuardSpec {
             name: name?,
             description: keys.description.unwrap_or_default(),
+            survive: keys.survive.unwrap_or(true),
             services: services_read,
             alerts: alert_specs,
             metrics: metrics.unwrap_or_default(),

@@ -68,6 +68,7 @@ pub(super) fn resolve(spec: &GuardSpec, origins: &Origins) -> Vec<ResolvedValue>
     list.put(steps!["logs", "redact"], array(&spec.redaction.patterns));
     list.put(steps!["logs", "redact_secrets"], spec.redaction.secrets.is_some().to_string());
     list.days(steps!["audit", "keep_for"], spec.audit.keep_for);
+    list.put(steps!["survive"], spec.survive.to_string());
     list.out
 }
 

@@ -17,7 +17,7 @@ use tutela_os::process::{Delivery, Signal, StopRequest, Tree};
 
 /// How long the output of a run is still read once its tree is gone. The pipes are empty by then, but for
 /// what a slow disk holds up.
-const DRAIN: Duration = Duration::from_secs(5);
+pub(super) const DRAIN: Duration = Duration::from_secs(5);
 
 /// A rung of a ladder that a program is to be asked with.
 #[derive(Debug)]
@@ -98,12 +98,12 @@ impl Conductor {
     }
 
     /// What sees the output of an errand: the console, where it shows output at all.
-    fn console_taps(&self) -> Taps {
+    pub(super) fn console_taps(&self) -> Taps {
         Taps { console: self.show_output.then(|| self.console.tap()), patterns: Vec::new() }
     }
 
     /// What waits in the output for lines that probes want to see.
-    fn patterns(&self, key: InstanceKey, run: RunId, spec: &ServiceSpec) -> Vec<Pattern> {
+    pub(super) fn patterns(&self, key: InstanceKey, run: RunId, spec: &ServiceSpec) -> Vec<Pattern> {
         let Some((_, service)) = self.guard.instance(key) else { return Vec::new() };
         if spec.startup.is_none() && spec.ready.is_none() {
             return Vec::new();
@@ -347,11 +347,11 @@ impl Conductor {
             return;
         }
         let Some(live) = self.live.remove(&key) else { return };
-        if let Some(capture) = live.capture {
-            // Dropping the answer changes nothing: the pump reads what is left and closes the pipes.
-            if let Err(refusal) = capture.finish(DRAIN) {
-                self.trouble(refusal.to_string());
-            }
+        self.nursery.forget(live.child.token());
+        let id = self.guard.instance(key).map(|(id, _)| id.clone());
+        match id {
+            Some(id) => self.drain(&id, run, live.capture),
+            None => drop(live.capture.map(|capture| capture.finish(DRAIN))),
         }
     }
 

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
-use tutela_core::names::Name;
+use tutela_core::names::{Name, ServiceName};
 use tutela_core::spec::{
     AlertWay, Command, GuardSpec, Hooks, Launch, Limits, LogPolicy, Occasion, RestartPolicy, Security, ServiceSpec,
     StartMode,
@@ -216,13 +216,22 @@ impl Conductor {
 fn spec_for_command(guard: &GuardSpec, command: Command, folder: &std::path::Path) -> ServiceSpec {
     let (mut env, _) = tutela_schema::spec::process_env();
     env.retain(|name, _| !tutela_core::spec::HOST_VARIABLES.contains(&name.as_str()));
+    let mut spec = bare_spec(guard.name.clone());
+    spec.launch.command = command;
+    spec.launch.cwd = folder.to_owned();
+    spec.launch.env = env.into_iter().map(|(name, value)| (Arc::from(name), Template::fixed(value))).collect();
+    spec
+}
+
+/// A spec in which everything is left out that can be.
+pub fn bare_spec(name: ServiceName) -> ServiceSpec {
     ServiceSpec {
-        name: guard.name.clone(),
+        name,
         description: String::new(),
         launch: Launch {
-            command,
-            cwd: folder.to_owned(),
-            env: env.into_iter().map(|(name, value)| (Arc::from(name), Template::fixed(value))).collect(),
+            command: Command { words: Vec::new() },
+            cwd: std::path::PathBuf::new(),
+            env: std::collections::BTreeMap::new(),
             user: None,
             group: None,
             umask: None,

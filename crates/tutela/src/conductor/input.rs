@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tutela_core::guard::{self, Command, Target};
 use tutela_core::names::{InstanceKey, ServiceName};
 use tutela_core::spec::GuardSpec;
-use tutela_os::process::Tree;
+use tutela_os::process::{ChildToken, Exit, Tree};
 use tutela_schema::api::{CommandReply, ErrorReply, GuardStatus, ReloadReply, ServiceStatus, Verb};
 use tutela_schema::spec::Diagnostic;
 
@@ -39,6 +39,13 @@ pub enum Input {
     },
     /// An errand of the conductor's own came to its end.
     ErrandEnded(ErrandEnd),
+    /// A program that an earlier guard had started ended. `None`: the OS does not tell how.
+    EndedElsewhere {
+        /// Which.
+        token: ChildToken,
+        /// How.
+        exit: Option<Exit>,
+    },
     /// Somebody asks something through the API.
     Request(Request),
     /// An alert was tried.

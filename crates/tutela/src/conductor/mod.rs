@@ -20,6 +20,7 @@ mod alerts;
 mod audit;
 mod errands;
 mod figures;
+mod heirs;
 mod host;
 mod input;
 mod publish;
@@ -28,6 +29,7 @@ mod told;
 mod traces;
 mod view;
 
+pub use alerts::bare_spec;
 pub use errands::ErrandEnd;
 pub use figures::{FiguresAnswer, InstanceFigures, ProbeFigures, TURN_BOUNDS, Turns};
 pub use input::{AlertNews, Ended, Inbox, Input, InstanceRef, Matches, OutputNews, Request, StatusAnswer};
@@ -42,6 +44,8 @@ use crate::hands::ledger::Ledger;
 use crate::hands::questions::QuestionDesk;
 use crate::hands::sinks::desk::Sinks;
 use crate::hands::spawner::{Spawner, Started, chain};
+use crate::survive::heirs::Heir;
+use crate::survive::keeping::Estates;
 use crate::traces::{Hub, OsEdge, Tracer};
 use publish::Shadow;
 use requests::Ticket;
@@ -140,6 +144,10 @@ pub struct Parts {
     pub identity: Identity,
     /// The number of the next event.
     pub next_seq: u64,
+    /// What is noted down for the next guard, where programs outlive this one.
+    pub estates: Option<Estates>,
+    /// What an earlier guard left that goes on.
+    pub heirs: Vec<Heir>,
     /// Instances that an operator stopped under an earlier guard.
     pub kept_down: std::collections::BTreeSet<tutela_core::names::InstanceId>,
     /// Alerts that an earlier guard had not delivered.
@@ -192,6 +200,9 @@ pub struct Conductor {
     surroundings: Arc<Surroundings>,
     identity: Identity,
     next_seq: u64,
+    estates: Option<Estates>,
+    /// Whether it was told that not all could be noted down.
+    estates_incomplete: bool,
     reload: Option<AskReload>,
     forward_signals: bool,
     end_when_done: bool,
@@ -293,6 +304,8 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         surroundings: parts.surroundings,
         identity: parts.identity,
         next_seq: parts.next_seq,
+        estates: parts.estates,
+        estates_incomplete: false,
         reload: parts.reload,
         forward_signals: parts.forward_signals,
         end_when_done: parts.end_when_done,
@@ -324,7 +337,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         interrupts: 0,
         held: None,
     };
-    conductor.begin(kept_down, troubles);
+    conductor.begin(kept_down, troubles, parts.heirs);
     let mut host_alive = host::Alive::default();
     let mut turn_began = std::time::Instant::now();
     loop {
@@ -378,7 +391,12 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
 }
 
 impl Conductor {
-    fn begin(&mut self, kept_down: std::collections::BTreeSet<tutela_core::names::InstanceId>, troubles: Vec<String>) {
+    fn begin(
+        &mut self,
+        kept_down: std::collections::BTreeSet<tutela_core::names::InstanceId>,
+        troubles: Vec<String>,
+        heirs: Vec<Heir>,
+    ) {
         let now = clock::now();
         self.say_started(now);
         self.note_started();
@@ -388,7 +406,10 @@ impl Conductor {
         self.spread_log_rules();
         self.told.begin(now, self.guard.spec().install.start_timeout);
         self.trace_boot(now);
+        // Before the machine acts on any of them.
+        self.take_heirs(heirs);
         self.guard.begin(now, &kept_down);
+        self.touch_all();
         self.trace_booted(now);
     }
 
@@ -451,13 +472,20 @@ impl Conductor {
     }
 
     fn main_ended(&mut self, now: Moment, key: InstanceKey, run: RunId, exit: Exit) {
+        let exit = self.core_exit(key, run, exit);
+        self.guard.handle(now, key, guard::Input::Exited { run, exit });
+        // What follows from an end, above all the next start, is not kept waiting for the rest of the turn.
+        self.act(now);
+    }
+
+    fn core_exit(&self, key: InstanceKey, run: RunId, exit: Exit) -> CoreExit {
         let oom = || {
             self.live
                 .get(&key)
                 .filter(|live| live.run == run)
                 .is_some_and(|live| live.child.tree().oom_killed().unwrap_or(false))
         };
-        let exit = match exit {
+        match exit {
             Exit::Code(code) => CoreExit::Code(code),
             Exit::Signal { signal, core_dumped } => CoreExit::Signal {
                 number: signal.number(),
@@ -465,10 +493,7 @@ impl Conductor {
                 core_dumped,
                 oom: signal == Signal::KILL && oom(),
             },
-        };
-        self.guard.handle(now, key, guard::Input::Exited { run, exit });
-        // What follows from an end, above all the next start, is not kept waiting for the rest of the turn.
-        self.act(now);
+        }
     }
 
     fn handle_input(&mut self, now: Moment, input: Input) {
@@ -477,6 +502,7 @@ impl Conductor {
             Input::Started { order: Order::Main { key, run }, result } => self.main_started(now, key, run, *result),
             Input::Started { order: Order::Errand { id }, result } => self.errand_started(id, *result),
             Input::ErrandEnded(end) => self.errand_ended(now, end),
+            Input::EndedElsewhere { token, exit } => self.ended_elsewhere(now, token, exit),
             Input::Request(request) => self.handle_request(now, request),
             Input::AlertTried { ticket, result } => self.alert_tried(now, ticket, result),
             Input::Sink(news) => self.say_sink(now, &news),
@@ -565,6 +591,7 @@ impl Conductor {
     fn take_notices(&mut self, now: Moment, key: InstanceKey, run: RunId, text: &[u8]) {
         use tutela_core::service::Notice as Core;
         use tutela_os::notify::Notice;
+        self.touched.insert(key);
         for notice in tutela_os::notify::parse(text) {
             let notice = match notice {
                 Notice::Ready => Core::Ready,
@@ -602,6 +629,7 @@ impl Conductor {
         self.give_spans(now);
         self.tend_alerts(now);
         // Who is answered may rely on what was asked being kept.
+        self.note_estates();
         self.save_touched(now);
         self.watch_ledger();
         self.rest_after_many();

@@ -106,15 +106,18 @@ impl Conductor {
             Event::Commanded { what, by } => {
                 let telling = Telling::new(EventKind::Commanded, format!("{what}, asked by {by}"));
                 self.tell(now, None, None, telling.with("command", what).with("by", by));
+                self.touch_all();
             }
             Event::Reloaded { changes } => {
                 let telling = tell_reload(&changes);
                 self.tell(now, None, None, telling);
+                self.touch_all();
             }
             Event::Added { .. } => self.told.note(),
             Event::Removed { key, id } => {
                 self.told.note();
                 self.ledger.forget(id.to_string());
+                self.forget_estate(key, &id);
                 let tree = self.live.remove(&key).map(|live| live.child.tree().clone());
                 self.forget(key, &format!("{}-{}", id.service, id.index), tree);
                 self.touched.remove(&key);

@@ -16,6 +16,7 @@ use tutela_core::spec::{Command, Launch, ServiceSpec};
 use tutela_logs::pump::Source;
 use tutela_logs::tap::Taps;
 use tutela_logs::{Policy, Stream};
+use tutela_os::handle::Handle;
 use tutela_os::process::{Identity, SpawnRequest, Stdio, find_program, variable};
 use tutela_os::{accounts, pipe};
 
@@ -112,16 +113,20 @@ pub struct PreparedOutput {
     pub sources: Vec<(Stream, Source)>,
     /// Who else sees it.
     pub taps: Taps,
+    /// Other handles of the streams, in their order, where the program is to outlive the guard.
+    pub shared: Vec<Handle>,
 }
 
 impl Job {
     /// Looks everything up and makes the pipes. The refusal is told in words.
-    pub fn prepare(self) -> (Order, Result<Prepared, String>) {
+    ///
+    /// `outlives`: the program of an instance is to outlive the guard.
+    pub fn prepare(self, outlives: bool) -> (Order, Result<Prepared, String>) {
         let order = self.order;
-        (order, self.prepare_inner())
+        (order, self.prepare_inner(outlives))
     }
 
-    fn prepare_inner(self) -> Result<Prepared, String> {
+    fn prepare_inner(self, outlives: bool) -> Result<Prepared, String> {
         let launch = &self.spec.launch;
         let index = self.instance.index;
         let identity = identity_of(launch)?;
@@ -149,10 +154,12 @@ impl Job {
             Output::Dropped => None,
             Output::Logged(taps) => {
                 let mut sources: Vec<(Stream, Source)> = Vec::with_capacity(2);
-                request.stdout = stream(Stream::Out, &mut sources)?;
-                request.stderr = stream(Stream::Err, &mut sources)?;
+                let mut shared = Vec::new();
+                let mut shared_too = matches!(self.order, Order::Main { .. }).then_some(&mut shared).filter(|_| outlives);
+                request.stdout = stream(Stream::Out, &mut sources, shared_too.as_deref_mut())?;
+                request.stderr = stream(Stream::Err, &mut sources, shared_too)?;
                 let policy = Arc::new(self.surroundings.keeping.policy(&self.spec, index));
-                Some(PreparedOutput { label: self.instance.label(), policy, sources, taps })
+                Some(PreparedOutput { label: self.instance.label(), policy, sources, taps, shared })
             }
         };
         Ok(Prepared { request, output })
@@ -209,12 +216,23 @@ fn bytes_as_stdin(dir: &Path, bytes: &[u8]) -> std::io::Result<Stdio> {
     Ok(Stdio::Handle(file?.into()))
 }
 
-fn stream(which: Stream, sources: &mut Vec<(Stream, Source)>) -> Result<Stdio, String> {
+fn stream(
+    which: Stream,
+    sources: &mut Vec<(Stream, Source)>,
+    shared: Option<&mut Vec<Handle>>,
+) -> Result<Stdio, String> {
     let (read, write) = pipe::idle_output_pipe(None).map_err(|error| chain(&error))?;
-    let open: Source = Box::new(move || match read.activate() {
+    if let Some(shared) = shared {
+        shared.push(read.share().map_err(|error| chain(&error))?);
+    }
+    sources.push((which, source(read)));
+    Ok(Stdio::Handle(write))
+}
+
+/// What the pump reads.
+pub fn source(read: pipe::IdleReadEnd) -> Source {
+    Box::new(move || match read.activate() {
         Ok(reader) => Ok(Box::pin(reader)),
         Err(error) => Err(std::io::Error::other(chain(&error))),
-    });
-    sources.push((which, open));
-    Ok(Stdio::Handle(write))
+    })
 }

@@ -8,8 +8,9 @@
 //! What came of an order is told to the conductor through its inbox. Deliberately absent: retries, and any
 //! knowledge of why something is started.
 
-use super::launch::{Job, Prepared};
-use crate::conductor::{Inbox, Input};
+use super::launch::{Job, Order, Prepared};
+use crate::conductor::{Inbox, Input, InstanceRef};
+use crate::survive::keeping::Depositor;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -54,6 +55,7 @@ struct Shared {
     nursery: Arc<Nursery>,
     pump: Pumps,
     inbox: Inbox,
+    depositor: Option<Depositor>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -71,14 +73,19 @@ struct Queue {
 }
 
 impl Spawner {
-    /// A spawner with one thread.
+    /// A spawner with one thread. With a `depositor`, the programs of instances outlive the guard.
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub fn start(nursery: Arc<Nursery>, pump: Pumps, inbox: Inbox) -> std::io::Result<Spawner> {
+    pub fn start(
+        nursery: Arc<Nursery>,
+        pump: Pumps,
+        inbox: Inbox,
+        depositor: Option<Depositor>,
+    ) -> std::io::Result<Spawner> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let (queue, filled) = (Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { queue, filled, processors, nursery, pump, inbox });
+        let shared = Arc::new(Shared { queue, filled, processors, nursery, pump, inbox, depositor });
         let spawner = Spawner { shared };
         spawner.add_thread(&mut spawner.shared.lock())?;
         Ok(spawner)
@@ -129,8 +136,9 @@ impl Shared {
 
     fn work(&self) {
         while let Some(job) = self.next() {
-            let (order, prepared) = job.prepare();
-            let result = prepared.and_then(|prepared| self.start(prepared));
+            let instance = job.instance.clone();
+            let (order, prepared) = job.prepare(self.depositor.is_some());
+            let result = prepared.and_then(|prepared| self.start(&instance, order, prepared));
             if self.inbox.send_blocking(Input::Started { order, result: Box::new(result) }).is_err() {
                 return;
             }
@@ -153,11 +161,17 @@ impl Shared {
         }
     }
 
-    fn start(&self, prepared: Prepared) -> Result<Started, String> {
-        let Prepared { request, output } = prepared;
+    fn start(&self, instance: &InstanceRef, order: Order, prepared: Prepared) -> Result<Started, String> {
+        let Prepared { request, mut output } = prepared;
         let child = self.nursery.spawn(&request).map_err(|error| chain(&error))?;
         // The request holds the write ends of the pipes; with them open no reader would ever see the end.
         drop(request);
+        if let (Some(depositor), Order::Main { run, .. }) = (&self.depositor, order) {
+            let shared = output.as_mut().map(|output| std::mem::take(&mut output.shared)).unwrap_or_default();
+            if let Err(trouble) = depositor.deposit(instance, run, &child, shared) {
+                let _ = self.inbox.send_blocking(Input::Trouble(trouble));
+            }
+        }
         let capture = match output {
             None => None,
             Some(output) => match self.pump.attach(&output.label, output.policy, output.sources, output.taps) {

@@ -1,0 +1,141 @@
+//! What outlives a guard, on the conductor's side: heirs of an earlier one become programs of this one, and what the next
+//! one needs is noted down.
+
+use super::{Conductor, Input, InstanceRef, Live, Owner};
+use crate::conductor::act::DRAIN;
+use crate::hands::launch::source;
+use crate::hands::spawner::chain;
+use crate::survive::heirs::Heir;
+use std::sync::Arc;
+use tutela_core::guard;
+use tutela_core::names::{InstanceId, InstanceKey, RunId};
+use tutela_core::service::Exit as CoreExit;
+use tutela_core::time::Moment;
+use tutela_logs::CaptureHandle;
+use tutela_logs::tap::Taps;
+use tutela_os::pipe::IdleReadEnd;
+use tutela_os::process::{ChildToken, Exit};
+
+impl Conductor {
+    /// Goes on with programs that an earlier guard had started, and with what its ended ones had written last.
+    pub(super) fn take_heirs(&mut self, heirs: Vec<Heir>) {
+        for heir in heirs {
+            let capture = self.capture_heir(&heir);
+            let Heir { id, run, child, key, .. } = heir;
+            let (Some(child), Some(key)) = (child, key) else {
+                self.drain(&id, run, capture);
+                continue;
+            };
+            let token = child.token();
+            if let Some(capture) = &capture {
+                self.outputs.insert(key, capture.counters());
+            }
+            match child.end_elsewhere() {
+                Ok(end) => {
+                    let inbox = self.inbox.clone();
+                    // Ends with the program, or with the runtime.
+                    tokio::spawn(async move {
+                        // What cannot be watched is said to have ended: its tree is looked after then.
+                        let exit = end.await.unwrap_or(None);
+                        let _ = inbox.send(Input::EndedElsewhere { token, exit }).await;
+                    });
+                }
+                Err(error) => self.trouble(format!("{id} cannot be watched: {}", chain(&error))),
+            }
+            self.owners.insert(token, Owner::Main { key, run });
+            self.live.insert(key, Live { run, child, capture, watched: false });
+        }
+    }
+
+    /// Reads on where the earlier guard was.
+    fn capture_heir(&mut self, heir: &Heir) -> Option<CaptureHandle> {
+        let Heir { id, run, streams, key, .. } = heir;
+        if streams.is_empty() {
+            return None;
+        }
+        let mut sources = Vec::with_capacity(streams.len());
+        for (stream, handle) in streams {
+            match IdleReadEnd::from_shared(handle) {
+                Ok(read) => sources.push((*stream, source(read))),
+                Err(error) => self.trouble(format!("output of {id}: {}", chain(&error))),
+            }
+        }
+        let of_key = key.or_else(|| self.guard.key(id)).and_then(|key| self.guard.instance(key));
+        let spec = of_key.map(|(_, service)| service.spec().clone());
+        let patterns = match (key, &spec) {
+            (Some(key), Some(spec)) => self.patterns(*key, *run, spec),
+            _ => Vec::new(),
+        };
+        let spec = spec.unwrap_or_else(|| Arc::new(super::bare_spec(id.service.clone())));
+        let policy = Arc::new(self.surroundings.keeping.policy(&spec, id.index));
+        let label = InstanceRef { service: id.service.clone(), index: id.index }.label();
+        let taps = Taps { patterns, ..self.console_taps() };
+        match self.pump.attach(&label, policy, sources, taps) {
+            Ok(capture) => Some(capture),
+            Err(refusal) => {
+                self.trouble(refusal.to_string());
+                None
+            }
+        }
+    }
+
+    /// A run is over: what it wrote is read to its end, and then nothing of it is kept any more.
+    pub(super) fn drain(&mut self, id: &InstanceId, run: RunId, capture: Option<CaptureHandle>) {
+        let releaser = self.estates.as_ref().map(crate::survive::keeping::Estates::releaser);
+        let end = capture.map(|capture| capture.finish(DRAIN)).transpose();
+        match (end, releaser) {
+            // Dropping the answer changes nothing: the pump reads what is left and closes the pipes.
+            (Ok(_), None) => {}
+            (Ok(None), Some(releaser)) => releaser.release(id, run),
+            (Ok(Some(end)), Some(releaser)) => {
+                let id = id.clone();
+                // Bounded by the drain's own limit.
+                tokio::spawn(async move {
+                    end.await;
+                    releaser.release(&id, run);
+                });
+            }
+            (Err(refusal), releaser) => {
+                self.trouble(refusal.to_string());
+                if let Some(releaser) = releaser {
+                    releaser.release(id, run);
+                }
+            }
+        }
+    }
+
+    /// A program that an earlier guard had started has ended.
+    pub(super) fn ended_elsewhere(&mut self, now: Moment, token: ChildToken, exit: Option<Exit>) {
+        let Some(Owner::Main { key, run }) = self.owners.remove(&token) else { return };
+        let exit = exit.map_or(CoreExit::Unknown, |exit| self.core_exit(key, run, exit));
+        self.guard.handle(now, key, guard::Input::Exited { run, exit });
+        self.act(now);
+    }
+
+    /// Everything is noted down anew: a command or a reload concerns more than it tells of.
+    pub(super) fn touch_all(&mut self) {
+        self.touched.extend(self.guard.instances().map(|(key, _, _)| key));
+    }
+
+    /// Notes down how every instance stands that this turn has touched.
+    pub(super) fn note_estates(&mut self) {
+        let Some(estates) = &mut self.estates else { return };
+        for key in &self.touched {
+            let Some((id, service)) = self.guard.instance(*key) else { continue };
+            if let Some(estate) = self.guard.estate(*key) {
+                estates.note(*key, id, &estate, service.spec());
+            }
+        }
+        estates.note_next_event(self.next_seq);
+        if estates.take_incomplete() && !std::mem::replace(&mut self.estates_incomplete, true) {
+            self.trouble("the memory for what the next guard has to know is full; it would end some programs".to_owned());
+        }
+    }
+
+    /// An instance is gone for good, and nothing of it is for the next guard.
+    pub(super) fn forget_estate(&mut self, key: InstanceKey, id: &InstanceId) {
+        if let Some(estates) = &mut self.estates {
+            estates.forget(key, id);
+        }
+    }
+}

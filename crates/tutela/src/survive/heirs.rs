@@ -1,0 +1,286 @@
+//! What an earlier guard left, and to whom it goes.
+
+use super::keeping::{Depositor, Estates, NEXT_EVENT, SLATE, estate_key, stamps_key};
+use super::slate::{Notes, Slate};
+use crate::hands::spawner::chain;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tutela_core::guard::Guard;
+use tutela_core::names::{InstanceId, InstanceKey, RunId, ServiceName};
+use tutela_core::service::{Estate, Phase, StartStep};
+use tutela_core::spec::{LadderStep, ServiceSpec, StopStep};
+use tutela_core::stamp::Stamps;
+use tutela_core::time::Moment;
+use tutela_logs::Stream;
+use tutela_os::handle::Handle;
+use tutela_os::process::{Child, Nursery};
+use tutela_os::safe::{Deposit, Safe};
+use tutela_schema::saved::estate::{decode_estate, decode_stamps};
+
+/// How a program is stopped whose service is not in the spec any more, when nobody is left who knows how it would have
+/// been: as a spec that is silent has it.
+const LADDER: [(&str, Duration); 1] = [("TERM", Duration::from_secs(10))];
+
+/// Why programs do not outlive this guard.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SafeRefusal {
+    /// This host has no means for it, which the report of its capabilities says.
+    #[error("this host has no means for it")]
+    Absent,
+    /// It did not work, in words.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<tutela_os::Error> for SafeRefusal {
+    fn from(error: tutela_os::Error) -> Self {
+        match error {
+            tutela_os::Error::Unsupported(_) => SafeRefusal::Absent,
+            other => SafeRefusal::Failed(chain(&other)),
+        }
+    }
+}
+
+/// What an earlier guard left, and what this one keeps for the next.
+#[derive(Debug)]
+pub struct Inheritance {
+    safe: Safe,
+    slate: Slate,
+    programs: Vec<Program>,
+    /// What could not be taken over, in words.
+    pub troubles: Vec<String>,
+}
+
+/// A program in the safe.
+#[derive(Debug)]
+struct Program {
+    id: InstanceId,
+    run: RunId,
+    remains: String,
+    process: Option<Handle>,
+    streams: Vec<(Stream, Handle)>,
+}
+
+/// A run whose output goes on with this guard, and whose program too if it lives.
+#[derive(Debug)]
+pub struct Heir {
+    /// Whose it is.
+    pub id: InstanceId,
+    /// Which run.
+    pub run: RunId,
+    /// The program; `None`: the run is over, what it wrote is still to be read.
+    pub child: Option<Child>,
+    /// The read ends of its streams.
+    pub streams: Vec<(Stream, Handle)>,
+    /// The instance it goes on as.
+    pub key: Option<InstanceKey>,
+}
+
+impl Inheritance {
+    /// Opens the safe of the guard `name` at `socket`, with what an earlier guard left in it.
+    ///
+    /// # Errors
+    /// This host has none, or it could not be begun: programs will not outlive this guard.
+    pub fn open(
+        socket: &Path,
+        name: &str,
+        on_trouble: impl Fn(String) + Send + Sync + 'static,
+    ) -> Result<Inheritance, SafeRefusal> {
+        let (safe, deposits) = Safe::open(socket, name, on_trouble)?;
+        let mut troubles = Vec::new();
+        let mut left = None;
+        let mut programs = Vec::new();
+        for deposit in deposits {
+            if deposit.name == SLATE {
+                left = deposit.handles.into_iter().next();
+                continue;
+            }
+            let name = deposit.name.clone();
+            match Program::of(deposit) {
+                Some(program) => programs.push(program),
+                // Of another version: nobody will ask for it.
+                None => safe.release(&name),
+            }
+        }
+        let found = left.map(Slate::open).transpose().unwrap_or_else(|error| {
+            troubles.push(chain(&error));
+            None
+        });
+        let slate = match found {
+            Some(slate) => slate,
+            None => {
+                let slate = Slate::new().map_err(|error| SafeRefusal::Failed(chain(&error)))?;
+                let deposit = Deposit { name: SLATE.to_owned(), note: String::new(), handles: vec![slate.handle()] };
+                safe.keep(deposit)?;
+                slate
+            }
+        };
+        Ok(Inheritance { safe, slate, programs, troubles })
+    }
+
+    /// The number from which events are counted on, if one was noted down.
+    pub fn next_event(&self) -> Option<u64> {
+        let text = self.slate.notes().get(NEXT_EVENT)?;
+        Some(u64::from_le_bytes(*text.first_chunk::<8>()?))
+    }
+
+    /// Whether an earlier guard of this boot left anything at all.
+    pub fn is_any(&self) -> bool {
+        !self.slate.notes().is_empty()
+    }
+
+    /// Takes back the programs that live by their estates; of the others what they wrote is left. To be called before
+    /// leftovers are looked for, which are all the rest.
+    pub fn take_programs(&mut self, nursery: &Nursery) -> Vec<Heir> {
+        let estates = estates(self.slate.notes(), &mut Vec::new());
+        let mut heirs = Vec::new();
+        for program in std::mem::take(&mut self.programs) {
+            let Program { id, run, remains, process, streams } = program;
+            let lives = estates.get(&id).is_some_and(|estate| lives(estate, run));
+            let child = process.filter(|_| lives).and_then(|process| {
+                let taken = nursery.take_back(&remains, &process);
+                taken.map_err(|error| self.troubles.push(format!("{id} could not be taken back: {}", chain(&error)))).ok()
+            });
+            heirs.push(Heir { id, run, child, streams, key: None });
+        }
+        // Of two runs of one instance the later one is it.
+        let latest: BTreeMap<InstanceId, RunId> = heirs.iter().fold(BTreeMap::new(), |mut latest, heir| {
+            if heir.child.is_some() {
+                let run = latest.entry(heir.id.clone()).or_insert(heir.run);
+                *run = heir.run.max(*run);
+            }
+            latest
+        });
+        for heir in heirs.iter_mut().filter(|heir| latest.get(&heir.id).is_some_and(|run| *run != heir.run)) {
+            if let Some(child) = heir.child.take() {
+                nursery.forget(child.token());
+            }
+        }
+        heirs
+    }
+
+    /// Lets the machine go on with every instance that was noted down, and tells the heirs as what they go on. `kept`
+    /// tells how a service was stopped whose spec is gone. Answers the instances that are not to be restored in another
+    /// way.
+    pub fn hand_over(&mut self, now: Moment, guard: &mut Guard, heirs: &mut [Heir]) -> Vec<InstanceId> {
+        let notes = self.slate.notes().clone();
+        let (environment, _) = tutela_schema::spec::process_env();
+        let mut handed = Vec::new();
+        for (id, mut estate) in estates(&notes, &mut self.troubles) {
+            let heir = heirs.iter_mut().find(|heir| heir.id == id && heir.child.is_some());
+            let spec = guard.key(&id).and_then(|key| guard.instance(key)).map(|(_, service)| service.spec().clone());
+            match heir.as_ref().and_then(|heir| Some((heir.run, heir.child.as_ref()?.pid()))) {
+                // It was started, and the guard died before it had noted that down.
+                Some((run, pid)) if run > estate.run || is_being_spawned(&estate) => {
+                    let startup = spec.as_ref().is_some_and(|spec| spec.startup.is_some());
+                    let until = spec.as_ref().and_then(|spec| spec.start_timeout).map(|limit| now + limit);
+                    let step = if startup { StartStep::Startup } else { StartStep::Ready };
+                    estate.phase = Phase::Starting { until, step };
+                    estate = Estate { run, pid: Some(pid), started: now, since: now, ran: true, paused: false, ..estate };
+                    estate.verdicts.clear();
+                }
+                Some(_) => {}
+                // Its tree was ended as a leftover.
+                None => estate.pid = None,
+            }
+            let lives = heir.is_some();
+            let changed = match &spec {
+                Some(spec) if lives => {
+                    let inherited = |name: &str, value: &str| environment.get(name).is_some_and(|own| own == value);
+                    let started_with = notes.get(&stamps_key(&id)).and_then(|text| decode_stamps(text).ok());
+                    started_with.unwrap_or_default().differing(&Stamps::of(spec, id.index, inherited))
+                }
+                _ => Vec::new(),
+            };
+            let key = match guard.take_back(now, &id, estate.clone(), changed) {
+                Some(key) => Some(key),
+                None if lives => Some(guard.take_back_retired(now, &id, estate, Arc::new(gone(&id.service)))),
+                None => {
+                    self.slate.erase(&estate_key(&id));
+                    self.slate.erase(&stamps_key(&id));
+                    None
+                }
+            };
+            if let (Some(heir), Some(_)) = (heir, key) {
+                heir.key = key;
+            }
+            handed.extend(key.map(|_| id));
+        }
+        handed
+    }
+
+    /// The parts by which this guard keeps for the next what it got itself.
+    pub fn into_parts(self) -> (Depositor, Estates, Safe) {
+        (Depositor(self.safe.clone()), Estates::new(self.safe.clone(), self.slate), self.safe)
+    }
+}
+
+impl Program {
+    fn of(deposit: Deposit) -> Option<Program> {
+        let mut words = deposit.program()?.split(' ');
+        let service = ServiceName::new(words.next()?).ok()?;
+        let (index, run) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        let mut handles = deposit.handles.into_iter();
+        let process = handles.next();
+        let streams = [Stream::Out, Stream::Err].into_iter().zip(handles).collect();
+        Some(Program { id: InstanceId { service, index }, run: RunId(run), remains: deposit.note, process, streams })
+    }
+}
+
+/// Every estate that can be read.
+fn estates(notes: &Notes, troubles: &mut Vec<String>) -> BTreeMap<InstanceId, Estate> {
+    let mut found = BTreeMap::new();
+    for (key, text) in notes {
+        let mut words = key.split(' ');
+        let (Some("estate"), Some(service), Some(index)) = (words.next(), words.next(), words.next()) else { continue };
+        let (Ok(service), Ok(index)) = (ServiceName::new(service), index.parse()) else { continue };
+        let id = InstanceId { service, index };
+        match decode_estate(text) {
+            Ok(estate) => drop(found.insert(id, estate)),
+            Err(error) => troubles.push(format!("what an earlier guard noted of {id} cannot be used: {error}")),
+        }
+    }
+    found
+}
+
+/// Whether the program of this run lives by the estate, or may: one that was started and not noted down any more is later
+/// than all that was.
+fn lives(estate: &Estate, run: RunId) -> bool {
+    let in_a_tree = match estate.phase {
+        Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping { .. } => true,
+        Phase::Stopped
+        | Phase::Waiting
+        | Phase::Backoff { .. }
+        | Phase::Cooldown { .. }
+        | Phase::Failed
+        | Phase::Done => false,
+    };
+    (run == estate.run && (in_a_tree || estate.pid.is_some())) || (run > estate.run && estate.wanted_up)
+}
+
+/// Whether it was noted down before its program ran.
+fn is_being_spawned(estate: &Estate) -> bool {
+    match estate.phase {
+        Phase::Starting { step: StartStep::Hooks | StartStep::Spawning, .. } => estate.pid.is_none(),
+        Phase::Starting { step: StartStep::Startup | StartStep::Ready, .. }
+        | Phase::Stopped
+        | Phase::Waiting
+        | Phase::Running { .. }
+        | Phase::Stopping { .. }
+        | Phase::Backoff { .. }
+        | Phase::Cooldown { .. }
+        | Phase::Failed
+        | Phase::Done => false,
+    }
+}
+
+/// What a service is whose spec nobody has any more: something to stop.
+fn gone(service: &ServiceName) -> ServiceSpec {
+    let mut spec = crate::conductor::bare_spec(service.clone());
+    let step = |(signal, wait): (&str, Duration)| LadderStep { step: StopStep::Signal(signal.to_owned()), wait };
+    spec.stop = LADDER.into_iter().map(step).collect();
+    spec.stop.push(LadderStep { step: StopStep::Kill, wait: Duration::ZERO });
+    spec
+}

@@ -1,0 +1,120 @@
+//! What is noted down and deposited while the guard lives, for the next one.
+
+use super::slate::Slate;
+use crate::conductor::InstanceRef;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use tutela_core::names::{InstanceId, InstanceKey, RunId};
+use tutela_core::service::Estate;
+use tutela_core::spec::ServiceSpec;
+use tutela_core::stamp::Stamps;
+use tutela_os::handle::Handle;
+use tutela_os::process::Child;
+use tutela_os::safe::{Deposit, Safe};
+use tutela_schema::saved::estate::{encode_estate, encode_stamps};
+
+/// The name of the slate's own deposit.
+pub(super) const SLATE: &str = "slate";
+
+/// The key under which the number of the next event is noted.
+pub(super) const NEXT_EVENT: &str = "next event";
+
+/// The key of an instance's estate.
+pub(super) fn estate_key(id: &InstanceId) -> String {
+    format!("estate {} {}", id.service, id.index)
+}
+
+/// The key of what an instance's program was started with.
+pub(super) fn stamps_key(id: &InstanceId) -> String {
+    format!("stamps {} {}", id.service, id.index)
+}
+
+/// What a program's deposit is called: whose it is, and which run of it.
+pub(super) fn program_id(service: &str, index: u16, run: RunId) -> String {
+    format!("{service} {index} {}", run.0)
+}
+
+/// The spawner's part: deposits programs. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Depositor(pub(super) Safe);
+
+impl Depositor {
+    /// Deposits a program that was just started, with the read ends of its streams, and returns when that is done: from
+    /// then on it outlives the guard.
+    ///
+    /// # Errors
+    /// It does not, in words. It runs all the same.
+    pub fn deposit(&self, instance: &InstanceRef, run: RunId, child: &Child, streams: Vec<Handle>) -> Result<(), String> {
+        // Its first process had ended before anybody could look at it: there is nobody who could outlive anything.
+        let Some((remains, process)) = child.remains() else { return Ok(()) };
+        let handles = std::iter::once(process).chain(streams).collect();
+        let id = program_id(instance.service.as_str(), instance.index, run);
+        self.0.keep(Deposit::of_program(&id, remains, handles)).map_err(|error| {
+            format!("{}-{} would not outlive this guard: {error}", instance.service, instance.index)
+        })
+    }
+}
+
+/// Gives deposits up. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Releaser(Safe);
+
+impl Releaser {
+    /// The program of this run is gone, and all that it wrote is in the files. Never waits.
+    pub fn release(&self, id: &InstanceId, run: RunId) {
+        self.0.release(&Deposit::name_of_program(&program_id(id.service.as_str(), id.index, run)));
+    }
+}
+
+/// The conductor's part: notes estates down.
+#[derive(Debug)]
+pub struct Estates {
+    safe: Safe,
+    slate: Slate,
+    /// The guard's own environment, from which programs inherit.
+    environment: BTreeMap<String, String>,
+    /// Which spec the last noted stamps are of.
+    stamped: HashMap<InstanceKey, Arc<ServiceSpec>>,
+    /// Whether the last note was taken.
+    complete: bool,
+}
+
+impl Estates {
+    pub(super) fn new(safe: Safe, slate: Slate) -> Estates {
+        let (environment, _) = tutela_schema::spec::process_env();
+        Estates { safe, slate, environment, stamped: HashMap::new(), complete: true }
+    }
+
+    /// Notes down how an instance stands, and what its program was started with.
+    pub fn note(&mut self, key: InstanceKey, id: &InstanceId, estate: &Estate, spec: &Arc<ServiceSpec>) {
+        if !self.stamped.get(&key).is_some_and(|known| Arc::ptr_eq(known, spec)) {
+            let inherited = |name: &str, value: &str| self.environment.get(name).is_some_and(|own| own == value);
+            let stamps = encode_stamps(&Stamps::of(spec, id.index, inherited));
+            self.complete &= self.slate.note(&stamps_key(id), &stamps);
+            self.stamped.insert(key, Arc::clone(spec));
+        }
+        self.complete &= self.slate.note(&estate_key(id), &encode_estate(estate));
+    }
+
+    /// An instance is gone for good.
+    pub fn forget(&mut self, key: InstanceKey, id: &InstanceId) {
+        self.stamped.remove(&key);
+        self.slate.erase(&estate_key(id));
+        self.slate.erase(&stamps_key(id));
+    }
+
+    /// Notes down the number of the next event, so that none is given twice.
+    pub fn note_next_event(&mut self, seq: u64) {
+        self.complete &= self.slate.note(NEXT_EVENT, &seq.to_le_bytes());
+    }
+
+    /// Whether anything could not be noted down since the last question.
+    pub fn take_incomplete(&mut self) -> bool {
+        !std::mem::replace(&mut self.complete, true)
+    }
+
+    /// What gives deposits up.
+    pub fn releaser(&self) -> Releaser {
+        Releaser(self.safe.clone())
+    }
+}
