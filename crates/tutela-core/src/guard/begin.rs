@@ -188,6 +188,8 @@ impl Guard {
             }
         }
         self.stop_disabled(now, &taken);
+        // A common restart that is complete already goes on when everybody else is where they belong.
+        let group = self.restarting.take();
         for key in &keys {
             if begins.contains(key) {
                 self.refresh_needs(now, *key);
@@ -198,17 +200,15 @@ impl Guard {
                 slot.service.handle_start(now, Cause::GuardStarted, false);
                 self.settle(now, *key);
             } else if goes_on(key) {
-                if slot.service.is_wanted_up() && !changed.is_empty() {
-                    self.refresh_needs(now, *key);
-                    if let Some(slot) = self.slots.get_mut(key) {
-                        slot.service.handle_start(now, Cause::Reloaded(changed.join(", ")), true);
-                    }
-                } else {
-                    self.refresh_needs(now, *key);
+                let anew = slot.service.is_wanted_up() && !changed.is_empty();
+                self.refresh_needs(now, *key);
+                if let Some(slot) = self.slots.get_mut(key).filter(|_| anew) {
+                    slot.service.handle_start(now, Cause::Reloaded(changed.join(", ")), true);
                 }
                 self.settle(now, *key);
             }
         }
+        self.restarting = group;
         if !taken.is_empty() {
             self.settle_taken(now, keys);
         }

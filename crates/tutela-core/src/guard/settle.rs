@@ -128,16 +128,18 @@ impl Guard {
         let stopped =
             |key: &InstanceKey| self.slots.get(key).is_none_or(|slot| slot.service.state_name() == StateName::Stopped);
         let Some(group) = self.restarting.take_if(|group| group.keys.iter().all(stopped)) else { return };
-        for key in &group.keys {
+        // Needs first, so that nobody starts on the strength of an instance beside those that are about to.
+        let waves = self.waves();
+        let mut keys: Vec<InstanceKey> = group.keys.into_iter().collect();
+        keys.sort_by_key(|key| waves.get(key).copied());
+        for key in &keys {
             self.refresh_needs(now, *key);
-        }
-        for key in &group.keys {
             if let Some(slot) = self.slots.get_mut(key) {
                 slot.service.handle_start(now, group.cause.clone(), true);
             }
         }
         // The worklist is taken from its end.
-        open.extend(group.keys.into_iter().rev());
+        open.extend(keys.into_iter().rev());
     }
 
     /// The services that start by themselves in this mode, and what they need. Who has no instance to start

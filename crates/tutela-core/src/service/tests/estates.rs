@@ -488,3 +488,36 @@ fn a_run_beyond_all_runs_leaves_room_for_the_next() {
     s.advance(secs(1));
     assert_eq!(s.run(), RunId(RUN_MAX.0 + 1));
 }
+
+#[test]
+fn nobody_starts_before_it_is_known_what_it_waits_for() {
+    let mut s = Scenario::running(spec());
+    s.ends(1);
+    s.next_guard();
+    s.advance(secs(1));
+    s.is(StateName::Waiting);
+    s.does(&[]);
+}
+
+#[test]
+fn a_single_try_without_an_end_gets_one() {
+    let mut s = Scenario::running(spec());
+    let mut estate = s.service.estate();
+    estate.history.half_open = true;
+    s.takes_back(Arc::new(spec()), estate);
+    s.next_in(secs(60));
+}
+
+#[test]
+fn a_no_that_would_have_ended_the_program_is_asked_for_again() {
+    let mut s = Scenario::running(ServiceSpec { live: Some(tcp()), ..spec() });
+    let mut estate = s.service.estate();
+    estate.verdicts[0].verdict = Verdict::Fail;
+    s.takes_back(s.service.spec().clone(), estate);
+    assert_eq!(s.service.health(), Health::Up);
+    for _ in 0..3 {
+        s.is(StateName::Running);
+        s.answer_next(ProbeRole::Live, failed());
+    }
+    s.is(StateName::Stopping);
+}
