@@ -30,7 +30,10 @@ impl Stamps {
             let all = paths.iter().map(|path| path.to_string_lossy().into_owned());
             Hash::default().texts(all)
         };
-        let capabilities = security.capabilities.as_ref().map(|all| Hash::default().texts(all.iter().map(|one| one.name().to_owned())));
+        let capabilities = security
+            .capabilities
+            .as_ref()
+            .map(|all| Hash::default().texts(all.iter().map(|one| one.name().to_owned())));
         let (read_only, writable) = (paths(&security.read_only_paths), paths(&security.writable_paths));
         let security = Hash::default()
             .bytes(&[u8::from(security.no_new_privileges)])
@@ -161,7 +164,16 @@ mod tests {
         assert_eq!(changed(|s| drop(s.launch.env.remove("HOME"))), [""; 0]);
         // One guard had it from its environment, the other has it from the spec: it is the same to the program.
         let inherited = stamps(|_| {});
-        let own = Stamps::of(&{ let mut s = spec(); s.launch.env.insert("OWN".into(), "1".into()); s.launch.env.insert("HOME".into(), "/root".into()); s }, 0, |_, _| false);
+        let own = Stamps::of(
+            &{
+                let mut s = spec();
+                s.launch.env.insert("OWN".into(), "1".into());
+                s.launch.env.insert("HOME".into(), "/root".into());
+                s
+            },
+            0,
+            |_, _| false,
+        );
         assert_eq!(inherited.differing(&own), [""; 0]);
     }
 

@@ -4,6 +4,7 @@
 //! number; [`crate::process::Nursery::owner_of`] tells whose it is, and the caller drops what is nobody's.
 //! [`Host`] is the guard's mouth towards the service manager that started it, if one did.
 
+use crate::handle::Handle;
 use crate::host::{Accepts, Scm, StartedBy};
 use crate::{Error, platform};
 use std::ffi::OsString;
@@ -107,6 +108,22 @@ impl Inbox {
     /// The socket cannot be made, or the OS does not vouch for senders ([`Error::Unsupported`]).
     pub fn bind(path: &Path) -> Result<Inbox, Error> {
         platform::notify::Inbox::bind(path).map(Inbox)
+    }
+
+    /// The socket that an earlier guard had at `path` and shared by [`Inbox::share`], with the messages that wait in it.
+    ///
+    /// # Errors
+    /// It is none, or its file is gone, so that nobody would reach it: then a new one is to be bound.
+    pub fn from_shared(handle: &Handle, path: &Path) -> Result<Inbox, Error> {
+        platform::notify::Inbox::from_shared(&handle.0, path).map(Inbox)
+    }
+
+    /// Another handle of the socket, for a [`crate::safe::Safe`]: messages wait in it while no guard is there.
+    ///
+    /// # Errors
+    /// Too many files are open, or this host cannot share it.
+    pub fn share(&self) -> Result<Handle, Error> {
+        self.0.share().map(Handle)
     }
 
     /// What programs get as `NOTIFY_SOCKET`.

@@ -4,12 +4,12 @@
 //! fail for certain is an error; one that may mend itself until then is a warning.
 
 use object::{Architecture, FileKind, Object};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use tutela_core::names::Name;
+use tutela_core::names::{Name, ServiceName};
 use tutela_core::spec::{Command, GuardSpec, Launch, ProbeTarget, ServiceSpec, StartMode};
 use tutela_os::paths::Paths;
 use tutela_os::process::{find_program, same_variable};
@@ -125,10 +125,11 @@ pub fn receivers(spec: &GuardSpec, loaded: &Loaded) -> Vec<Diagnostic> {
     out
 }
 
-/// Looks at the ports alone, which [`check`] leaves out for [`Ports::Ours`].
-pub fn ports(spec: &GuardSpec, loaded: Option<&Loaded>) -> Vec<Diagnostic> {
+/// Looks at the ports alone, which [`check`] leaves out for [`Ports::Ours`]; those of services that run already are in
+/// use by themselves.
+pub fn ports(spec: &GuardSpec, loaded: Option<&Loaded>, running: &BTreeSet<ServiceName>) -> Vec<Diagnostic> {
     let mut checker = Checker::new(loaded);
-    for service in enabled(spec) {
+    for service in enabled(spec).filter(|service| !running.contains(&service.name)) {
         checker.service = service.name.to_string();
         checker.ports(service);
     }

@@ -37,6 +37,7 @@ use tutela_logs::Pumps;
 use tutela_logs::keeper::KeeperHandle;
 use tutela_logs::pump::{PumpEvent, WriterEvent};
 use tutela_os::endpoint::{self, BindError, Listener};
+use tutela_os::handle::Handle;
 use tutela_os::host::{self, Accepts, Scm};
 use tutela_os::notify::{Host, Inbox as NotifyInbox};
 use tutela_os::paths::Paths;
@@ -153,7 +154,15 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let mut heirs = inheritance.as_mut().map(|left| left.take_programs(&nursery)).unwrap_or_default();
     troubles.extend(end_leftovers(&nursery)?);
     // Not before: until here they may have been in use by a guard of this name, or by what one left running.
-    warnings.extend(sorted_out(preflight::ports(&spec, loaded.as_ref())).map_err(Failure::Spec)?);
+    let running: BTreeSet<_> =
+        heirs.iter().filter(|heir| heir.child.is_some()).map(|heir| heir.id.service.clone()).collect();
+    let ports = preflight::ports(&spec, loaded.as_ref(), &running);
+    if running.is_empty() {
+        warnings.extend(sorted_out(ports).map_err(Failure::Spec)?);
+    } else {
+        // Programs that run and nobody guards would be worse than one more that cannot be started.
+        warnings.extend(ports);
+    }
     drop(loaded);
     prepare_containers(&nursery, &spec);
     let (ledger, kept) = Ledger::open(&state_dir).map_err(Failure::Failed)?;
@@ -168,22 +177,8 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let keeper = new_keeper(&inbox);
     let pump = start_pumps(&inbox, &log_dir, bell.clone(), keeper.clone())?;
     limits::rise();
-    let notify = match NotifyInbox::bind(&paths.notify_socket(&name)) {
-        Ok(inbox) if inbox.address().len() <= NOTIFY_ADDRESS_BYTES_MAX => Some(inbox),
-        Ok(inbox) => {
-            let address = inbox.address();
-            troubles.push(format!(
-                "programs get no NOTIFY_SOCKET: {} has more than the {NOTIFY_ADDRESS_BYTES_MAX} bytes that they can use; \
-                 set TUTELA_HOME to a shorter folder",
-                address.display()
-            ));
-            None
-        }
-        Err(error) => {
-            troubles.push(chain(&error));
-            None
-        }
-    };
+    let shared = inheritance.as_ref().and_then(Inheritance::notify);
+    let notify = notify_inbox(&paths.notify_socket(&name), shared, &mut troubles);
     if let Err(error) = log_folders::write(&state_dir, &spec) {
         troubles.push(chain(&error));
     }
@@ -243,6 +238,12 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         Some((depositor, estates, safe)) => (Some(depositor), Some(estates), Some(safe)),
         None => (None, None, None),
     };
+    if let (Some(estates), Some(notify)) = (&estates, &notify) {
+        match notify.share() {
+            Ok(socket) => estates.keep_notify(socket),
+            Err(error) => troubles.push(chain(&error)),
+        }
+    }
     let spawner = Spawner::start(nursery.clone(), pump.clone(), inbox.clone(), depositor)
         .map_err(|error| Failure::Failed(format!("failed to start the spawner's thread: {error}")))?;
     let parts = Parts {
@@ -404,6 +405,27 @@ fn bind(hands: &Runtime, paths: &Paths, name: &str) -> Result<Listener, Failure>
     match paths.sockets(name).iter().filter(|path| **path != own).find_map(|path| endpoint::holder(path)) {
         Some(pid) => Err(taken(Some(pid))),
         None => Ok(listener),
+    }
+}
+
+/// The socket on which programs speak: the one that an earlier guard had, with what waits in it, or a new one.
+fn notify_inbox(path: &Path, shared: Option<&Handle>, troubles: &mut Vec<String>) -> Option<NotifyInbox> {
+    let taken = shared.and_then(|shared| NotifyInbox::from_shared(shared, path).ok());
+    match taken.map_or_else(|| NotifyInbox::bind(path), Ok) {
+        Ok(inbox) if inbox.address().len() <= NOTIFY_ADDRESS_BYTES_MAX => Some(inbox),
+        Ok(inbox) => {
+            let address = inbox.address();
+            troubles.push(format!(
+                "programs get no NOTIFY_SOCKET: {} has more than the {NOTIFY_ADDRESS_BYTES_MAX} bytes that they can use; \
+                 set TUTELA_HOME to a shorter folder",
+                address.display()
+            ));
+            None
+        }
+        Err(error) => {
+            troubles.push(chain(&error));
+            None
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! No programs can be started.
 
 use super::absent;
+use crate::handle::Handle;
 use crate::process::{
     Asked, ChildToken, ContainerKind, Exit, Leftover, NurseryOptions, ProgramNotFound, Reaped, Signal, SpawnError,
     SpawnRequest, StopRequest, Tree,
 };
-use crate::handle::Handle;
 use crate::{Error, Unsupported};
 use std::ffi::{OsStr, OsString};
 use std::future::Pending;

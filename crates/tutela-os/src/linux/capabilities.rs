@@ -24,6 +24,16 @@ pub(crate) fn report(nursery: Option<&Nursery>) -> Vec<CapabilityReport> {
         holds(CapabilitySet::SETUID) && holds(CapabilitySet::SETGID),
         if privileged { "programs can run as any user" } else { "programs run as this account; run the guard as root" },
     ));
+    let alone = std::process::id() == 1;
+    report.push(one(
+        "programs_outlive_guard",
+        !alone,
+        if alone {
+            "with process 1 everything ends"
+        } else {
+            "a guard that is killed leaves its programs and their output to the next one, unless the spec says survive = false"
+        },
+    ));
     let mounts = holds(CapabilitySet::SYS_ADMIN);
     report.push(one(
         "read_only_paths",

@@ -1,6 +1,7 @@
 //! The guard's ear: a unix datagram socket whose senders the kernel vouches for.
 
 use super::address::Address;
+use super::handle::Handle;
 use super::watch::Watched;
 use crate::Error;
 use crate::notify::{MESSAGE_BYTES_MAX, Message};
@@ -15,6 +16,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A descriptor that came with a message.
 pub(crate) type Attached = OwnedFd;
@@ -42,6 +44,20 @@ impl Inbox {
         let inbox = Inbox { socket: Watched::reading(socket)?, path: path.to_path_buf() };
         std::fs::set_permissions(path, Permissions::from_mode(0o666)).map_err(failed)?;
         Ok(inbox)
+    }
+
+    pub(crate) fn from_shared(handle: &Handle, path: &Path) -> Result<Inbox, Error> {
+        let failed = |source: io::Error| Error::io(format!("take over the notify socket {}", path.display()), source);
+        if !path.exists() {
+            return Err(failed(io::ErrorKind::NotFound.into()));
+        }
+        let socket = handle.0.try_clone().map_err(failed)?;
+        Ok(Inbox { socket: Watched::reading(socket)?, path: path.to_path_buf() })
+    }
+
+    pub(crate) fn share(&self) -> Result<Handle, Error> {
+        let copy = self.socket.fd().try_clone_to_owned();
+        copy.map(|copy| Handle(Arc::new(copy))).map_err(|source| Error::io("share the notify socket", source))
     }
 
     pub(crate) fn address(&self) -> OsString {

@@ -10,10 +10,17 @@ pub(crate) fn report(_nursery: Option<&Nursery>) -> Vec<CapabilityReport> {
         holds: false,
         detail: format!("this version of Tutela does not know how on {}", Os::CURRENT.name()),
     };
-    let mut report: Vec<_> =
-        ["tree_containment", "limits", "notify", "peer_identity", "open_file_limit", "read_only_paths"]
-            .map(missing)
-            .into();
+    let mut report: Vec<_> = [
+        "tree_containment",
+        "limits",
+        "notify",
+        "peer_identity",
+        "open_file_limit",
+        "read_only_paths",
+        "programs_outlive_guard",
+    ]
+    .map(missing)
+    .into();
     report.push(CapabilityReport {
         name: "suspend_aware_clock",
         holds: true,

@@ -1,5 +1,6 @@
 //! No readiness messages.
 
+use super::handle::Handle;
 use crate::Error;
 use crate::absent::absent;
 use crate::notify::Message;
@@ -17,6 +18,14 @@ pub(crate) enum Attached {}
 impl Inbox {
     pub(crate) fn bind(_path: &Path) -> Result<Inbox, Error> {
         Err(absent("readiness messages"))
+    }
+
+    pub(crate) fn from_shared(_handle: &Handle, _path: &Path) -> Result<Inbox, Error> {
+        Err(absent("readiness messages"))
+    }
+
+    pub(crate) fn share(&self) -> Result<Handle, Error> {
+        match *self {}
     }
 
     pub(crate) fn address(&self) -> OsString {

@@ -1,7 +1,7 @@
 //! The nursery: one per guard, from which every program is started and to which every end is told.
 
-use crate::handle::Handle;
 use super::{Asked, Signal, SpawnError, SpawnRequest, StopRequest, Tree};
+use crate::handle::Handle;
 use crate::{Error, Unsupported, platform};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -213,9 +213,7 @@ impl Child {
     ///
     /// # Errors
     /// Its process cannot be watched.
-    pub fn end_elsewhere(
-        &self,
-    ) -> Result<impl Future<Output = Result<Option<Exit>, Error>> + Send + use<>, Error> {
+    pub fn end_elsewhere(&self) -> Result<impl Future<Output = Result<Option<Exit>, Error>> + Send + use<>, Error> {
         self.0.end_elsewhere()
     }
 

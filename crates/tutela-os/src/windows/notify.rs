@@ -11,6 +11,7 @@
 //! its process, though not for long.
 
 use super::endpoint::{CLIENT_RIGHTS, Instances, WAITING, client_of};
+use super::handle::Handle;
 use super::security::Token;
 use super::security::sid::EVERYONE;
 use crate::Error;
@@ -84,7 +85,21 @@ struct Said {
     text: Vec<u8>,
 }
 
+/// Nobody takes it over from a guard that is gone.
+fn ends_with_guard() -> Error {
+    let reason = "the kernel ends programs with their guard here";
+    Error::Unsupported(crate::Unsupported::new("programs outlive their guard", reason))
+}
+
 impl Inbox {
+    pub(crate) fn from_shared(_handle: &Handle, _path: &Path) -> Result<Inbox, Error> {
+        Err(ends_with_guard())
+    }
+
+    pub(crate) fn share(&self) -> Result<Handle, Error> {
+        Err(ends_with_guard())
+    }
+
     pub(crate) fn bind(path: &Path) -> Result<Inbox, Error> {
         let failed = |source: io::Error| Error::io(format!("open the notify pipe {}", path.display()), source);
         let own = Token::own().and_then(|token| token.user()).map_err(failed)?;

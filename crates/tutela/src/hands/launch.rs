@@ -155,7 +155,8 @@ impl Job {
             Output::Logged(taps) => {
                 let mut sources: Vec<(Stream, Source)> = Vec::with_capacity(2);
                 let mut shared = Vec::new();
-                let mut shared_too = matches!(self.order, Order::Main { .. }).then_some(&mut shared).filter(|_| outlives);
+                let mut shared_too =
+                    matches!(self.order, Order::Main { .. }).then_some(&mut shared).filter(|_| outlives);
                 request.stdout = stream(Stream::Out, &mut sources, shared_too.as_deref_mut())?;
                 request.stderr = stream(Stream::Err, &mut sources, shared_too)?;
                 let policy = Arc::new(self.surroundings.keeping.policy(&self.spec, index));

@@ -1,6 +1,6 @@
 //! What an earlier guard left, and to whom it goes.
 
-use super::keeping::{Depositor, Estates, NEXT_EVENT, SLATE, estate_key, stamps_key};
+use super::keeping::{Depositor, Estates, NEXT_EVENT, NOTIFY, SLATE, estate_key, stamps_key};
 use super::slate::{Notes, Slate};
 use crate::hands::spawner::chain;
 use std::collections::BTreeMap;
@@ -49,6 +49,7 @@ pub struct Inheritance {
     safe: Safe,
     slate: Slate,
     programs: Vec<Program>,
+    notify: Option<Handle>,
     /// What could not be taken over, in words.
     pub troubles: Vec<String>,
 }
@@ -91,8 +92,12 @@ impl Inheritance {
         let (safe, deposits) = Safe::open(socket, name, on_trouble)?;
         let mut troubles = Vec::new();
         let mut left = None;
-        let mut programs = Vec::new();
+        let (mut programs, mut notify) = (Vec::new(), None);
         for deposit in deposits {
+            if deposit.name == NOTIFY {
+                notify = deposit.handles.into_iter().next();
+                continue;
+            }
             if deposit.name == SLATE {
                 left = deposit.handles.into_iter().next();
                 continue;
@@ -117,7 +122,7 @@ impl Inheritance {
                 slate
             }
         };
-        Ok(Inheritance { safe, slate, programs, troubles })
+        Ok(Inheritance { safe, slate, programs, notify, troubles })
     }
 
     /// The number from which events are counted on, if one was noted down.
@@ -126,9 +131,9 @@ impl Inheritance {
         Some(u64::from_le_bytes(*text.first_chunk::<8>()?))
     }
 
-    /// Whether an earlier guard of this boot left anything at all.
-    pub fn is_any(&self) -> bool {
-        !self.slate.notes().is_empty()
+    /// The socket on which the programs of an earlier guard speak.
+    pub fn notify(&self) -> Option<&Handle> {
+        self.notify.as_ref()
     }
 
     /// Takes back the programs that live by their estates; of the others what they wrote is left. To be called before
@@ -141,7 +146,9 @@ impl Inheritance {
             let lives = estates.get(&id).is_some_and(|estate| lives(estate, run));
             let child = process.filter(|_| lives).and_then(|process| {
                 let taken = nursery.take_back(&remains, &process);
-                taken.map_err(|error| self.troubles.push(format!("{id} could not be taken back: {}", chain(&error)))).ok()
+                taken
+                    .map_err(|error| self.troubles.push(format!("{id} could not be taken back: {}", chain(&error))))
+                    .ok()
             });
             heirs.push(Heir { id, run, child, streams, key: None });
         }
@@ -178,7 +185,8 @@ impl Inheritance {
                     let until = spec.as_ref().and_then(|spec| spec.start_timeout).map(|limit| now + limit);
                     let step = if startup { StartStep::Startup } else { StartStep::Ready };
                     estate.phase = Phase::Starting { until, step };
-                    estate = Estate { run, pid: Some(pid), started: now, since: now, ran: true, paused: false, ..estate };
+                    estate =
+                        Estate { run, pid: Some(pid), started: now, since: now, ran: true, paused: false, ..estate };
                     estate.verdicts.clear();
                 }
                 Some(_) => {}

@@ -16,6 +16,9 @@ use tutela_schema::saved::estate::{encode_estate, encode_stamps};
 /// The name of the slate's own deposit.
 pub(super) const SLATE: &str = "slate";
 
+/// The name of the deposit of the socket on which programs speak.
+pub(super) const NOTIFY: &str = "notify";
+
 /// The key under which the number of the next event is noted.
 pub(super) const NEXT_EVENT: &str = "next event";
 
@@ -44,14 +47,20 @@ impl Depositor {
     ///
     /// # Errors
     /// It does not, in words. It runs all the same.
-    pub fn deposit(&self, instance: &InstanceRef, run: RunId, child: &Child, streams: Vec<Handle>) -> Result<(), String> {
+    pub fn deposit(
+        &self,
+        instance: &InstanceRef,
+        run: RunId,
+        child: &Child,
+        streams: Vec<Handle>,
+    ) -> Result<(), String> {
         // Its first process had ended before anybody could look at it: there is nobody who could outlive anything.
         let Some((remains, process)) = child.remains() else { return Ok(()) };
         let handles = std::iter::once(process).chain(streams).collect();
         let id = program_id(instance.service.as_str(), instance.index, run);
-        self.0.keep(Deposit::of_program(&id, remains, handles)).map_err(|error| {
-            format!("{}-{} would not outlive this guard: {error}", instance.service, instance.index)
-        })
+        self.0
+            .keep(Deposit::of_program(&id, remains, handles))
+            .map_err(|error| format!("{}-{} would not outlive this guard: {error}", instance.service, instance.index))
     }
 }
 
@@ -106,6 +115,11 @@ impl Estates {
     /// Notes down the number of the next event, so that none is given twice.
     pub fn note_next_event(&mut self, seq: u64) {
         self.complete &= self.slate.note(NEXT_EVENT, &seq.to_le_bytes());
+    }
+
+    /// Keeps the socket on which programs speak: what they say while no guard is there waits in it.
+    pub fn keep_notify(&self, socket: Handle) {
+        self.safe.keep_soon(Deposit { name: NOTIFY.to_owned(), note: String::new(), handles: vec![socket] });
     }
 
     /// Whether anything could not be noted down since the last question.

@@ -314,8 +314,12 @@ impl Run {
         let group = Group::open(path.to_owned(), label, controllers, &siblings, &folders)?;
         group.token.store(token, Ordering::Release);
         // What was set is not known, so whatever is wished for next differs from it and is written.
-        *group.limits.lock().unwrap_or_else(PoisonError::into_inner) =
-            Limits { memory: Some(u64::MAX), cpu_percent: Some(u32::MAX), processes: Some(u64::MAX), ..Limits::default() };
+        *group.limits.lock().unwrap_or_else(PoisonError::into_inner) = Limits {
+            memory: Some(u64::MAX),
+            cpu_percent: Some(u32::MAX),
+            processes: Some(u64::MAX),
+            ..Limits::default()
+        };
         Ok(Run { group: Arc::new(group), token, cpu_before: before.0, oom_before: before.1 })
     }
 

@@ -9,6 +9,7 @@ use super::launch::Launcher;
 use super::plan::Flight;
 use super::taken::{Remains, Taken};
 use super::{leftovers, signal_through};
+use crate::handle::Handle;
 use crate::platform::bell;
 use crate::platform::container::Container;
 use crate::platform::watch::Watched;
@@ -16,7 +17,6 @@ use crate::process::{
     Asked, ChildToken, ContainerKind, Exit, Leftover, NurseryOptions, ProcessUsage, Reaped, Signal, SpawnError,
     SpawnRequest, StopRequest, Tree,
 };
-use crate::handle::Handle;
 use crate::{Error, Unsupported};
 use rustix::process::Pid;
 use std::collections::HashMap;
@@ -102,9 +102,11 @@ impl Nursery {
     }
 
     pub(crate) fn take_back(&self, remains: &str, process: &Handle) -> Result<Child, Error> {
-        let remains = Remains::read(remains)
-            .ok_or_else(|| Error::Refused("what an earlier guard noted of a program's processes makes no sense".into()))?;
-        let process = process.0.0.try_clone().map_err(|source| Error::io("take the descriptor of a process", source))?;
+        let remains = Remains::read(remains).ok_or_else(|| {
+            Error::Refused("what an earlier guard noted of a program's processes makes no sense".into())
+        })?;
+        let process =
+            process.0.0.try_clone().map_err(|source| Error::io("take the descriptor of a process", source))?;
         let child = self.launcher.take_back(&remains, process)?;
         self.taken.add(child.token, remains);
         Ok(child)

@@ -7,11 +7,11 @@
 
 use super::nursery::Child;
 use crate::handle::Handle;
-use crate::{Error, platform};
 use crate::platform::container::{Tree as Held, group, walk};
 use crate::platform::proc;
 use crate::platform::watch::Watched;
 use crate::process::{ChildToken, Exit, Signal, Tree};
+use crate::{Error, platform};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -165,7 +165,9 @@ impl Child {
         self.taken_back
     }
 
-    pub(crate) fn end_elsewhere(&self) -> Result<impl Future<Output = Result<Option<Exit>, Error>> + Send + use<>, Error> {
+    pub(crate) fn end_elsewhere(
+        &self,
+    ) -> Result<impl Future<Output = Result<Option<Exit>, Error>> + Send + use<>, Error> {
         let process = self.process.as_ref().map(OwnedFd::try_clone);
         let process = process.unwrap_or_else(|| Err(io::Error::from(io::ErrorKind::NotFound)));
         let process = process.map_err(|source| Error::io(format!("watch process {}", self.pid), source))?;
@@ -238,8 +240,7 @@ struct PidfdInfo {
 }
 
 /// `_IOWR(0xFF, 11, struct pidfd_info)`.
-const PIDFD_GET_INFO: libc::c_ulong =
-    (3 << 30) | ((size_of::<PidfdInfo>() as libc::c_ulong) << 16) | (0xFF << 8) | 11;
+const PIDFD_GET_INFO: libc::c_ulong = (3 << 30) | ((size_of::<PidfdInfo>() as libc::c_ulong) << 16) | (0xFF << 8) | 11;
 
 const PIDFD_INFO_EXIT: u64 = 1 << 3;
 

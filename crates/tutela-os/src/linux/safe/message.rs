@@ -1,11 +1,11 @@
 //! What guard and safe say to each other, over a socket that keeps messages whole.
 
+use crate::handle::Handle;
 use crate::platform::handle::Handle as Held;
 use crate::safe::{DEPOSIT_HANDLES_MAX, DEPOSIT_NAME_BYTES_MAX, DEPOSIT_NOTE_BYTES_MAX, Deposit};
-use crate::handle::Handle;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -39,13 +39,16 @@ const HEAD_BYTES: usize = 3;
 /// Sends one message, whole or not at all.
 pub(super) fn send(socket: BorrowedFd<'_>, message: &Message) -> io::Result<()> {
     let (kind, name, note, handles) = match message {
-        Message::Deposit(deposit) => (DEPOSIT, deposit.name.as_str(), deposit.note.as_str(), deposit.handles.as_slice()),
+        Message::Deposit(deposit) => {
+            (DEPOSIT, deposit.name.as_str(), deposit.note.as_str(), deposit.handles.as_slice())
+        }
         Message::Release(name) => (RELEASE, name.as_str(), "", [].as_slice()),
         Message::Tell => (TELL, "", "", [].as_slice()),
         Message::Told => (TOLD, "", "", [].as_slice()),
         Message::End => (END, "", "", [].as_slice()),
     };
-    if name.len() > DEPOSIT_NAME_BYTES_MAX || note.len() > DEPOSIT_NOTE_BYTES_MAX || handles.len() > DEPOSIT_HANDLES_MAX {
+    if name.len() > DEPOSIT_NAME_BYTES_MAX || note.len() > DEPOSIT_NOTE_BYTES_MAX || handles.len() > DEPOSIT_HANDLES_MAX
+    {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a deposit is larger than a safe takes"));
     }
     let length = u16::try_from(name.len()).unwrap_or(u16::MAX).to_le_bytes();
@@ -152,7 +155,8 @@ mod tests {
     #[test]
     fn what_is_too_large_is_refused_and_what_is_damaged_is_an_error() {
         let (ours, theirs) = pair();
-        let large = |name: usize, note: usize| Deposit { name: "x".repeat(name), note: "x".repeat(note), handles: Vec::new() };
+        let large =
+            |name: usize, note: usize| Deposit { name: "x".repeat(name), note: "x".repeat(note), handles: Vec::new() };
         assert!(send(ours.as_fd(), &Message::Deposit(large(DEPOSIT_NAME_BYTES_MAX + 1, 0))).is_err());
         assert!(send(ours.as_fd(), &Message::Deposit(large(0, DEPOSIT_NOTE_BYTES_MAX + 1))).is_err());
         for damaged in [&b"D"[..], b"D\xff\x00abc", b"Q\0\0", b"D\x02\x00\xff\xfe"] {

@@ -235,7 +235,10 @@ impl Shared {
             Ok(())
         });
         (self.on_trouble)(match renewed {
-            Ok(()) => "the process that keeps programs' output open over a crash of the guard had ended; there is another one".to_owned(),
+            Ok(()) => {
+                "the process that keeps programs' output open over a crash of the guard had ended; there is another one"
+                    .to_owned()
+            }
             Err(error) => format!(
                 "the process that keeps programs' output open over a crash of the guard has ended, and no other could be \
                  begun: {error}; it is tried again"
