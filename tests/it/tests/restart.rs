@@ -38,7 +38,7 @@ fn a_guard_that_was_killed_leaves_counters_wishes_and_nothing_running_beside_the
         let port = free_port();
         let stage = Stage::new();
         stage.write_spec(&format!(
-            "[services.a]\ncommand = [\"understudy\", \"stray=grandchild\", \"tcp={port}\", \"hang\"]\nready.tcp = \"127.0.0.1:{port}\"\nrestart = {{ delay = \"0s\", burst = 0 }}\n\
+            "survive = false\n[services.a]\ncommand = [\"understudy\", \"stray=grandchild\", \"tcp={port}\", \"hang\"]\nready.tcp = \"127.0.0.1:{port}\"\nrestart = {{ delay = \"0s\", burst = 0 }}\n\
              [services.down]\ncommand = [\"understudy\", \"hang\"]\n\
              [services.up]\ncommand = [\"understudy\", \"hang\"]\nstart = \"manual\"\n"
         ));
@@ -98,7 +98,7 @@ fn a_cooldown_outlives_the_guard_and_ends_with_one_try() {
 fn a_try_that_a_crash_of_the_guard_interrupts_stays_the_only_one() {
     let stage = Stage::new();
     stage.write_spec(&format!(
-        "[services.a]\n{UNTIL_GOOD}\nrestart = {{ delay = \"0s\", burst = 2, cooldown = \"300ms\", reset_after = \"1h\" }}\n"
+        "survive = false\n[services.a]\n{UNTIL_GOOD}\nrestart = {{ delay = \"0s\", burst = 2, cooldown = \"300ms\", reset_after = \"1h\" }}\n"
     ));
     let guard = started(stage);
     guard.wait_state("a", "cooldown");
