@@ -17,7 +17,9 @@ use tutela_logs::pump::Source;
 use tutela_logs::record::redact::Redactor;
 use tutela_logs::tap::Taps;
 use tutela_logs::{Access, CaptureEnd, Doors, Form, Found, Policy, PumpHandle, Stream};
-use tutela_os::files::{Plain, append_plain, give, like, make_folder, read_plain, remove_plain, rename_plain};
+use tutela_os::files::{
+    Plain, append_plain, give, identity, like, make_folder, read_plain, remove_plain, rename_plain,
+};
 
 /// What the program writes altogether.
 const BYTES: usize = 200_000_000;
@@ -33,6 +35,7 @@ const DOORS: Doors = Doors {
     read: |path| read_plain(path).map(found),
     give: |file, access| give(file, access.mode, access.owner, access.group),
     like,
+    identity,
     rename: rename_plain,
     remove: remove_plain,
     folder: |path, access| make_folder(path, access != Access::default()),

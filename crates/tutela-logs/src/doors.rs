@@ -31,6 +31,8 @@ pub struct Doors {
     pub give: fn(&File, Access) -> io::Result<()>,
     /// Gives the second file the mode and the owners of the first.
     pub like: fn(&File, &File) -> io::Result<()>,
+    /// What tells a file from every other one that is there, whatever its name.
+    pub identity: fn(&File) -> io::Result<(u64, u64)>,
     /// Gives a file another name in its folder.
     pub rename: fn(&Path, &Path) -> io::Result<()>,
     /// Removes a file, or a link in its place.
@@ -49,7 +51,9 @@ impl fmt::Debug for Doors {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::{Access, Doors, Found};
-    use tutela_os::files::{Plain, append_plain, give, like, make_folder, read_plain, remove_plain, rename_plain};
+    use tutela_os::files::{
+        Plain, append_plain, give, identity, like, make_folder, read_plain, remove_plain, rename_plain,
+    };
 
     fn found(plain: Plain) -> Found {
         match plain {
@@ -63,6 +67,7 @@ pub(crate) mod tests {
         read: |path| read_plain(path).map(found),
         give: |file, access| give(file, access.mode, access.owner, access.group),
         like,
+        identity,
         rename: rename_plain,
         remove: remove_plain,
         folder: |path, access| make_folder(path, access != Access::default()),

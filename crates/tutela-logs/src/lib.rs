@@ -9,6 +9,7 @@
 //! - [`lines`]: bytes to lines, in bounded memory;
 //! - [`writer`]: one label's file, its rotation, and what happens when the disk refuses;
 //! - [`pump`]: one thread that reads every pipe and feeds the writers;
+//! - [`tray`]: what a pump has in hand, where a kill of the guard does not reach it;
 //! - [`level`]: how bad a line says it is;
 //! - [`tap`]: who else may see the lines: a console, a pattern;
 //! - [`record`]: lines as sinks send them and as the JSON form has them: masked, joined, taken apart;
@@ -45,7 +46,7 @@
 //! A file in JSON has a record a line: [`record`] says how.
 //!
 //! Deliberately absent: `fsync` of what is being written (a power cut may cost the last seconds; a guard that is killed
-//! costs what its programs wrote and it had not read).
+//! costs what its programs wrote and it had not written, unless they outlive it: then [`tray`] keeps it).
 #![forbid(unsafe_code)]
 
 pub mod keeper;
@@ -55,6 +56,7 @@ pub mod pump;
 pub mod read;
 pub mod record;
 pub mod tap;
+pub mod tray;
 pub mod writer;
 
 mod doors;
@@ -69,3 +71,4 @@ pub use files::is_label;
 pub use policy::{Access, Compression, Form, Policy, Stream};
 pub use pump::{CaptureCounters, CaptureEnd, CaptureHandle, CaptureStatus, PumpHandle, Pumps, Stall};
 pub use stamp::Wall;
+pub use tray::{Memory, Sluice, TRAY_BYTES, Tray, TrayRefusal};

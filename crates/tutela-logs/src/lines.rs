@@ -92,6 +92,12 @@ impl Splitter {
         }
     }
 
+    /// A splitter that holds the beginning of a line. `None`: it is longer than any that is held, or has an end.
+    pub(crate) fn holding(held: Vec<u8>) -> Option<Self> {
+        let fits = held.len() <= LINE_BYTES_MAX && memchr::memchr(b'\n', &held).is_none();
+        fits.then_some(Splitter { held })
+    }
+
     /// The bytes of the line that has no end yet.
     pub fn held(&self) -> &[u8] {
         &self.held

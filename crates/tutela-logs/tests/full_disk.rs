@@ -14,7 +14,9 @@ use tutela_logs::read::Place;
 use tutela_logs::read::trail::{Start, Trail, TrailLine};
 use tutela_logs::writer::{Batch, Now, Writer, WriterEvent};
 use tutela_logs::{Access, Compression, Doors, Form, Found, Policy, Stream, Wall};
-use tutela_os::files::{Plain, append_plain, give, like, make_folder, read_plain, remove_plain, rename_plain};
+use tutela_os::files::{
+    Plain, append_plain, give, identity, like, make_folder, read_plain, remove_plain, rename_plain,
+};
 
 /// Those of the guard.
 const DOORS: Doors = Doors {
@@ -22,6 +24,7 @@ const DOORS: Doors = Doors {
     read: |path| read_plain(path).map(found),
     give: |file, access| give(file, access.mode, access.owner, access.group),
     like,
+    identity,
     rename: rename_plain,
     remove: remove_plain,
     folder: |path, access| make_folder(path, access != Access::default()),

@@ -5,7 +5,9 @@ use regex::bytes::RegexBuilder;
 use std::path::Path;
 use tutela_logs::read::{Entry, LineFilter, LogReader, Origin, PassedOver, Place, Query};
 use tutela_logs::{Access, Doors, Found, Stream, level};
-use tutela_os::files::{Plain, append_plain, give, like, make_folder, read_plain, remove_plain, rename_plain};
+use tutela_os::files::{
+    Plain, append_plain, give, identity, like, make_folder, read_plain, remove_plain, rename_plain,
+};
 use tutela_schema::api::{LogLine, LogNote, LogQuery, LogStream};
 use tutela_schema::wall::WallTime;
 
@@ -18,6 +20,7 @@ pub const DOORS: Doors = Doors {
     read: |path| read_plain(path).map(found),
     give: |file, access| give(file, access.mode, access.owner, access.group),
     like,
+    identity,
     rename: rename_plain,
     remove: remove_plain,
     folder: |path, access| make_folder(path, access != Access::default()),

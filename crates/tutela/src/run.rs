@@ -514,6 +514,7 @@ fn start_pumps(inbox: &Inbox, log_dir: &Path, bell: Arc<Bell>, keeper: KeeperHan
                 Input::Trouble(format!("log files of {label}: {text}"))
             }
             PumpEvent::Stream { label, error, .. } => Input::Trouble(format!("output of {label}: {error}")),
+            PumpEvent::Damage { label, text, .. } => Input::Trouble(format!("output of {label}: {text}")),
         };
         // A full inbox drops the remark; the counters of the capture have the fact.
         let _ = inbox.try_send(input);

@@ -23,14 +23,14 @@ use std::time::Duration;
 /// The lines of one stream. What a silent one costs is the size of this.
 #[derive(Default)]
 pub(super) struct Lines {
-    splitter: Splitter,
+    pub(super) splitter: Splitter,
     /// Whether what the splitter holds still has to go to the file.
-    held_is_unwritten: bool,
+    pub(super) held_is_unwritten: bool,
     /// What was held for a mask, and with which it goes on.
-    tail: Tail,
-    mask: Option<Arc<Redactor>>,
-    joiner: Joiner,
-    how: Option<Arc<Multiline>>,
+    pub(super) tail: Tail,
+    pub(super) mask: Option<Arc<Redactor>>,
+    pub(super) joiner: Joiner,
+    pub(super) how: Option<Arc<Multiline>>,
 }
 
 /// The way of one chunk.
@@ -45,6 +45,12 @@ pub(super) struct Way<'a> {
 }
 
 impl Way<'_> {
+    /// The same way, for the next.
+    pub(super) fn again(&mut self) -> Way<'_> {
+        let Way { stream, taps, writer, batch, bytes, now } = self;
+        Way { stream: *stream, taps, writer, batch, bytes, now: *now }
+    }
+
     /// A piece to the file.
     fn put(&mut self, joiner: &mut Joiner, how: Option<&Multiline>, piece: Piece<'_>) {
         match self.writer.form() {
@@ -129,7 +135,9 @@ impl Lines {
             self.splitter = Splitter::default();
         }
         self.held_is_unwritten = by_lines && !self.splitter.held().is_empty();
-        if !by_lines {
+        if !by_lines && way.batch.staged && way.batch.bytes.is_empty() {
+            way.batch.verbatim = true;
+        } else if !by_lines {
             way.writer.raw(way.batch, chunk, way.now);
         }
         way.flush();

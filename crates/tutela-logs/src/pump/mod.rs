@@ -20,6 +20,10 @@
 //! two streams beyond the order of reading.
 
 mod calm;
+mod held;
+mod kept;
+#[cfg(test)]
+mod kept_tests;
 mod lines;
 mod pulse;
 mod pumps;
@@ -33,10 +37,12 @@ mod tests;
 pub use crate::writer::{CaptureStatus, WriterEvent};
 pub use pulse::Stall;
 pub use pumps::Pumps;
+pub use stream::TURN_BYTES;
 
 use crate::doors::Doors;
 use crate::policy::{Policy, Stream};
 use crate::tap::{Pattern, Taps};
+use crate::tray::{SluiceSource, Tray};
 use crate::writer::StatusCell;
 use pulse::Pulse;
 use std::future::Future;
@@ -77,6 +83,16 @@ pub enum PumpEvent {
         stream: Stream,
         /// Why.
         error: String,
+    },
+    /// Of what a guard that died had in hand of a stream something could not be kept. What is known of it is counted as
+    /// dropped; the stream goes on.
+    Damage {
+        /// Whose.
+        label: Arc<str>,
+        /// Which.
+        stream: Stream,
+        /// What.
+        text: String,
     },
 }
 
@@ -138,9 +154,17 @@ struct Attach {
     id: u64,
     label: Arc<str>,
     policy: Arc<Policy>,
-    sources: Vec<(Stream, Source)>,
+    sources: Sources,
     taps: Taps,
     status: StatusSlot,
+}
+
+/// Where a capture's streams come from.
+enum Sources {
+    /// From pipes that end with the guard.
+    Plain(Vec<(Stream, Source)>),
+    /// From pipes that outlive it, and what the guard before had of them in hand.
+    Kept(Box<Tray>, Vec<(Stream, SluiceSource)>),
 }
 
 /// Filled by the pump when it carries the command out.
@@ -197,6 +221,36 @@ impl PumpHandle {
         label: &str,
         policy: Arc<Policy>,
         sources: Vec<(Stream, Source)>,
+        taps: Taps,
+    ) -> Result<CaptureHandle, PumpRefusal> {
+        self.capture(label, policy, Sources::Plain(sources), taps)
+    }
+
+    /// The same of a program that outlives the guard: what this pump has in hand lies in the tray. First of all it brings
+    /// to its end what a guard that died had in it; then it reads the pipes on. What the writer of the label counted goes
+    /// on too.
+    ///
+    /// A kill at any moment costs no byte and doubles none, as long as the tray and the sluices are kept and come to the
+    /// next guard together. When the capture has ended, they can go.
+    ///
+    /// # Errors
+    /// [`PumpRefusal`]; then tray and sources are dropped, and what is in them waits for whoever opens them next.
+    pub fn attach_kept(
+        &self,
+        label: &str,
+        policy: Arc<Policy>,
+        tray: Tray,
+        sluices: Vec<(Stream, SluiceSource)>,
+        taps: Taps,
+    ) -> Result<CaptureHandle, PumpRefusal> {
+        self.capture(label, policy, Sources::Kept(Box::new(tray), sluices), taps)
+    }
+
+    fn capture(
+        &self,
+        label: &str,
+        policy: Arc<Policy>,
+        sources: Sources,
         taps: Taps,
     ) -> Result<CaptureHandle, PumpRefusal> {
         if !crate::is_label(label) {

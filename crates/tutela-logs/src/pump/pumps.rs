@@ -11,6 +11,7 @@ use super::{CaptureHandle, PumpEvent, PumpHandle, PumpRefusal, Source, Stall};
 use crate::doors::Doors;
 use crate::policy::{Form, Policy, Stream};
 use crate::tap::Taps;
+use crate::tray::{SluiceSource, Tray};
 use std::collections::HashMap;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -86,6 +87,23 @@ impl Pumps {
         let pump = self.settle(label, &policy.dir);
         self.note_hold(label, &policy);
         pump.attach(label, policy, sources, taps)
+    }
+
+    /// As [`PumpHandle::attach_kept`], with the pump of the policy's folder.
+    ///
+    /// # Errors
+    /// [`PumpRefusal`]; then tray and sources are dropped, and what is in them waits for whoever opens them next.
+    pub fn attach_kept(
+        &self,
+        label: &str,
+        policy: Arc<Policy>,
+        tray: Tray,
+        sluices: Vec<(Stream, SluiceSource)>,
+        taps: Taps,
+    ) -> Result<CaptureHandle, PumpRefusal> {
+        let pump = self.settle(label, &policy.dir);
+        self.note_hold(label, &policy);
+        pump.attach_kept(label, policy, tray, sluices, taps)
     }
 
     /// As [`PumpHandle::set_policy`].

@@ -1,16 +1,19 @@
 //! What lives on the pump's thread: the writers, the captures, the shared buffers; and the loop that
 //! carries out commands.
 
+use super::kept::Kept;
 use super::pulse::Pulse;
-use super::stream::{StreamTask, TURN_BYTES};
-use super::{Attach, CaptureEnd, Command, PumpEvent};
+use super::stream::{Inlet, StreamTask, TURN_BYTES};
+use super::{Attach, CaptureEnd, Command, PumpEvent, Source, Sources};
 use crate::doors::Doors;
 use crate::policy::{Policy, Stream};
 use crate::tap::Taps;
+use crate::tray::{SluiceSource, Tray};
 use crate::writer::{Batch, Writer};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::io;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -19,6 +22,13 @@ use tokio::time::Instant;
 
 /// How long the streams may be read on when every handle was dropped: nobody is left to name a deadline.
 const ORPHAN_DEADLINE: Duration = Duration::from_secs(1);
+
+/// How long after a turn of many bytes the memory of trays is given back where nothing is under way. Long beside the pauses
+/// of a program that writes much, which would pay for the memory again with each turn; short beside a day.
+const SWEEP_AFTER: Duration = Duration::from_secs(10);
+
+/// Turns of fewer bytes than this use pages that are kept anyway.
+const SWEPT_BYTES: usize = 4096;
 
 /// Told of a label whenever something of it went to its file.
 pub(super) type OnWritten = Box<dyn Fn(&Arc<str>) + Send>;
@@ -35,6 +45,9 @@ pub(super) struct Room {
     doors: Doors,
     writers: RefCell<HashMap<Arc<str>, Rc<Desk>>>,
     captures: RefCell<HashMap<u64, Rc<Capture>>>,
+    /// The trays of open captures.
+    trays: RefCell<Vec<Weak<RefCell<Tray>>>>,
+    is_sweep_due: Cell<bool>,
     emptied: Notify,
 }
 
@@ -104,6 +117,18 @@ impl Room {
         }
     }
 
+    /// A turn has used the memory of a tray.
+    pub(super) fn used(self: &Rc<Self>, bytes: usize) {
+        if bytes > SWEPT_BYTES && !self.is_sweep_due.replace(true) {
+            let room = self.clone();
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(SWEEP_AFTER).await;
+                room.is_sweep_due.set(false);
+                room.trays.borrow().iter().filter_map(Weak::upgrade).for_each(|tray| tray.borrow_mut().sweep());
+            });
+        }
+    }
+
     /// Tells what happened in a writer.
     pub(super) fn tell(&self, label: &Arc<str>, writer: &mut Writer) {
         for event in writer.take_events() {
@@ -143,20 +168,53 @@ impl Room {
             done: RefCell::default(),
         });
         self.captures.borrow_mut().insert(id, capture.clone());
-        for (stream, source) in sources {
-            match source() {
-                Ok(reader) => {
-                    capture.open.set(capture.open.get() + 1);
-                    tokio::task::spawn_local(StreamTask::new(self.clone(), capture.clone(), stream, reader));
-                }
-                Err(error) => {
-                    let label = capture.label.clone();
-                    let error = format!("failed to open the stream: {error}");
-                    (self.on_event)(PumpEvent::Stream { label, stream, error });
-                }
-            }
+        match sources {
+            Sources::Plain(sources) => sources.into_iter().for_each(|it| self.open(&capture, it)),
+            Sources::Kept(tray, sluices) => self.take_over(&capture, *tray, sluices),
         }
         self.stream_ended(&capture, CaptureEnd::Complete);
+    }
+
+    fn open(self: &Rc<Self>, capture: &Rc<Capture>, (stream, source): (Stream, Source)) {
+        match source() {
+            Ok(reader) => {
+                capture.open.set(capture.open.get() + 1);
+                let inlet = Inlet::Plain(reader);
+                tokio::task::spawn_local(StreamTask::new(self.clone(), capture.clone(), stream, inlet));
+            }
+            Err(error) => self.tell_unopened(capture, stream, &error),
+        }
+    }
+
+    fn tell_unopened(&self, capture: &Capture, stream: Stream, error: &io::Error) {
+        let label = capture.label.clone();
+        let error = format!("failed to open the stream: {error}");
+        (self.on_event)(PumpEvent::Stream { label, stream, error });
+    }
+
+    /// Finishes what is in the tray, the latest of all first, before any stream is read on.
+    fn take_over(self: &Rc<Self>, capture: &Rc<Capture>, tray: Tray, sluices: Vec<(Stream, SluiceSource)>) {
+        let tray = Rc::new(RefCell::new(tray));
+        let mut trays = self.trays.borrow_mut();
+        trays.retain(|tray| tray.strong_count() > 0);
+        trays.push(Rc::downgrade(&tray));
+        drop(trays);
+        let open = |(stream, source): (Stream, SluiceSource)| {
+            let sluice = source().inspect_err(|error| self.tell_unopened(capture, stream, error)).ok();
+            (stream, Kept::new(tray.clone(), stream, sluice))
+        };
+        let mut sides: Vec<_> =
+            sluices.into_iter().map(open).map(|(stream, kept)| (kept.tally(), stream, kept)).collect();
+        sides.sort_by_key(|(tally, ..)| std::cmp::Reverse(tally.stamp));
+        if let Some((latest, ..)) = sides.first() {
+            capture.desk.writer.borrow_mut().take_up(latest);
+        }
+        for (_, stream, kept) in sides {
+            capture.open.set(capture.open.get() + 1);
+            let mut task = StreamTask::new(self.clone(), capture.clone(), stream, Inlet::Kept(kept));
+            task.take_over();
+            tokio::task::spawn_local(task);
+        }
     }
 
     fn carry_out(self: &Rc<Self>, command: Command) {
@@ -228,6 +286,8 @@ pub(super) fn run(
         doors,
         writers: RefCell::default(),
         captures: RefCell::default(),
+        trays: RefCell::default(),
+        is_sweep_due: Cell::new(false),
         emptied: Notify::new(),
     });
     let tasks = tokio::task::LocalSet::new();

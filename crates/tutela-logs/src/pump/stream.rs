@@ -1,11 +1,13 @@
 //! One stream's task: reads when there is something to read, within its turn, into the shared buffer.
 
+use super::kept::Kept;
 use super::lines::{Lines, Way};
 use super::room::{Capture, Room};
 use super::{CaptureEnd, PumpEvent, Reader};
 use crate::policy::Stream;
 use crate::writer::Now;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -25,12 +27,20 @@ pub const FINISH_QUIET: Duration = Duration::from_millis(50);
 /// and all that it wrote is in there; a disk that hung until the deadline must not cost it.
 pub const OVERTIME_BYTES: usize = 1024 * 1024;
 
+/// Where a stream comes from.
+pub(super) enum Inlet {
+    /// A reader, into the shared buffer.
+    Plain(Reader),
+    /// A sluice, into the tray that it has.
+    Kept(Kept),
+}
+
 /// Reads one stream to its end. What a silent one costs is the size of this.
 pub(super) struct StreamTask {
     room: Rc<Room>,
     capture: Rc<Capture>,
     stream: Stream,
-    reader: Reader,
+    inlet: Inlet,
     lines: Lines,
     /// By when what is held for joining has to go, while anything is.
     joining: Option<(Instant, Option<Pin<Box<Sleep>>>)>,
@@ -49,12 +59,12 @@ struct Finishing {
 }
 
 impl StreamTask {
-    pub(super) fn new(room: Rc<Room>, capture: Rc<Capture>, stream: Stream, reader: Reader) -> Self {
+    pub(super) fn new(room: Rc<Room>, capture: Rc<Capture>, stream: Stream, inlet: Inlet) -> Self {
         StreamTask {
             room,
             capture,
             stream,
-            reader,
+            inlet,
             lines: Lines::default(),
             joining: None,
             finishing: None,
@@ -62,21 +72,60 @@ impl StreamTask {
         }
     }
 
+    /// Finishes what a guard that died had in hand.
+    pub(super) fn take_over(&mut self) {
+        let mut damaged = Vec::new();
+        self.on_the_way(|lines, inlet, way| {
+            if let Inlet::Kept(kept) = inlet {
+                *lines = kept.take_over(way, &mut damaged);
+            }
+        });
+        self.joining = self.lines.wait().map(|wait| (Instant::now() + wait, None));
+        for text in damaged {
+            let label = self.capture.label.clone();
+            (self.room.on_event)(PumpEvent::Damage { label, stream: self.stream, text });
+        }
+    }
+
+    /// Looks what is there to be read, at most so much; zero: the stream ended.
+    fn poll_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match &mut self.inlet {
+            Inlet::Plain(reader) => {
+                let mut chunk = self.room.chunk.borrow_mut();
+                let mut buffer = ReadBuf::new(&mut chunk);
+                reader.as_mut().poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
+            }
+            Inlet::Kept(kept) => kept.poll_fill(cx),
+        }
+    }
+
     /// Brings a chunk to the taps and to the disk.
-    fn take(&mut self, length: usize) {
+    fn take(&mut self, length: usize) -> io::Result<()> {
         let room = self.room.clone();
-        let chunk = room.chunk.borrow();
-        self.on_the_way(|lines, way| lines.take(&chunk[..length], way));
+        let result = self.on_the_way(|lines, inlet, way| match inlet {
+            Inlet::Plain(_) => {
+                lines.take(&room.chunk.borrow()[..length], way);
+                Ok(())
+            }
+            Inlet::Kept(kept) => {
+                room.used(length);
+                kept.take(length, lines, way)
+            }
+        });
         self.joining = self.lines.wait().map(|wait| (Instant::now() + wait, self.joining.take().and_then(|it| it.1)));
+        result
     }
 
     /// The stream is over: what is held has no newline to come.
     fn end(&mut self, end: CaptureEnd) {
-        self.on_the_way(Lines::end);
+        self.on_the_way(|lines, inlet, way| match inlet {
+            Inlet::Plain(_) => lines.end(way),
+            Inlet::Kept(kept) => kept.end(lines, way),
+        });
         self.room.stream_ended(&self.capture, end);
     }
 
-    fn on_the_way(&mut self, go: impl FnOnce(&mut Lines, Way<'_>)) {
+    fn on_the_way<T>(&mut self, go: impl FnOnce(&mut Lines, &mut Inlet, Way<'_>) -> T) -> T {
         let mut writer = self.capture.desk.writer.borrow_mut();
         let way = Way {
             stream: self.stream,
@@ -86,9 +135,10 @@ impl StreamTask {
             bytes: &mut self.room.bytes.borrow_mut(),
             now: Now::read(),
         };
-        go(&mut self.lines, way);
+        let answer = go(&mut self.lines, &mut self.inlet, way);
         self.room.tell(&self.capture.label, &mut writer);
         (self.room.on_written)(&self.capture.label);
+        answer
     }
 
     /// What is held for joining goes when nothing came for a while.
@@ -100,7 +150,10 @@ impl StreamTask {
         }
         if timer.as_mut().poll(cx).is_ready() {
             self.joining = None;
-            self.on_the_way(Lines::give);
+            self.on_the_way(|lines, inlet, way| match inlet {
+                Inlet::Plain(_) => lines.give(way),
+                Inlet::Kept(kept) => kept.give(lines, way),
+            });
         }
     }
 
@@ -109,16 +162,14 @@ impl StreamTask {
         let mut taken = 0;
         self.has_more = false;
         while taken < TURN_BYTES {
-            let polled = {
-                let mut chunk = self.room.chunk.borrow_mut();
-                let mut buffer = ReadBuf::new(&mut chunk);
-                self.reader.as_mut().poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
+            let polled = match self.poll_some(cx) {
+                Poll::Ready(Ok(length)) if length > 0 => Poll::Ready(self.take(length).map(|()| length)),
+                other => other,
             };
             match polled {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(0)) => return Poll::Ready(CaptureEnd::Complete),
                 Poll::Ready(Ok(length)) => {
-                    self.take(length);
                     super::calm::count(length);
                     taken += length;
                     if let Some(finishing) = &mut self.finishing {

@@ -99,21 +99,34 @@ pub struct Joiner<M = ()> {
     within_line: bool,
 }
 
+/// A record that is not whole yet.
 #[derive(Debug)]
-struct Held<M> {
-    mark: M,
-    at: Wall,
+pub(crate) struct Held<M> {
+    pub(crate) mark: M,
+    pub(crate) at: Wall,
     /// The moment of its last piece.
-    last: Wall,
-    text: Vec<u8>,
-    lines: u32,
-    begins: bool,
-    ended: bool,
+    pub(crate) last: Wall,
+    pub(crate) text: Vec<u8>,
+    pub(crate) lines: u32,
+    pub(crate) begins: bool,
+    pub(crate) ended: bool,
 }
 
 impl<M> Default for Joiner<M> {
     fn default() -> Self {
         Joiner { held: None, within_line: false }
+    }
+}
+
+impl<M> Joiner<M> {
+    /// What is held, and whether the last piece had no end.
+    pub(crate) fn held(&self) -> (Option<&Held<M>>, bool) {
+        (self.held.as_deref(), self.within_line)
+    }
+
+    /// A joiner as it was.
+    pub(crate) fn holding(held: Option<Held<M>>, within_line: bool) -> Self {
+        Joiner { held: held.map(Box::new), within_line }
     }
 }
 

@@ -86,6 +86,16 @@ impl Tail {
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
+
+    /// What it holds, and how much of that is handed on already.
+    pub(crate) fn parts(&self) -> (&[u8], usize) {
+        (&self.held, self.done)
+    }
+
+    /// As it was taken apart.
+    pub(crate) fn of_parts(held: Vec<u8>, done: usize) -> Self {
+        Tail { held, done }
+    }
 }
 
 impl std::fmt::Debug for Redactor {

@@ -48,14 +48,18 @@ pub(crate) fn form_of(head: &[u8]) -> Form {
 
 /// Entries on their way to a file. One for all writers of a thread: it is empty between two chunks.
 pub struct Batch {
-    pub(super) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     pub(super) count: Count,
     /// Of records: where each ends, and what the program wrote for it, which they do not tell.
-    records: Vec<(usize, Count)>,
+    pub(crate) records: Vec<(usize, Count)>,
     /// How many newlines are in `bytes`.
     pub(super) entries: u64,
     /// The earliest and the latest moment of an entry in `bytes`.
-    pub(super) span: Option<(Wall, Wall)>,
+    pub(crate) span: Option<(Wall, Wall)>,
+    /// It is for a tray: everything of a turn is gathered here, whatever it is, and nothing goes to a file.
+    pub(crate) staged: bool,
+    /// What was gathered is the chunk as it is, which is not copied here.
+    pub(crate) verbatim: bool,
     stamper: Stamper,
     /// What stands before the text of each ended entry of this moment and stream: those of a chunk are one.
     prefix: (Wall, Stream, [u8; PREFIX_BYTES]),
@@ -71,6 +75,8 @@ impl Default for Batch {
             count: Count::default(),
             entries: 0,
             span: None,
+            staged: false,
+            verbatim: false,
             records: Vec::new(),
             prefix: (Wall::default(), Stream::Out, *b"1970-01-01T00:00:00.000000Z out "),
             stamper: Stamper::default(),
@@ -167,7 +173,8 @@ impl Batch {
         format!("{stamp} {GAP} {bytes} bytes in {lines} lines were not stored: {why}\n").into_bytes()
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
+        (self.staged, self.verbatim) = (false, false);
         self.bytes.clear();
         self.bytes.shrink_to(BATCH_BYTES + ENTRY_BYTES_MAX);
         self.records.clear();
@@ -188,7 +195,7 @@ pub(super) fn count_of_record(joined: &Joined<'_, ()>) -> Count {
 }
 
 /// What the program wrote for these whole entries.
-fn count_of_entries(entries: &[u8]) -> Count {
+pub(super) fn count_of_entries(entries: &[u8]) -> Count {
     let (mut count, mut start) = (Count::default(), 0);
     for newline in memchr::memchr_iter(b'\n', entries) {
         let entry = &entries[start..newline];

@@ -51,6 +51,8 @@ pub(super) struct OpenFile {
     born: Wall,
     look_at: Instant,
     rotate_not_before: Option<Instant>,
+    /// What tells it from other files, once somebody asked.
+    identity: Option<(u64, u64)>,
 }
 
 impl OpenFile {
@@ -150,7 +152,16 @@ impl OpenFile {
             metadata.created().or_else(|_| metadata.modified()).map_or(now.wall, Wall::from)
         };
         let look_at = now.tick + LOOK_EVERY;
-        Ok(OpenFile { file, size, at_line_start: true, index: None, born, look_at, rotate_not_before: None })
+        Ok(OpenFile {
+            file,
+            size,
+            at_line_start: true,
+            index: None,
+            born,
+            look_at,
+            rotate_not_before: None,
+            identity: None,
+        })
     }
 
     /// Whether it has to be rotated before the next byte. Only at the start of a line, but for a line that
@@ -225,8 +236,15 @@ impl OpenFile {
         }
     }
 
+    /// What tells it from every other file; zeros, which none has, where that cannot be told.
+    pub(super) fn identity(&mut self, doors: Doors) -> (u64, u64) {
+        *self.identity.get_or_insert_with(|| (doors.identity)(&self.file).unwrap_or_default())
+    }
+
     /// Writes as much of `bytes` as it can: how much, and why not all.
     pub(super) fn write(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
+        #[cfg(test)]
+        crate::tray::tests::moment_within_a_write(&mut self.file, bytes);
         let mut written = 0;
         let result = loop {
             if written == bytes.len() {

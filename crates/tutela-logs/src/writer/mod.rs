@@ -24,6 +24,7 @@
 mod beginning;
 mod entry;
 mod file;
+mod load;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -32,8 +33,9 @@ pub(crate) use beginning::{begun_without_index, newlines, span_of_moments};
 pub use entry::Batch;
 pub(crate) use entry::{HEAD_BYTES, entry_bytes_max, form_of, parse};
 pub(crate) use file::{moment_of, read_up_to};
+pub(crate) use load::Load;
 pub use status::CaptureStatus;
-pub(crate) use status::StatusCell;
+pub(crate) use status::{Count, StatusCell};
 
 use crate::doors::Doors;
 use crate::files;
@@ -43,8 +45,8 @@ use crate::record::join::{Joined, Multiline};
 use crate::record::json;
 use crate::record::redact::Redactor;
 use crate::stamp::Wall;
+use crate::tray::{Book, Tally};
 use file::{Blemish, OpenFile, Opened, Rest};
-use status::Count;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -118,6 +120,10 @@ pub struct Writer {
     events: Vec<WriterEvent>,
     /// The blemish that was told last.
     told: Option<(&'static str, Instant)>,
+    /// Counts what is told to trays, over the lives of guards.
+    stamp: u64,
+    /// What was gone on from.
+    taken_up: Tally,
 }
 
 /// Since the disk refuses.
@@ -146,6 +152,8 @@ impl Writer {
             rotation_asked: false,
             events: Vec::new(),
             told: None,
+            stamp: 0,
+            taken_up: Tally::default(),
         }
     }
 
@@ -221,7 +229,7 @@ impl Writer {
     /// Adds a line, or a piece of one, to the batch; where the batch is full, or the file is, it is
     /// flushed first. To be used when the form is [`Form::Stamped`].
     pub fn entry(&mut self, batch: &mut Batch, stream: Stream, piece: Piece<'_>, now: Now) {
-        if self.admit(batch, now) {
+        if batch.staged || self.admit(batch, now) {
             batch.push(now.wall, stream, piece);
         } else {
             self.lose(entry::count_of(piece.text.len(), piece.ended));
@@ -232,18 +240,22 @@ impl Writer {
     /// [`Form::Stamped`].
     pub fn lines(&mut self, batch: &mut Batch, stream: Stream, mut lines: &[u8], now: Now) {
         while !lines.is_empty() {
-            if !self.admit(batch, now) {
+            if !batch.staged && !self.admit(batch, now) {
                 self.lose(Count::of_raw(lines));
                 return;
             }
-            let taken = batch.push_lines(now.wall, stream, lines, self.room_of_batch());
+            let until = if batch.staged { usize::MAX } else { self.room_of_batch() };
+            let taken = batch.push_lines(now.wall, stream, lines, until);
             lines = &lines[taken..];
         }
     }
 
     /// Adds a record, as [`Writer::entry`] does a line. To be used when the form is [`Form::Json`].
     pub fn record(&mut self, batch: &mut Batch, stream: Stream, joined: &Joined<'_, ()>, now: Now) {
-        if self.admit(batch, now) {
+        if batch.staged {
+            self.know_owner();
+        }
+        if batch.staged || self.admit(batch, now) {
             // One that was held for joining may begin before what the other stream wrote meanwhile. The moments of a file
             // grow all the same, as long as the clock does.
             let at = if self.latest <= now.wall { joined.at.max(self.latest) } else { joined.at };
@@ -259,7 +271,7 @@ impl Writer {
         if !batch.bytes.is_empty() && batch.bytes.len() >= self.room_of_batch() {
             self.flush(batch, now);
         }
-        !batch.bytes.is_empty() || self.prepare(batch, now)
+        !batch.bytes.is_empty() || self.prepare(batch, now, None)
     }
 
     /// With how many bytes a batch has to go to the disk: when it is full, or the file.
@@ -284,7 +296,7 @@ impl Writer {
 
     /// Brings the batch to the disk. To be called at the end of every chunk.
     pub fn flush(&mut self, batch: &mut Batch, now: Now) {
-        if batch.bytes.is_empty() {
+        if batch.bytes.is_empty() || batch.staged {
             return;
         }
         let Some(open) = &mut self.open else {
@@ -316,8 +328,12 @@ impl Writer {
 
     /// Writes bytes as they are. To be used when the form is [`Form::Raw`].
     pub fn raw(&mut self, batch: &mut Batch, mut chunk: &[u8], now: Now) {
+        if batch.staged {
+            batch.bytes.extend_from_slice(chunk);
+            return;
+        }
         while !chunk.is_empty() {
-            if !self.prepare(batch, now) {
+            if !self.prepare(batch, now, None) {
                 self.lose(Count::of_raw(chunk));
                 return;
             }
@@ -341,12 +357,12 @@ impl Writer {
     }
 
     /// Whether there is a file to write to; opened, rotated and repaired as needed.
-    fn prepare(&mut self, batch: &mut Batch, now: Now) -> bool {
+    fn prepare(&mut self, batch: &mut Batch, now: Now, book: Option<&mut Book<'_>>) -> bool {
         if self.trouble.as_ref().is_some_and(|trouble| now.tick < trouble.retry_at) {
             return false;
         }
         self.know_owner();
-        if let Err(error) = self.make_ready(now).and_then(|()| self.tell_gap(batch, now)) {
+        if let Err(error) = self.make_ready(now).and_then(|()| self.tell_gap(batch, now, book)) {
             self.fail(&error, now);
             return false;
         }
@@ -385,13 +401,17 @@ impl Writer {
     }
 
     /// After trouble: says in the file what is missing. A file without timestamps has no place for it.
-    fn tell_gap(&mut self, batch: &mut Batch, now: Now) -> io::Result<()> {
-        let (Some(trouble), Some(open)) = (&mut self.trouble, &mut self.open) else { return Ok(()) };
+    fn tell_gap(&mut self, batch: &mut Batch, now: Now, mut book: Option<&mut Book<'_>>) -> io::Result<()> {
+        let Some(trouble) = &self.trouble else { return Ok(()) };
         if self.policy.form == Form::Raw || trouble.untold == Count::default() {
             return Ok(());
         }
         let owner = (self.policy.form == Form::Json).then_some(&*self.owner.1);
         let note = batch.gap(now.wall, trouble.untold, &trouble.error, owner);
+        if let Some(book) = &mut book {
+            self.announce_note(book, note.len());
+        }
+        let (Some(trouble), Some(open)) = (&mut self.trouble, &mut self.open) else { return Ok(()) };
         // Without it the note is found all the same.
         let _ = open.mark((now.wall, now.wall), now);
         let (written, result) = open.write(&note);
@@ -401,6 +421,9 @@ impl Writer {
                 trouble.untold = Count::default();
             }
             Err(_) => open.take_back(written),
+        }
+        if let Some(book) = book {
+            self.note_is_over(book);
         }
         result
     }

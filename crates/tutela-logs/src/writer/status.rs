@@ -50,6 +50,15 @@ impl StatusCell {
         self.dropped_lines.fetch_add(count.lines, Ordering::Relaxed);
     }
 
+    /// What was stored, and what was dropped.
+    pub(crate) fn counts(&self) -> (Count, Count) {
+        let count = |bytes: &AtomicU64, lines: &AtomicU64| Count {
+            bytes: bytes.load(Ordering::Relaxed),
+            lines: lines.load(Ordering::Relaxed),
+        };
+        (count(&self.bytes, &self.lines), count(&self.dropped_bytes, &self.dropped_lines))
+    }
+
     pub(crate) fn set_error(&self, error: Option<&str>) {
         self.rare.lock().unwrap_or_else(PoisonError::into_inner).last_error = error.map(Box::from);
     }

@@ -21,7 +21,9 @@ use std::time::{Duration, Instant, SystemTime};
 use tutela_logs::lines::Piece;
 use tutela_logs::writer::{Batch, Now, Writer};
 use tutela_logs::{Access, Doors, Form, Found, Policy, Stream, Wall};
-use tutela_os::files::{Plain, append_plain, give, like, make_folder, read_plain, remove_plain, rename_plain};
+use tutela_os::files::{
+    Plain, append_plain, give, identity, like, make_folder, read_plain, remove_plain, rename_plain,
+};
 
 /// Whose logs they are.
 const LABEL: &str = "only-0";
@@ -50,6 +52,7 @@ const DOORS: Doors = Doors {
     read: |path| read_plain(path).map(found),
     give: |file, access| give(file, access.mode, access.owner, access.group),
     like,
+    identity,
     rename: rename_plain,
     remove: remove_plain,
     folder: |path, access| make_folder(path, access != Access::default()),
