@@ -47,24 +47,6 @@ impl IdleReadEnd {
     pub fn activate(self) -> Result<ReadEnd, Error> {
         self.0.activate().map(ReadEnd)
     }
-
-    /// Another handle of the same end, for a [`crate::safe::Safe`]: the pipe stays open, and keeps what is in it, as long
-    /// as either is.
-    ///
-    /// # Errors
-    /// Too many files are open, or this host cannot share it.
-    pub fn share(&self) -> Result<Handle, Error> {
-        self.0.share().map(Handle)
-    }
-
-    /// The end that [`IdleReadEnd::share`] had shared, in the guard that took it out of the safe. Nobody else may read
-    /// it any more.
-    ///
-    /// # Errors
-    /// As [`IdleReadEnd::share`].
-    pub fn from_shared(handle: &Handle) -> Result<IdleReadEnd, Error> {
-        platform::pipe::IdleReadEnd::from_shared(&handle.0).map(IdleReadEnd)
-    }
 }
 
 impl AsyncRead for ReadEnd {

@@ -225,13 +225,11 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let way = traces::Way { guard: name.clone(), tls: tls.clone(), keeping, inbox: inbox.clone(), seed: seed() };
     // Ends with the hands.
     hands.spawn(traces::push(traces.clone(), way));
-    let (mut guard, mut kept_down) = restored(spec, &kept);
+    let (mut guard, kept_down) = restored(spec, &kept);
     let mut next_seq = kept.next_seq;
     if let Some(left) = &mut inheritance {
         next_seq = next_seq.max(left.next_event().unwrap_or(0));
-        for id in left.hand_over(clock::now(), &mut guard, &mut heirs) {
-            kept_down.remove(&id);
-        }
+        left.hand_over(clock::now(), &mut guard, &mut heirs);
         troubles.append(&mut left.troubles);
     }
     let (depositor, estates, safe) = match inheritance.map(Inheritance::into_parts) {

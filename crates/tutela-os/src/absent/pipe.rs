@@ -25,14 +25,6 @@ pub(crate) fn idle_output_pipe(_capacity: Option<usize>) -> Result<(IdleReadEnd,
 }
 
 impl IdleReadEnd {
-    pub(crate) fn share(&self) -> Result<Handle, Error> {
-        match *self {}
-    }
-
-    pub(crate) fn from_shared(_handle: &Handle) -> Result<IdleReadEnd, Error> {
-        Err(absent("output pipes that outlive their guard"))
-    }
-
     pub(crate) fn activate(self) -> Result<ReadEnd, Error> {
         match self {}
     }

@@ -38,16 +38,6 @@ pub(crate) fn idle_output_pipe(capacity: Option<usize>) -> Result<(IdleReadEnd, 
 }
 
 impl IdleReadEnd {
-    pub(crate) fn share(&self) -> Result<Handle, Error> {
-        let copy = self.0.try_clone().map_err(|source| Error::io("share a program's output pipe", source))?;
-        Ok(Handle(Arc::new(copy)))
-    }
-
-    pub(crate) fn from_shared(handle: &Handle) -> Result<IdleReadEnd, Error> {
-        let copy = handle.0.try_clone().map_err(|source| Error::io("take over a program's output pipe", source))?;
-        Ok(IdleReadEnd(copy))
-    }
-
     pub(crate) fn activate(self) -> Result<ReadEnd, Error> {
         Watched::reading(self.0).map(ReadEnd)
     }

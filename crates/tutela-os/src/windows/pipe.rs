@@ -91,21 +91,7 @@ fn name() -> String {
     format!(r"\\.\pipe\tutela-output-{}-{count}-{random:016x}", std::process::id())
 }
 
-/// Nobody takes a pipe over from a guard that is gone.
-fn ends_with_guard() -> Error {
-    let reason = "the kernel ends programs with their guard here";
-    Error::Unsupported(crate::Unsupported::new("programs outlive their guard", reason))
-}
-
 impl IdleReadEnd {
-    pub(crate) fn share(&self) -> Result<Handle, Error> {
-        Err(ends_with_guard())
-    }
-
-    pub(crate) fn from_shared(_handle: &Handle) -> Result<IdleReadEnd, Error> {
-        Err(ends_with_guard())
-    }
-
     pub(crate) fn activate(self) -> Result<ReadEnd, Error> {
         let raw = self.0.as_raw_handle();
         // SAFETY: it is the overlapped read end of a named pipe that is open and ours; it is given away below,

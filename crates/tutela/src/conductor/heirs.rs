@@ -3,9 +3,9 @@
 
 use super::{Conductor, Input, InstanceRef, Live, Owner};
 use crate::conductor::act::DRAIN;
-use crate::hands::launch::source;
 use crate::hands::spawner::chain;
 use crate::survive::heirs::Heir;
+use crate::survive::output::KeptOutput;
 use std::sync::Arc;
 use tutela_core::guard;
 use tutela_core::names::{InstanceId, InstanceKey, RunId};
@@ -13,14 +13,13 @@ use tutela_core::service::Exit as CoreExit;
 use tutela_core::time::Moment;
 use tutela_logs::CaptureHandle;
 use tutela_logs::tap::Taps;
-use tutela_os::pipe::IdleReadEnd;
 use tutela_os::process::{ChildToken, Exit};
 
 impl Conductor {
     /// Goes on with programs that an earlier guard had started, and with what its ended ones had written last.
     pub(super) fn take_heirs(&mut self, heirs: Vec<Heir>) {
-        for heir in heirs {
-            let capture = self.capture_heir(&heir);
+        for mut heir in heirs {
+            let capture = self.capture_heir(&mut heir);
             let Heir { id, run, child, key, .. } = heir;
             let (Some(child), Some(key)) = (child, key) else {
                 self.drain(&id, run, capture);
@@ -48,18 +47,9 @@ impl Conductor {
     }
 
     /// Reads on where the earlier guard was.
-    fn capture_heir(&mut self, heir: &Heir) -> Option<CaptureHandle> {
-        let Heir { id, run, streams, key, .. } = heir;
-        if streams.is_empty() {
-            return None;
-        }
-        let mut sources = Vec::with_capacity(streams.len());
-        for (stream, handle) in streams {
-            match IdleReadEnd::from_shared(handle) {
-                Ok(read) => sources.push((*stream, source(read))),
-                Err(error) => self.trouble(format!("output of {id}: {}", chain(&error))),
-            }
-        }
+    fn capture_heir(&mut self, heir: &mut Heir) -> Option<CaptureHandle> {
+        let KeptOutput { tray, sluices } = heir.output.take()?;
+        let Heir { id, run, key, .. } = heir;
         let of_key = key.or_else(|| self.guard.key(id)).and_then(|key| self.guard.instance(key));
         let spec = of_key.map(|(_, service)| service.spec().clone());
         let patterns = match (key, &spec) {
@@ -70,7 +60,7 @@ impl Conductor {
         let policy = Arc::new(self.surroundings.keeping.policy(&spec, id.index));
         let label = InstanceRef { service: id.service.clone(), index: id.index }.label();
         let taps = Taps { patterns, ..self.console_taps() };
-        match self.pump.attach(&label, policy, sources, taps) {
+        match self.pump.attach_kept(&label, policy, tray, sluices, taps) {
             Ok(capture) => Some(capture),
             Err(refusal) => {
                 self.trouble(refusal.to_string());

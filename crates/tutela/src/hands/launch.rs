@@ -6,6 +6,7 @@
 use super::keeping::Keeping;
 use super::spawner::chain;
 use crate::conductor::InstanceRef;
+use crate::survive::output::{KeptOutput, NewOutput};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -110,11 +111,22 @@ pub struct PreparedOutput {
     /// How it is kept.
     pub policy: Arc<Policy>,
     /// The streams.
-    pub sources: Vec<(Stream, Source)>,
+    pub streams: Streams,
     /// Who else sees it.
     pub taps: Taps,
-    /// Other handles of the streams, in their order, where the program is to outlive the guard.
-    pub shared: Vec<Handle>,
+}
+
+/// What is read of a program.
+pub enum Streams {
+    /// Its pipes, which end with the guard.
+    Plain(Vec<(Stream, Source)>),
+    /// Its pipes, which outlive the guard.
+    Kept {
+        /// For the pump.
+        output: KeptOutput,
+        /// For the safe.
+        deposit: Vec<Handle>,
+    },
 }
 
 impl Job {
@@ -153,14 +165,19 @@ impl Job {
         let output = match self.output {
             Output::Dropped => None,
             Output::Logged(taps) => {
-                let mut sources: Vec<(Stream, Source)> = Vec::with_capacity(2);
-                let mut shared = Vec::new();
-                let mut shared_too =
-                    matches!(self.order, Order::Main { .. }).then_some(&mut shared).filter(|_| outlives);
-                request.stdout = stream(Stream::Out, &mut sources, shared_too.as_deref_mut())?;
-                request.stderr = stream(Stream::Err, &mut sources, shared_too)?;
+                let label = self.instance.label();
                 let policy = Arc::new(self.surroundings.keeping.policy(&self.spec, index));
-                Some(PreparedOutput { label: self.instance.label(), policy, sources, taps, shared })
+                let streams = if outlives && matches!(self.order, Order::Main { .. }) {
+                    let NewOutput { output, writes: [out, err], deposit } = KeptOutput::create()?;
+                    (request.stdout, request.stderr) = (Stdio::Handle(out), Stdio::Handle(err));
+                    Streams::Kept { output, deposit }
+                } else {
+                    let mut sources: Vec<(Stream, Source)> = Vec::with_capacity(2);
+                    request.stdout = stream(Stream::Out, &mut sources)?;
+                    request.stderr = stream(Stream::Err, &mut sources)?;
+                    Streams::Plain(sources)
+                };
+                Some(PreparedOutput { label, policy, streams, taps })
             }
         };
         Ok(Prepared { request, output })
@@ -217,23 +234,12 @@ fn bytes_as_stdin(dir: &Path, bytes: &[u8]) -> std::io::Result<Stdio> {
     Ok(Stdio::Handle(file?.into()))
 }
 
-fn stream(
-    which: Stream,
-    sources: &mut Vec<(Stream, Source)>,
-    shared: Option<&mut Vec<Handle>>,
-) -> Result<Stdio, String> {
+fn stream(which: Stream, sources: &mut Vec<(Stream, Source)>) -> Result<Stdio, String> {
     let (read, write) = pipe::idle_output_pipe(None).map_err(|error| chain(&error))?;
-    if let Some(shared) = shared {
-        shared.push(read.share().map_err(|error| chain(&error))?);
-    }
-    sources.push((which, source(read)));
-    Ok(Stdio::Handle(write))
-}
-
-/// What the pump reads.
-pub fn source(read: pipe::IdleReadEnd) -> Source {
-    Box::new(move || match read.activate() {
+    let open: Source = Box::new(move || match read.activate() {
         Ok(reader) => Ok(Box::pin(reader)),
         Err(error) => Err(std::io::Error::other(chain(&error))),
-    })
+    });
+    sources.push((which, open));
+    Ok(Stdio::Handle(write))
 }

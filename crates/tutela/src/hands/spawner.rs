@@ -8,9 +8,10 @@
 //! What came of an order is told to the conductor through its inbox. Deliberately absent: retries, and any
 //! knowledge of why something is started.
 
-use super::launch::{Job, Order, Prepared};
+use super::launch::{Job, Order, Prepared, PreparedOutput, Streams};
 use crate::conductor::{Inbox, Input, InstanceRef};
 use crate::survive::keeping::Depositor;
+use crate::survive::output::KeptOutput;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -162,26 +163,25 @@ impl Shared {
     }
 
     fn start(&self, instance: &InstanceRef, order: Order, prepared: Prepared) -> Result<Started, String> {
-        let Prepared { request, mut output } = prepared;
+        let Prepared { request, output } = prepared;
         let child = self.nursery.spawn(&request).map_err(|error| chain(&error))?;
         // The request holds the write ends of the pipes; with them open no reader would ever see the end.
         drop(request);
-        if let (Some(depositor), Order::Main { run, .. }) = (&self.depositor, order) {
-            let shared = output.as_mut().map(|output| std::mem::take(&mut output.shared)).unwrap_or_default();
-            if let Err(trouble) = depositor.deposit(instance, run, &child, shared) {
-                let _ = self.inbox.send_blocking(Input::Trouble(trouble));
-            }
-        }
-        let capture = match output {
-            None => None,
-            Some(output) => match self.pump.attach(&output.label, output.policy, output.sources, output.taps) {
-                Ok(capture) => Some(capture),
-                Err(refusal) => {
-                    let _ = self.inbox.send_blocking(Input::Trouble(refusal.to_string()));
-                    None
+        let capture = output.map(|PreparedOutput { label, policy, streams, taps }| match streams {
+            Streams::Plain(sources) => self.pump.attach(&label, policy, sources, taps),
+            Streams::Kept { output: KeptOutput { tray, sluices }, deposit } => {
+                if let (Some(depositor), Order::Main { run, .. }) = (&self.depositor, order)
+                    && let Err(trouble) = depositor.deposit(instance, run, &child, deposit)
+                {
+                    let _ = self.inbox.send_blocking(Input::Trouble(trouble));
                 }
-            },
-        };
+                self.pump.attach_kept(&label, policy, tray, sluices, taps)
+            }
+        });
+        let capture = capture.transpose().unwrap_or_else(|refusal| {
+            let _ = self.inbox.send_blocking(Input::Trouble(refusal.to_string()));
+            None
+        });
         Ok(Started { child, capture })
     }
 }

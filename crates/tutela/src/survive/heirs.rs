@@ -1,6 +1,7 @@
 //! What an earlier guard left, and to whom it goes.
 
-use super::keeping::{Depositor, Estates, NEXT_EVENT, NOTIFY, SLATE, estate_key, stamps_key};
+use super::keeping::{Depositor, Estates, NEXT_EVENT, NOTIFY, SLATE, estate_key, program_id, stamps_key};
+use super::output::KeptOutput;
 use super::slate::{Notes, Slate};
 use crate::hands::spawner::chain;
 use std::collections::BTreeMap;
@@ -13,7 +14,6 @@ use tutela_core::service::{Estate, Phase, StartStep};
 use tutela_core::spec::{LadderStep, ServiceSpec, StopStep};
 use tutela_core::stamp::Stamps;
 use tutela_core::time::Moment;
-use tutela_logs::Stream;
 use tutela_os::handle::Handle;
 use tutela_os::process::{Child, Nursery};
 use tutela_os::safe::{Deposit, Safe};
@@ -61,7 +61,7 @@ struct Program {
     run: RunId,
     remains: String,
     process: Option<Handle>,
-    streams: Vec<(Stream, Handle)>,
+    output: Vec<Handle>,
 }
 
 /// A run whose output goes on with this guard, and whose program too if it lives.
@@ -73,8 +73,8 @@ pub struct Heir {
     pub run: RunId,
     /// The program; `None`: the run is over, what it wrote is still to be read.
     pub child: Option<Child>,
-    /// The read ends of its streams.
-    pub streams: Vec<(Stream, Handle)>,
+    /// What is read of it.
+    pub output: Option<KeptOutput>,
     /// The instance it goes on as.
     pub key: Option<InstanceKey>,
 }
@@ -142,7 +142,8 @@ impl Inheritance {
         let estates = estates(self.slate.notes(), &mut Vec::new());
         let mut heirs = Vec::new();
         for program in std::mem::take(&mut self.programs) {
-            let Program { id, run, remains, process, streams } = program;
+            let Program { id, run, remains, process, output } = program;
+            let output = self.open_output(&id, run, &remains, process.as_ref(), output);
             let lives = estates.get(&id).is_some_and(|estate| lives(estate, run));
             let child = process.filter(|_| lives).and_then(|process| {
                 let taken = nursery.take_back(&remains, &process);
@@ -150,7 +151,7 @@ impl Inheritance {
                     .map_err(|error| self.troubles.push(format!("{id} could not be taken back: {}", chain(&error))))
                     .ok()
             });
-            heirs.push(Heir { id, run, child, streams, key: None });
+            heirs.push(Heir { id, run, child, output, key: None });
         }
         // Of two runs of one instance the later one is it.
         let latest: BTreeMap<InstanceId, RunId> = heirs.iter().fold(BTreeMap::new(), |mut latest, heir| {
@@ -168,13 +169,38 @@ impl Inheritance {
         heirs
     }
 
-    /// Lets the machine go on with every instance that was noted down, and tells the heirs as what they go on. `kept`
-    /// tells how a service was stopped whose spec is gone. Answers the instances that are not to be restored in another
-    /// way.
-    pub fn hand_over(&mut self, now: Moment, guard: &mut Guard, heirs: &mut [Heir]) -> Vec<InstanceId> {
+    /// What is read of a program. Where its tray is of no use, there is another one in the safe from now on.
+    fn open_output(
+        &mut self,
+        id: &InstanceId,
+        run: RunId,
+        remains: &str,
+        process: Option<&Handle>,
+        handles: Vec<Handle>,
+    ) -> Option<KeptOutput> {
+        if handles.is_empty() {
+            return None;
+        }
+        match KeptOutput::open(&handles) {
+            Ok((output, None)) => Some(output),
+            Ok((output, Some((handles, why)))) => {
+                self.troubles.push(format!("output of {id}: {why}"));
+                let handles = process.cloned().into_iter().chain(handles).collect();
+                let name = program_id(id.service.as_str(), id.index, run);
+                self.safe.keep_soon(Deposit::of_program(&name, remains.to_owned(), handles));
+                Some(output)
+            }
+            Err(why) => {
+                self.troubles.push(format!("output of {id} cannot be read on: {why}"));
+                None
+            }
+        }
+    }
+
+    /// Lets the machine go on with every instance that was noted down, and tells the heirs as what they go on.
+    pub fn hand_over(&mut self, now: Moment, guard: &mut Guard, heirs: &mut [Heir]) {
         let notes = self.slate.notes().clone();
         let (environment, _) = tutela_schema::spec::process_env();
-        let mut handed = Vec::new();
         for (id, mut estate) in estates(&notes, &mut self.troubles) {
             let heir = heirs.iter_mut().find(|heir| heir.id == id && heir.child.is_some());
             let spec = guard.key(&id).and_then(|key| guard.instance(key)).map(|(_, service)| service.spec().clone());
@@ -214,9 +240,7 @@ impl Inheritance {
             if let (Some(heir), Some(_)) = (heir, key) {
                 heir.key = key;
             }
-            handed.extend(key.map(|_| id));
         }
-        handed
     }
 
     /// The parts by which this guard keeps for the next what it got itself.
@@ -232,8 +256,8 @@ impl Program {
         let (index, run) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
         let mut handles = deposit.handles.into_iter();
         let process = handles.next();
-        let streams = [Stream::Out, Stream::Err].into_iter().zip(handles).collect();
-        Some(Program { id: InstanceId { service, index }, run: RunId(run), remains: deposit.note, process, streams })
+        let (id, run) = (InstanceId { service, index }, RunId(run));
+        Some(Program { id, run, remains: deposit.note, process, output: handles.collect() })
     }
 }
 

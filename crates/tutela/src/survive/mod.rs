@@ -19,6 +19,7 @@
 //!
 //! - [`slate`]: the notes, in memory;
 //! - [`keeping`]: what is noted and deposited while the guard lives;
+//! - [`output`]: pipes and trays of programs' output;
 //! - [`heirs`]: what an earlier guard left, and to whom it goes.
 //!
 //! Called by [`crate::run`], the conductor and the spawner. Deliberately absent: what an instance does next, which is the
@@ -26,4 +27,5 @@
 
 pub mod heirs;
 pub mod keeping;
+pub mod output;
 pub mod slate;
