@@ -251,3 +251,99 @@ fn what_is_said_while_no_guard_is_there_is_heard_by_the_next() {
     let guard = stage.start(Container::ControlGroup);
     assert_eq!(guard.wait_state("a", "running").pid, a);
 }
+
+/// A number from outside, for longer runs than every change needs.
+fn from_outside(name: &str, usual: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// The numbers of lines `line N` of a program, in the order of its log files, rotated ones first.
+fn numbers(stage: &Stage, label: &str) -> Vec<u64> {
+    let text = stage.cli_ok(&["logs", &format!("{}/{label}", stage.name()), "-n", "100000000"]);
+    text.lines().filter_map(|line| line.split("line ").nth(1)?.trim().parse().ok()).collect()
+}
+
+/// While programs run, log, crash and are reloaded, their guard is killed at moments of chance. `TUTELA_FAULT_KILLS` and
+/// `TUTELA_FAULT_SERVICES` make it longer.
+#[test]
+fn whenever_a_guard_is_killed_no_program_restarts_and_no_line_is_lost() {
+    let (kills, services) = (from_outside("TUTELA_FAULT_KILLS", 12), from_outside("TUTELA_FAULT_SERVICES", 10));
+    let mut chance = from_outside("TUTELA_FAULT_SEED", 20_261_121);
+    let steady = services * 3 / 5;
+    for container in Container::ALL {
+        let stage = Stage::new();
+        let spec = |round: u64| {
+            let mut text = String::new();
+            for number in 0..steady {
+                let logs = ["format = \"json\"", "timestamps = true", "timestamps = false"][number as usize % 3];
+                text += &format!(
+                    "[services.s{number}]\ndescription = \"round {round}\"\ncommand = [\"understudy\", \"drip=3\", \"hang\"]\n\
+                     logs = {{ {logs}, rotate_size = \"16KiB\", keep = 10000 }}\n"
+                );
+            }
+            for number in steady..services {
+                text += &format!(
+                    "[services.c{number}]\ncommand = [\"understudy\", \"say=up\", \"wait={}\", \"exit=1\"]\n\
+                     restart = {{ delay = \"20ms\", burst = 0, jitter = 0.0 }}\n",
+                    40 + number * 7
+                );
+            }
+            text
+        };
+        stage.write_spec(&spec(0));
+        let mut guard = stage.start(container);
+        let names: Vec<String> = (0..steady).map(|number| format!("s{number}")).collect();
+        let pids: Vec<u32> = names.iter().map(|name| guard.wait_state(name, "running").pid.unwrap()).collect();
+        let crashing = format!("c{steady}");
+        let mut restarts = 0;
+        let mut slowest = Duration::ZERO;
+        for round in 1..=kills {
+            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            std::thread::sleep(Duration::from_micros((chance >> 33) % 150_000));
+            if round % 4 == 0 {
+                guard.write_spec(&spec(round));
+                let socket = guard.socket();
+                // It may be killed within the reload.
+                std::thread::spawn(move || tutela_it::http::ask(&socket, "POST", "/v1/reload"));
+                std::thread::sleep(Duration::from_micros((chance >> 40) % 30_000));
+            }
+            let stage = guard.crash();
+            let began = Instant::now();
+            guard = stage.start(container);
+            let status = guard.status();
+            slowest = slowest.max(began.elapsed());
+            for (name, pid) in names.iter().zip(&pids) {
+                let it = Instance::find(&status, name).unwrap();
+                assert_eq!(
+                    (it.state.as_str(), it.pid, it.restarts),
+                    ("running", Some(*pid), 0),
+                    "{container:?}, kill {round}: {name}"
+                );
+            }
+            let now = guard.instance(&crashing).restarts;
+            assert!(now >= restarts, "{container:?}, kill {round}: {now} restarts after {restarts}");
+            restarts = now;
+        }
+        assert!(restarts > 0, "nothing crashed meanwhile");
+        guard.write("halt", "");
+        println!(
+            "{container:?}: {kills} kills among {services} services, {slowest:?} at most from the start to a true status"
+        );
+        for name in &names {
+            let seen = wait_until(BOUND, "the last line is there", || {
+                let seen = numbers(&guard, name);
+                let again = numbers(&guard, name);
+                (seen.len() == again.len()).then_some(seen)
+            });
+            let whole: Vec<u64> = (0..seen.len() as u64).collect();
+            assert!(
+                seen == whole,
+                "{container:?}: {name} has {} lines up to {:?}, first fault at {:?}",
+                seen.len(),
+                seen.last(),
+                seen.iter().zip(&whole).find(|(a, b)| a != b)
+            );
+            assert!(seen.len() as u64 > kills, "{name} wrote {} lines", seen.len());
+        }
+    }
+}

@@ -201,8 +201,10 @@ impl Inheritance {
     pub fn hand_over(&mut self, now: Moment, guard: &mut Guard, heirs: &mut [Heir]) {
         let notes = self.slate.notes().clone();
         let (environment, _) = tutela_schema::spec::process_env();
+        let living = heirs.iter().enumerate().filter(|(_, heir)| heir.child.is_some());
+        let living: BTreeMap<InstanceId, usize> = living.map(|(at, heir)| (heir.id.clone(), at)).collect();
         for (id, mut estate) in estates(&notes, &mut self.troubles) {
-            let heir = heirs.iter_mut().find(|heir| heir.id == id && heir.child.is_some());
+            let heir = living.get(&id).and_then(|at| heirs.get_mut(*at));
             let spec = guard.key(&id).and_then(|key| guard.instance(key)).map(|(_, service)| service.spec().clone());
             match heir.as_ref().and_then(|heir| Some((heir.run, heir.child.as_ref()?.pid()))) {
                 // It was started, and the guard died before it had noted that down.

@@ -11,6 +11,7 @@
 //! | `say=TEXT`, `cry=TEXT` | a line on standard output, on standard error |
 //! | `lines=N`, `bytes=N`, `garbage=N` | N numbered lines (`lines=A..B`: those from A on and before B), N bytes without a line's end, N bytes that are no UTF-8 |
 //! | `flood` | lines for ever |
+//! | `drip=MS` | a numbered line every so often, until there is a file `halt` |
 //! | `close` | closes its standard output and error |
 //! | `write=FILE` | makes a file; ends with 66 if it cannot |
 //! | `wait=MS`, `await=FILE`, `hang` | waits that long, until there is such a file, for ever |
@@ -67,6 +68,13 @@ fn play(verb: &str, value: &str) {
         "flood" => loop {
             lines(0..1 << 20);
         },
+        "drip" => {
+            let mut numbers = 0..;
+            while !std::path::Path::new("halt").exists() {
+                lines(numbers.next().map(|number| number..number + 1).unwrap());
+                std::thread::sleep(Duration::from_millis(number(value)));
+            }
+        }
         "close" => [1, 2].into_iter().for_each(close),
         "write" => {
             if let Err(error) = std::fs::write(value, "") {
