@@ -35,15 +35,16 @@ impl Keeper {
     /// Answers whether it goes on.
     fn turn(&mut self) -> io::Result<bool> {
         let (heard, knocked) = self.wait()?;
+        // What a guard said last is heard before another one takes its place.
+        if heard {
+            return Ok(self.hear());
+        }
         if knocked && let Ok(guard) = rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) {
             if super::is_own(guard.as_fd()) {
                 super::bound_waits(guard.as_fd());
                 self.guard = Some(guard);
                 return Ok(true);
             }
-        }
-        if heard {
-            return Ok(self.hear());
         }
         Ok(self.is_needed())
     }

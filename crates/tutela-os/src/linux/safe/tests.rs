@@ -84,3 +84,26 @@ fn a_socket_that_nobody_listens_on_is_nobodys_safe() {
     std::fs::write(&socket, "a file").unwrap();
     assert!(take_over(&socket).is_none());
 }
+
+#[test]
+fn what_a_guard_said_last_is_heard_before_the_next_one_asks() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("shop.safe");
+    let listener = listen_at(&socket).unwrap();
+    // Both have spoken before the safe looks for the first time.
+    let dead = dial(&socket).unwrap();
+    for name in ["a", "b", "c"] {
+        message::send(dead.as_fd(), &Message::Deposit(deposit(name, Vec::new()))).unwrap();
+    }
+    drop(dead);
+    let next = dial(&socket).unwrap();
+    message::send(next.as_fd(), &Message::Tell).unwrap();
+    let thread = std::thread::spawn(move || keeper::keep(listener));
+    let mut told = Vec::new();
+    while let Some(Message::Deposit(deposit)) = message::receive(next.as_fd()).unwrap() {
+        told.push(deposit.name);
+    }
+    assert_eq!(told, ["a", "b", "c"]);
+    message::send(next.as_fd(), &Message::End).unwrap();
+    thread.join().unwrap().unwrap();
+}
