@@ -113,6 +113,8 @@ pub(super) struct World {
     pub(super) began: Now,
     pub(super) steps: u32,
     pub(super) deaths: u32,
+    /// How output is kept from the first death on.
+    pub(super) next_policy: Option<Arc<Policy>>,
     /// What could not be kept is no failure of the test.
     pub(super) damage_is_told: bool,
     pub(super) told: Vec<String>,
@@ -143,6 +145,7 @@ impl World {
             began,
             steps: 0,
             deaths: 0,
+            next_policy: None,
             damage_is_told: false,
             told: Vec::new(),
         }
@@ -206,6 +209,9 @@ impl World {
                 }
                 Err(death) if death.is::<Killed>() => {
                     self.deaths += 1;
+                    if let Some(next) = self.next_policy.take() {
+                        self.policy = next;
+                    }
                     next_death();
                 }
                 Err(panic) => resume_unwind(panic),
@@ -244,11 +250,13 @@ impl World {
     }
 
     /// What the files have of a stream, put together again.
-    pub(super) fn kept(&self, stream: Stream) -> Vec<u8> {
+    pub(super) fn kept(&self, stream: Stream, what: &str) -> Vec<u8> {
         let mut raw = Vec::new();
-        for entry in tail(DOORS, self.path(), LABEL, usize::MAX).unwrap() {
+        let folders = [self.path().to_owned(), self.path().join("next")];
+        for entry in folders.iter().flat_map(|dir| tail(DOORS, dir, LABEL, usize::MAX).unwrap()) {
             let entry = entry.unwrap();
-            assert_ne!(entry.origin, Origin::Unknown, "{:?}", String::from_utf8_lossy(&entry.text));
+            let shown = String::from_utf8_lossy(&entry.text[..entry.text.len().min(60)]).into_owned();
+            assert_ne!(entry.origin, Origin::Unknown, "{what}: {shown:?}");
             if entry.origin == Origin::Stream(stream) {
                 entry.write_raw(&mut raw).unwrap();
             }
