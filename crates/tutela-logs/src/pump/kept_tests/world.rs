@@ -166,10 +166,7 @@ impl World {
         let writer = Writer::new(Arc::from(LABEL), self.policy.clone(), MORTAL);
         let mut guard =
             Guard { writer, batch: Batch::default(), bytes: Vec::new(), sides: Vec::new(), damaged: Vec::new() };
-        let kept = |stream: Stream| {
-            let sluice = TestSluice(self.pipes[stream as usize].clone());
-            (stream, Kept::new(tray.clone(), stream, Some(Box::new(sluice))))
-        };
+        let kept = |stream: Stream| (stream, Kept::new(tray.clone(), stream, Some(self.sluice(stream))));
         let mut sides = STREAMS.map(kept);
         sides.sort_by_key(|(_, kept)| std::cmp::Reverse(kept.tally().stamp));
         guard.writer.take_up(&sides[0].1.tally());
@@ -243,6 +240,25 @@ impl World {
             guard.live(step, self.now());
         }
         self.steps += 1;
+    }
+
+    /// The program writes what of its story it has not written yet, and ends; answers how long all of it is.
+    pub(super) fn write_the_rest(&mut self, story: &[Step]) -> u64 {
+        let mut all = 0;
+        for (number, step) in story.iter().enumerate() {
+            if let Step::Write(stream, bytes) = step {
+                all += bytes.len() as u64;
+                if number >= self.steps as usize {
+                    self.pipes[*stream as usize].lock().unwrap().pipe.extend(bytes);
+                }
+            }
+        }
+        all
+    }
+
+    /// A sluice of this stream.
+    pub(super) fn sluice(&self, stream: Stream) -> Box<dyn Sluice> {
+        Box::new(TestSluice(self.pipes[stream as usize].clone()))
     }
 
     pub(super) fn path(&self) -> &Path {
