@@ -1,5 +1,5 @@
 //! How fast is the writing? 200 MB of lines of 200 bytes, or of so many, through a pipe, kept as they are, with
-//! timestamps, as records, and with secrets to mask, beside `cat > file`.
+//! timestamps, as records, with secrets to mask and with a tray, beside `cat > file`.
 //!
 //! `cargo run --release -p tutela-logs --example throughput [FOLDER [LINE_BYTES [WORD]]]`; `WORD`: only the rows that
 //! have it. The one number per row is MB of the program's bytes per second, the best of some rounds; reading from the
@@ -16,10 +16,13 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tutela_logs::pump::Source;
 use tutela_logs::record::redact::Redactor;
 use tutela_logs::tap::Taps;
-use tutela_logs::{Access, CaptureEnd, Doors, Form, Found, Policy, PumpHandle, Stream};
+use tutela_logs::tray::{Memory, Sluice, SluiceSource, TRAY_BYTES, Tray};
+use tutela_logs::{Access, CaptureEnd, CaptureHandle, Doors, Form, Found, Policy, PumpHandle, Stream};
 use tutela_os::files::{
     Plain, append_plain, give, identity, like, make_folder, read_plain, remove_plain, rename_plain,
 };
+use tutela_os::lasting::Lasting;
+use tutela_os::sluice;
 
 /// What the program writes altogether.
 const BYTES: usize = 200_000_000;
@@ -110,14 +113,57 @@ fn cat(dir: &Path, line: &[u8]) -> io::Result<Duration> {
     if status.success() { Ok(took) } else { Err(io::Error::other("cat failed")) }
 }
 
-fn capture(line: &[u8], policy: Policy) -> io::Result<Duration> {
+/// As [`Sluice`] and [`Memory`].
+struct Real<T>(T);
+
+impl Memory for Real<Lasting> {
+    fn bytes(&mut self) -> &mut [u8] {
+        self.0.bytes()
+    }
+
+    fn release(&mut self, part: std::ops::Range<usize>) {
+        self.0.release(part);
+    }
+}
+
+impl Sluice for Real<sluice::Sluice> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
+        self.0.poll_fill(cx, most)
+    }
+
+    fn filled(&self) -> io::Result<usize> {
+        self.0.filled()
+    }
+
+    fn drain(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.drain(into)
+    }
+}
+
+/// With a tray, as of a program that outlives its guard.
+fn attach_kept(pump: &PumpHandle, policy: Policy, reader: PipeReader) -> io::Result<CaptureHandle> {
+    let lasting = Lasting::create(TRAY_BYTES).map_err(io::Error::other)?;
+    let tray = Tray::create(Box::new(Real(lasting))).map_err(io::Error::other)?;
+    let source: SluiceSource = Box::new(|| {
+        let sluice = sluice::IdleSluice::behind(reader.into()).and_then(sluice::IdleSluice::activate);
+        Ok(Box::new(Real(sluice.map_err(io::Error::other)?)))
+    });
+    let capture = pump.attach_kept("api-0", Arc::new(policy), tray, vec![(Stream::Out, source)], Taps::default());
+    capture.map_err(io::Error::other)
+}
+
+fn capture(line: &[u8], policy: Policy, has_tray: bool) -> io::Result<Duration> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let pump = PumpHandle::start(DOORS, |event| eprintln!("{event:?}"))?;
     let (reader, program) = program(line)?;
     let began = Instant::now();
-    let source: Source = Box::new(|| Ok(Box::pin(Waiting(reader))));
-    let capture = pump.attach("api-0", Arc::new(policy), vec![(Stream::Out, source)], Taps::default());
-    let capture = capture.map_err(io::Error::other)?;
+    let capture = if has_tray {
+        attach_kept(&pump, policy, reader)?
+    } else {
+        let source: Source = Box::new(|| Ok(Box::pin(Waiting(reader))));
+        let capture = pump.attach("api-0", Arc::new(policy), vec![(Stream::Out, source)], Taps::default());
+        capture.map_err(io::Error::other)?
+    };
     // The program is its stream: when it has ended, so has the stream.
     program.join().map_err(|_| io::Error::other("the program panicked"))??;
     let end = runtime.block_on(capture.finish(Duration::from_secs(60)).map_err(io::Error::other)?);
@@ -142,24 +188,27 @@ fn main() -> io::Result<()> {
     let root = root.join(format!("tutela-throughput-{}", std::process::id()));
     let (text, json) = (text(line_bytes), json(line_bytes));
     type Subject<'a> = (&'a str, &'a [u8], Option<fn(&Path) -> Policy>);
-    let subjects: [Subject<'_>; 9] = [
+    let subjects: [Subject<'_>; 12] = [
         ("cat > file", &text, None),
         ("raw", &text, Some(|dir| Policy::new(dir.to_owned(), Form::Raw))),
+        ("raw, with a tray", &text, Some(|dir| Policy::new(dir.to_owned(), Form::Raw))),
         ("raw, rotated every 50 MiB", &text, Some(|dir| rotated(dir, Form::Raw))),
         ("timestamps, rotated every 50 MiB", &text, Some(|dir| rotated(dir, Form::Stamped))),
+        ("timestamps, with a tray", &text, Some(|dir| rotated(dir, Form::Stamped))),
         ("records of text", &text, Some(|dir| rotated(dir, Form::Json))),
         ("records of JSON", &json, Some(|dir| rotated(dir, Form::Json))),
+        ("records of JSON, with a tray", &json, Some(|dir| rotated(dir, Form::Json))),
         ("raw, 20 secrets", &text, Some(|dir| Policy { mask: secrets(), ..rotated(dir, Form::Raw) })),
         ("timestamps, 20 secrets", &text, Some(|dir| Policy { mask: secrets(), ..rotated(dir, Form::Stamped) })),
         ("records of JSON, 20 secrets", &json, Some(|dir| Policy { mask: secrets(), ..rotated(dir, Form::Json) })),
     ];
     let wanted = || subjects.iter().enumerate().filter(|(_, (name, ..))| name.contains(&word));
-    let mut best = [Duration::MAX; 9];
+    let mut best = [Duration::MAX; 12];
     for _ in 0..ROUNDS {
-        for (index, (_, line, policy)) in wanted() {
+        for (index, (name, line, policy)) in wanted() {
             std::fs::create_dir_all(&root)?;
             let took = match policy {
-                Some(policy) => capture(line, policy(&root))?,
+                Some(policy) => capture(line, policy(&root), name.contains("tray"))?,
                 None => cat(&root, line)?,
             };
             best[index] = best[index].min(took);

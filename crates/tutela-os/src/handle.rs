@@ -15,6 +15,12 @@ impl From<std::fs::File> for Handle {
     }
 }
 
+impl From<std::io::PipeReader> for Handle {
+    fn from(pipe: std::io::PipeReader) -> Self {
+        Handle(platform::handle::Handle::from_pipe(pipe))
+    }
+}
+
 impl From<std::net::TcpListener> for Handle {
     fn from(listener: std::net::TcpListener) -> Self {
         Handle(platform::handle::Handle::from_tcp_listener(listener))

@@ -36,6 +36,14 @@ pub fn sluiced_output_pipe(capacity: Option<usize>) -> Result<(IdleSluice, Handl
 }
 
 impl IdleSluice {
+    /// A sluice for the read end of a pipe that is there, with a new chamber.
+    ///
+    /// # Errors
+    /// Not on this OS ([`Error::Unsupported`]), it is no pipe, or too many files are open.
+    pub fn behind(pipe: Handle) -> Result<Self, Error> {
+        platform::sluice::IdleSluice::behind(pipe.0).map(IdleSluice)
+    }
+
     /// The sluice whose handles somebody kept: those of [`IdleSluice::handles`], in that order.
     ///
     /// # Errors

@@ -234,7 +234,13 @@ fn put(
         let (start, length) = (portion.start, portion.len());
         let (earliest, latest) = (now.wall.as_micros(), now.wall.as_micros());
         record.load = LoadWords { source: Source::Input, start, length, earliest, latest, ..LoadWords::default() };
-        let load = Load { bytes: &parts.input[portion], form: Form::Raw, records: &[], span: (now.wall, now.wall) };
+        let load = Load {
+            bytes: &parts.input[portion],
+            form: Form::Raw,
+            records: &[],
+            span: (now.wall, now.wall),
+            total: None,
+        };
         writer.put_out(&load, batch, &mut parts.book, *now);
         return;
     }
@@ -267,7 +273,8 @@ fn put(
         parts.states[before.place][..before.length].fill(0);
         moment();
     }
-    let load = Load { bytes: &bytes, form, records: &records, span: (earliest, latest) };
+    let total = (form != Form::Raw).then_some((batch.count, batch.entries));
+    let load = Load { bytes: &bytes, form, records: &records, span: (earliest, latest), total };
     writer.put_out(&load, batch, &mut parts.book, *now);
     give_back(batch, bytes, records);
 }
@@ -287,7 +294,7 @@ fn finish_load(parts: &mut Parts<'_>, way: &mut Way<'_>, damaged: &mut Vec<Strin
         Source::None => {}
         Source::Input => {
             let bytes = &parts.input[start..start + length];
-            let load = Load { bytes, form: Form::Raw, records: &[], span };
+            let load = Load { bytes, form: Form::Raw, records: &[], span, total: None };
             writer.finish_load(&load, batch, &mut parts.book, *now);
         }
         Source::Output => {
@@ -300,7 +307,7 @@ fn finish_load(parts: &mut Parts<'_>, way: &mut Way<'_>, damaged: &mut Vec<Strin
                 drop_load(writer, parts, length - done, damaged);
                 return;
             }
-            let load = Load { bytes, form: form.0, records: &records, span };
+            let load = Load { bytes, form: form.0, records: &records, span, total: None };
             writer.finish_load(&load, batch, &mut parts.book, *now);
         }
     }

@@ -10,7 +10,7 @@
 //! looks at them. Log patterns see lines as the program wrote them, since a pattern stores nothing; everybody else sees
 //! them masked.
 
-use crate::lines::{Part, Piece, Splitter};
+use crate::lines::{LINE_BYTES_MAX, Part, Piece, Splitter};
 use crate::policy::{Form, Stream};
 use crate::record::join::{Joined, Joiner, Multiline};
 use crate::record::redact::{Redactor, Tail};
@@ -73,8 +73,13 @@ impl Way<'_> {
             Form::Json => self.writer.record(self.batch, self.stream, joined, self.now),
             Form::Raw | Form::Stamped => {
                 let mut lines = joined.text.split(|byte| *byte == b'\n').peekable();
-                while let Some(text) = lines.next() {
+                while let Some(mut text) = lines.next() {
                     let ended = joined.ended || lines.peek().is_some();
+                    // The pieces of a long line were joined too.
+                    while let Some((now, later)) = text.split_at_checked(LINE_BYTES_MAX).filter(|it| !it.1.is_empty()) {
+                        self.put(&mut Joiner::default(), None, Piece { text: now, ended: false });
+                        text = later;
+                    }
                     self.put(&mut Joiner::default(), None, Piece { text, ended });
                 }
             }

@@ -145,7 +145,8 @@ impl Record {
         };
         let write = match self.write.target {
             Target::None | Target::Note => true,
-            Target::Part => self.write.length <= length.saturating_sub(done),
+            // What had no room here is written all the same, and is nothing to be finished.
+            Target::Part => source == Source::None || self.write.length <= length.saturating_sub(done),
         };
         self.reading <= super::INPUT_BYTES
             && self.input <= super::INPUT_BYTES

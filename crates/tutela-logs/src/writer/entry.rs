@@ -49,11 +49,11 @@ pub(crate) fn form_of(head: &[u8]) -> Form {
 /// Entries on their way to a file. One for all writers of a thread: it is empty between two chunks.
 pub struct Batch {
     pub(crate) bytes: Vec<u8>,
-    pub(super) count: Count,
+    pub(crate) count: Count,
     /// Of records: where each ends, and what the program wrote for it, which they do not tell.
     pub(crate) records: Vec<(usize, Count)>,
     /// How many newlines are in `bytes`.
-    pub(super) entries: u64,
+    pub(crate) entries: u64,
     /// The earliest and the latest moment of an entry in `bytes`.
     pub(crate) span: Option<(Wall, Wall)>,
     /// It is for a tray: everything of a turn is gathered here, whatever it is, and nothing goes to a file.

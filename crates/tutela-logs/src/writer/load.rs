@@ -27,6 +27,8 @@ pub(crate) struct Load<'a> {
     pub(crate) records: &'a [(usize, Count)],
     /// The moments of its entries; for bytes as they are, that of the writing.
     pub(crate) span: (Wall, Wall),
+    /// What the program wrote for all of it, and how many entries that is, where somebody has counted already.
+    pub(crate) total: Option<(Count, u64)>,
 }
 
 impl Load<'_> {
@@ -41,6 +43,18 @@ impl Load<'_> {
                 within.for_each(|(_, of)| count.add(*of));
                 count
             }
+        }
+    }
+
+    /// The same, and how many newlines are in it.
+    fn counted(&self, from: usize, to: usize) -> (Count, u64) {
+        if let Some(total) = self.total.filter(|_| (from, to) == (0, self.bytes.len())) {
+            return total;
+        }
+        let count = self.count(from, to);
+        match self.form {
+            Form::Raw => (count, count.lines),
+            Form::Stamped | Form::Json => (count, Count::of_raw(&self.bytes[from..to]).lines),
         }
     }
 
@@ -95,8 +109,9 @@ impl Writer {
                 _ => memchr::memrchr(b'\n', &part[..written]).map_or(0, |newline| newline + 1),
             };
             open.take_back(written - whole);
-            open.wrote(Count::of_raw(&part[..whole]).lines);
-            self.status.stored(load.count(done, done + whole));
+            let (count, newlines) = load.counted(done, done + whole);
+            open.wrote(newlines);
+            self.status.stored(count);
             done += whole;
             match result {
                 Ok(()) => self.recover(),

@@ -46,6 +46,10 @@ pub(crate) fn sluiced_output_pipe(_capacity: Option<usize>) -> Result<(IdleSluic
 }
 
 impl IdleSluice {
+    pub(crate) fn behind(_pipe: Handle) -> Result<Self, Error> {
+        Err(absent("pipes that outlive a guard"))
+    }
+
     pub(crate) fn from_handles(_pipe: Handle, _chamber: Handle) -> Result<Self, Error> {
         Err(absent("pipes that outlive a guard"))
     }

@@ -26,21 +26,25 @@ pub(crate) struct IdleSluice {
 pub(crate) fn sluiced_output_pipe(capacity: Option<usize>) -> Result<(IdleSluice, Handle), Error> {
     let failed = |errno| Error::io("make a pipe for a program's output", errno);
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
-    rustix::fs::fcntl_setfl(&read, OFlags::NONBLOCK).map_err(failed)?;
     if let Some(bytes) = capacity {
         // A wish, as for other pipes.
         let _ = rustix::pipe::fcntl_setpipe_size(&read, bytes);
     }
-    let (inner, outer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
-    // One descriptor that reads and writes is half of what has to be kept.
-    let name = format!("/proc/self/fd/{}", inner.as_raw_fd());
-    let chamber = rustix::fs::open(name, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
-        .map_err(|errno| Error::io("open both ends of a pipe through /proc", errno))?;
-    drop((inner, outer));
-    Ok((IdleSluice { pipe: Arc::new(read), chamber: Arc::new(chamber) }, Handle(Arc::new(write))))
+    Ok((IdleSluice::behind(Handle(Arc::new(read)))?, Handle(Arc::new(write))))
 }
 
 impl IdleSluice {
+    pub(crate) fn behind(pipe: Handle) -> Result<Self, Error> {
+        let failed = |errno| Error::io("make a pipe behind a program's output", errno);
+        let (inner, outer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
+        // One descriptor that reads and writes is half of what has to be kept.
+        let name = format!("/proc/self/fd/{}", inner.as_raw_fd());
+        let chamber = rustix::fs::open(name, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
+            .map_err(|errno| Error::io("open both ends of a pipe through /proc", errno))?;
+        drop((inner, outer));
+        Self::from_handles(pipe, Handle(Arc::new(chamber)))
+    }
+
     pub(crate) fn from_handles(pipe: Handle, chamber: Handle) -> Result<Self, Error> {
         for handle in [&pipe, &chamber] {
             let failed = |errno| Error::io("look at a pipe that was kept", errno);

@@ -1,6 +1,7 @@
 //! File descriptors that a program is given.
 
 use std::fs::File;
+use std::io::PipeReader;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -13,6 +14,10 @@ pub(crate) struct Handle(Arc<OwnedFd>);
 impl Handle {
     pub(crate) fn from_file(file: File) -> Self {
         Handle(Arc::new(file.into()))
+    }
+
+    pub(crate) fn from_pipe(pipe: PipeReader) -> Self {
+        Handle(Arc::new(pipe.into()))
     }
 
     pub(crate) fn from_tcp_listener(listener: TcpListener) -> Self {

@@ -23,6 +23,10 @@ impl Handle {
         Handle::File(Arc::new(file.into()))
     }
 
+    pub(crate) fn from_pipe(pipe: io::PipeReader) -> Self {
+        Handle::File(Arc::new(pipe.into()))
+    }
+
     pub(crate) fn from_tcp_listener(listener: TcpListener) -> Self {
         Handle::Socket(Arc::new(listener.into()))
     }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 mod lies;
+mod whole;
 mod world;
 
 use crate::policy::{Form, Policy, Stream};
@@ -95,7 +96,7 @@ fn assert_whole(world: &World, written: &[Vec<u8>; 2], status: &CaptureStatus, w
         }
         Form::Stamped | Form::Json => {
             for stream in STREAMS {
-                let (kept, wanted) = (world.kept(stream), expected(&world.policy, &written[stream as usize]));
+                let (kept, wanted) = (world.kept(stream, what), expected(&world.policy, &written[stream as usize]));
                 let (kept, wanted) = (String::from_utf8_lossy(&kept), String::from_utf8_lossy(&wanted));
                 assert!(kept == wanted, "{what} {stream:?}\n{kept}\n---\n{wanted}");
             }
@@ -169,7 +170,7 @@ fn what_a_refusing_disk_costs_is_counted_once_over_the_deaths_of_guards() {
                 assert_eq!(world.files().concat().len() as u64, status.bytes, "{what}");
             } else {
                 world.files();
-                let kept: usize = STREAMS.iter().map(|stream| world.kept(*stream).len()).sum();
+                let kept: usize = STREAMS.iter().map(|stream| world.kept(*stream, &what).len()).sum();
                 assert_eq!((kept as u64, world.told_missing()), (status.bytes, status.dropped_bytes), "{what}");
             }
             if world.deaths == 0 {
@@ -211,7 +212,51 @@ fn a_turn_that_becomes_much_longer_has_room_in_the_tray() {
             assert_eq!(world.deaths, 1);
             let wanted = world.policy.mask.text(all.as_bytes()).into_owned();
             assert_eq!(status.bytes, wanted.len() as u64);
-            assert!(world.kept(Stream::Out) == wanted, "{form:?} {text:?}");
+            assert!(world.kept(Stream::Out, "") == wanted, "{form:?} {text:?}");
+        }
+    }
+}
+
+#[test]
+fn a_successor_that_keeps_output_in_another_way_loses_nothing_of_the_former_ones() {
+    let forms: [(&str, Change, Change); 3] = [
+        ("stamped, then json", |policy| policy.form = Form::Stamped, |policy| policy.form = Form::Json),
+        (
+            "json, then stamped",
+            |policy| (policy.form, policy.multiline) = (Form::Json, joining()),
+            |policy| {
+                (policy.form, policy.multiline) = (Form::Stamped, None);
+            },
+        ),
+        (
+            "another folder",
+            |policy| (policy.form, policy.rotate_size) = (Form::Stamped, Some(700)),
+            |policy| {
+                policy.dir = policy.dir.join("next");
+            },
+        ),
+    ];
+    let (story, written) = story();
+    for (name, before, after) in forms {
+        let mut at = 1;
+        loop {
+            let mut world = World::new(before);
+            let mut next = (*world.policy).clone();
+            after(&mut next);
+            world.next_policy = Some(Arc::new(next));
+            let status = world.run(&story, [at]);
+            for stream in STREAMS {
+                let what = format!("{name}, dead at {at}, {stream:?}");
+                let (kept, wanted) = (world.kept(stream, &what), &written[stream as usize]);
+                let (kept, wanted) = (String::from_utf8_lossy(&kept), String::from_utf8_lossy(wanted));
+                assert!(kept == wanted, "{what}");
+            }
+            assert_eq!(status.bytes, written.iter().map(Vec::len).sum::<usize>() as u64, "{name}, dead at {at}");
+            if world.deaths == 0 {
+                break;
+            }
+            // Every third moment: the same ones are tried in each form above.
+            at += 3;
         }
     }
 }

@@ -113,6 +113,8 @@ pub(super) struct World {
     pub(super) began: Now,
     pub(super) steps: u32,
     pub(super) deaths: u32,
+    /// How output is kept from the first death on.
+    pub(super) next_policy: Option<Arc<Policy>>,
     /// What could not be kept is no failure of the test.
     pub(super) damage_is_told: bool,
     pub(super) told: Vec<String>,
@@ -143,6 +145,7 @@ impl World {
             began,
             steps: 0,
             deaths: 0,
+            next_policy: None,
             damage_is_told: false,
             told: Vec::new(),
         }
@@ -163,10 +166,7 @@ impl World {
         let writer = Writer::new(Arc::from(LABEL), self.policy.clone(), MORTAL);
         let mut guard =
             Guard { writer, batch: Batch::default(), bytes: Vec::new(), sides: Vec::new(), damaged: Vec::new() };
-        let kept = |stream: Stream| {
-            let sluice = TestSluice(self.pipes[stream as usize].clone());
-            (stream, Kept::new(tray.clone(), stream, Some(Box::new(sluice))))
-        };
+        let kept = |stream: Stream| (stream, Kept::new(tray.clone(), stream, Some(self.sluice(stream))));
         let mut sides = STREAMS.map(kept);
         sides.sort_by_key(|(_, kept)| std::cmp::Reverse(kept.tally().stamp));
         guard.writer.take_up(&sides[0].1.tally());
@@ -206,6 +206,9 @@ impl World {
                 }
                 Err(death) if death.is::<Killed>() => {
                     self.deaths += 1;
+                    if let Some(next) = self.next_policy.take() {
+                        self.policy = next;
+                    }
                     next_death();
                 }
                 Err(panic) => resume_unwind(panic),
@@ -239,16 +242,37 @@ impl World {
         self.steps += 1;
     }
 
+    /// The program writes what of its story it has not written yet, and ends; answers how long all of it is.
+    pub(super) fn write_the_rest(&mut self, story: &[Step]) -> u64 {
+        let mut all = 0;
+        for (number, step) in story.iter().enumerate() {
+            if let Step::Write(stream, bytes) = step {
+                all += bytes.len() as u64;
+                if number >= self.steps as usize {
+                    self.pipes[*stream as usize].lock().unwrap().pipe.extend(bytes);
+                }
+            }
+        }
+        all
+    }
+
+    /// A sluice of this stream.
+    pub(super) fn sluice(&self, stream: Stream) -> Box<dyn Sluice> {
+        Box::new(TestSluice(self.pipes[stream as usize].clone()))
+    }
+
     pub(super) fn path(&self) -> &Path {
         self.dir.path()
     }
 
     /// What the files have of a stream, put together again.
-    pub(super) fn kept(&self, stream: Stream) -> Vec<u8> {
+    pub(super) fn kept(&self, stream: Stream, what: &str) -> Vec<u8> {
         let mut raw = Vec::new();
-        for entry in tail(DOORS, self.path(), LABEL, usize::MAX).unwrap() {
+        let folders = [self.path().to_owned(), self.path().join("next")];
+        for entry in folders.iter().flat_map(|dir| tail(DOORS, dir, LABEL, usize::MAX).unwrap()) {
             let entry = entry.unwrap();
-            assert_ne!(entry.origin, Origin::Unknown, "{:?}", String::from_utf8_lossy(&entry.text));
+            let shown = String::from_utf8_lossy(&entry.text[..entry.text.len().min(60)]).into_owned();
+            assert_ne!(entry.origin, Origin::Unknown, "{what}: {shown:?}");
             if entry.origin == Origin::Stream(stream) {
                 entry.write_raw(&mut raw).unwrap();
             }
