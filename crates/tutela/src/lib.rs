@@ -31,4 +31,5 @@ pub mod log_folders;
 pub mod logs_view;
 pub mod preflight;
 pub mod run;
+pub mod secrets;
 pub mod traces;

@@ -120,6 +120,7 @@ impl From<tutela_os::Error> for Failure {
 pub fn run(options: Options) -> Result<Outcome, Failure> {
     memory::bound_arenas();
     limits::outlive_large_files();
+    let core = limits::leave_no_core();
     if let Some(scm) = &options.scm {
         scm.starting(PREPARED_WITHIN);
     }
@@ -153,6 +154,9 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let (ledger, kept) = Ledger::open(&state_dir).map_err(Failure::Failed)?;
     let ledger = Arc::new(ledger);
     troubles.extend(kept.troubles.iter().cloned());
+    if let (Err(error), true) = (&core, spec.services.values().any(|it| !it.launch.secrets.is_empty())) {
+        troubles.push(format!("secrets may get into a dump of this guard's memory: {}", chain(error)));
+    }
     troubles.extend(warnings.iter().map(ToString::to_string));
 
     let (inbox, inputs) = Inbox::new();

@@ -21,6 +21,6 @@ pub(crate) mod tcp;
 pub(crate) mod terminal;
 pub(crate) mod usage;
 
-pub(crate) use crate::unix::{files, paths};
+pub(crate) use crate::unix::{files, paths, secret};
 
 pub(crate) const OS: crate::Os = crate::Os::MacOs;

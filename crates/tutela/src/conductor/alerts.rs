@@ -223,6 +223,7 @@ fn spec_for_command(guard: &GuardSpec, command: Command, folder: &std::path::Pat
             command,
             cwd: folder.to_owned(),
             env: env.into_iter().map(|(name, value)| (Arc::from(name), Template::fixed(value))).collect(),
+            secrets: std::collections::BTreeMap::new(),
             user: None,
             group: None,
             umask: None,
