@@ -135,6 +135,9 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         files::make_public_dir(paths.runtime_dir())?;
     }
     files::make_private_dir(&state_dir)?;
+    // Who can change these can have the guard believe, start and answer what they like.
+    files::refuse_strangers(&state_dir, files::Look::Within)?;
+    files::refuse_strangers(paths.runtime_dir(), files::Look::Folder)?;
     // What programs print is for their operators, not for every account of the computer.
     files::make_private_dir(&log_dir)?;
 

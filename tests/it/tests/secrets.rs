@@ -120,7 +120,7 @@ fn a_rotated_secret_is_taken_in_by_the_next_start_and_both_are_masked() {
     let guard = stage.start(Container::ControlGroup);
     wait_until(BOUND, "the first value is there", || guard.read("got").contains("KEY=first-value-1").then_some(()));
     secret(&guard, "key", "second-value-2");
-    // A reload reads no secret: nothing of the spec is different.
+    // Nothing of the spec is different, so a reload starts nothing anew.
     guard.cli_ok(&["reload", guard.name()]);
     assert!(guard.read("got").contains("KEY=first-value-1"));
     guard.cli_ok(&["restart", guard.name()]);

@@ -5,3 +5,4 @@ pub(crate) mod paths;
 pub(crate) mod secret;
 mod spot;
 pub(crate) mod terminal;
+mod trust;
