@@ -13,6 +13,7 @@ mod cargo;
 mod deny;
 mod floors;
 mod generated;
+mod limits;
 mod proof;
 mod report;
 mod tidy;
@@ -24,10 +25,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Every step of `check`, cheapest first: a slip of the pen is told before a compiler is started.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step { name: "fmt", about: "rustfmt would change nothing", run: cargo::fmt },
     Step { name: "tidy", about: "module docs, no OS cfg outside tutela-os, names, links, length", run: tidy::step },
     Step { name: "floors", about: "dependencies between our crates only go down", run: floors::step },
+    Step {
+        name: "limits",
+        about: "each limit has its row in docs/design/limits.md, each queue a bound",
+        run: limits::step,
+    },
     Step { name: "clippy", about: "no warning in any target, on this OS", run: cargo::clippy },
     Step { name: "clippy-windows", about: "no warning in the product, built for Windows", run: cargo::clippy_windows },
     Step { name: "check-macos", about: "all crates but `tutela` compile for macOS", run: cargo::check_macos },

@@ -74,7 +74,7 @@ pub(crate) fn compare(old: &ServiceSpec, new: &ServiceSpec) -> Option<Change> {
     let at_start = keys(&[
         ("command", was.command != is.command),
         ("cwd", was.cwd != is.cwd),
-        ("env", was.env != is.env),
+        ("env", was.env != is.env || was.secrets != is.secrets),
         ("user", was.user != is.user),
         ("group", was.group != is.group),
         ("umask", was.umask != is.umask),
@@ -137,6 +137,8 @@ mod tests {
         assert_eq!(change(|s| s.launch.command.words.push("-v".into())), restart("command"));
         assert_eq!(change(|s| s.launch.cwd = "/tmp".into()), restart("cwd"));
         assert_eq!(change(|s| drop(s.launch.env.insert("A".into(), "1".into()))), restart("env"));
+        let reference = || "secret://systemd/a".into();
+        assert_eq!(change(|s| drop(s.launch.secrets.insert("A".into(), reference()))), restart("env"));
         assert_eq!(change(|s| s.launch.user = Some("shop".into())), restart("user"));
         assert_eq!(change(|s| s.launch.group = Some("shop".into())), restart("group"));
         assert_eq!(change(|s| s.launch.umask = Some(0o77)), restart("umask"));

@@ -25,7 +25,7 @@ impl Stamps {
     /// What instance `index` of this service is started with. `inherited` tells whether the guard's own environment has
     /// this value under this name.
     pub fn of(spec: &ServiceSpec, index: u16, inherited: impl Fn(&str, &str) -> bool) -> Stamps {
-        let Launch { command, cwd, env, user, group, umask, security } = &spec.launch;
+        let Launch { command, cwd, env, secrets, user, group, umask, security } = &spec.launch;
         let paths = |paths: &[std::path::PathBuf]| {
             let all = paths.iter().map(|path| path.to_string_lossy().into_owned());
             Hash::default().texts(all)
@@ -58,7 +58,8 @@ impl Stamps {
         };
         Stamps {
             keys: keys.into_iter().map(|(key, hash)| (key.to_owned(), hash.0)).collect(),
-            env: env.iter().map(variable).collect(),
+            // Of a secret only where it is: that it was changed there is no reason to start anything anew.
+            env: env.iter().map(variable).chain(secrets.iter().map(variable)).collect(),
         }
     }
 

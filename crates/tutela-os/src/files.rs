@@ -218,6 +218,25 @@ pub fn make_public_dir(path: &Path) -> Result<(), Error> {
     platform::files::make_dir(path, false)
 }
 
+/// How much of a folder is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// The folder itself.
+    Folder,
+    /// The folder, and what is in it.
+    Within,
+}
+
+/// Refuses a folder that is not this account's alone: that somebody else owns, or may change, or has put something into.
+/// One that is not there is no stranger's. Whoever has to be trusted anyway (root; on Windows the system and the
+/// administrators) is no stranger.
+///
+/// # Errors
+/// A stranger's, with the owner, the mode and the command that mends it; or it cannot be looked at.
+pub fn refuse_strangers(folder: &Path, look: Look) -> Result<(), Error> {
+    platform::files::refuse_strangers(folder, look)
+}
+
 /// A lock that one process at a time can hold, by way of a file that says who does. Released when it is
 /// dropped or its process ends, however that ends; the file stays.
 #[derive(Debug)]

@@ -18,6 +18,7 @@
 //! - [`host`]: who started this process, and serving Windows' service control manager;
 //! - [`eventlog`]: the log of the OS;
 //! - [`tcp`]: what a connection has not yet got rid of;
+//! - [`secret`]: values that are read when they are needed, and wiped;
 //! - [`registration`]: a place among the services of the OS;
 //! - [`usage`], [`limits`], [`memory`], [`terminal`], [`capabilities`]: the guard's own household.
 //!
@@ -45,6 +46,7 @@ pub mod pipe;
 pub mod process;
 pub mod registration;
 pub mod safe;
+pub mod secret;
 pub mod signals;
 pub mod sluice;
 pub mod tcp;

@@ -27,6 +27,15 @@ pub fn outlive_large_files() {
     platform::limits::outlive_large_files();
 }
 
+/// Has the guard leave no core file if it crashes: the secrets of its programs are in its memory. Programs that are started
+/// later get the limit that the guard was started with.
+///
+/// # Errors
+/// The OS refused, or has no such limit ([`Error::Unsupported`]).
+pub fn leave_no_core() -> Result<(), Error> {
+    platform::limits::leave_no_core()
+}
+
 /// Puts this thread, and those that it starts from here on, above the programs, as far as the account may: a program
 /// that forks a thousand times must not keep the guard from answering. Programs get the standing that the guard was
 /// started with. Not for threads that carry the bytes of programs, which would take the processor from other programs.

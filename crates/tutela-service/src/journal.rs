@@ -19,6 +19,9 @@ use tutela_os::host::StartedBy;
 /// Lines that wait for a slow log: a second of a very talkative program, and at most some megabytes.
 const LINES_MAX: usize = 4096;
 
+/// Answers to one question: the writer gives one, and never waits with it.
+const ANSWERS_MAX: usize = 1;
+
 /// How long the end of the service waits for its last lines to be written. A log that hangs must not keep it.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
@@ -108,7 +111,7 @@ impl Journal {
 
     /// Waits until everything is written, within a bound.
     pub(crate) fn flush(&self) {
-        let (done, written) = sync_channel(1);
+        let (done, written) = sync_channel(ANSWERS_MAX);
         if self.errands.try_send(Errand::Flush(done)).is_ok() {
             // Whether it was late or the writer is gone: there is nothing more to be done.
             let _ = written.recv_timeout(LAST_LINES);

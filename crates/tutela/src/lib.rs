@@ -32,5 +32,6 @@ pub mod log_folders;
 pub mod logs_view;
 pub mod preflight;
 pub mod run;
+pub mod secrets;
 pub mod survive;
 pub mod traces;

@@ -22,6 +22,9 @@ const HEADER_BYTES: usize = 4096;
 /// How long `check` waits for names of receivers: as long as a person waits.
 const LOOKUP_WITHIN: std::time::Duration = std::time::Duration::from_secs(3);
 
+/// Answers of lookups that may wait: one for each sink, of which a spec has at most 32.
+const LOOKUPS_MAX: usize = 32;
+
 /// Whether ports that the services are to answer at should be free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ports {
@@ -66,6 +69,7 @@ pub fn check(spec: &GuardSpec, loaded: Option<&Loaded>, ports: Ports) -> Vec<Dia
         }
     }
     checker.out.extend(sinks(spec, loaded));
+    checker.out.extend(crate::secrets::look(spec, loaded));
     checker.out
 }
 
@@ -93,7 +97,7 @@ fn sinks(spec: &GuardSpec, loaded: Option<&Loaded>) -> Vec<Diagnostic> {
 /// Looks up the names of receivers, which may take as long as [`LOOKUP_WITHIN`]: for `check` alone. A name that is not
 /// known now may be later, so a guard starts without asking.
 pub fn receivers(spec: &GuardSpec, loaded: &Loaded) -> Vec<Diagnostic> {
-    let (tell, told) = std::sync::mpsc::sync_channel(spec.sinks.len());
+    let (tell, told) = std::sync::mpsc::sync_channel(LOOKUPS_MAX);
     let mut asked = 0;
     for sink in spec.sinks.values() {
         let Some(address) = sink.way.address() else { continue };

@@ -123,6 +123,7 @@ impl From<tutela_os::Error> for Failure {
 pub fn run(options: Options) -> Result<Outcome, Failure> {
     memory::bound_arenas();
     limits::outlive_large_files();
+    let core = limits::leave_no_core();
     if let Some(scm) = &options.scm {
         scm.starting(PREPARED_WITHIN);
     }
@@ -137,6 +138,9 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         files::make_public_dir(paths.runtime_dir())?;
     }
     files::make_private_dir(&state_dir)?;
+    // Who can change these can have the guard believe, start and answer what they like.
+    files::refuse_strangers(&state_dir, files::Look::Within)?;
+    files::refuse_strangers(paths.runtime_dir(), files::Look::Folder)?;
     // What programs print is for their operators, not for every account of the computer.
     files::make_private_dir(&log_dir)?;
 
@@ -168,6 +172,9 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let (ledger, kept) = Ledger::open(&state_dir).map_err(Failure::Failed)?;
     let ledger = Arc::new(ledger);
     troubles.extend(kept.troubles.iter().cloned());
+    if let (Err(error), true) = (&core, spec.services.values().any(|it| !it.launch.secrets.is_empty())) {
+        troubles.push(format!("secrets may get into a dump of this guard's memory: {}", chain(error)));
+    }
     troubles.extend(warnings.iter().map(ToString::to_string));
 
     // Ends of programs wake the conductor's thread and none of those that are started from here on.

@@ -131,6 +131,7 @@ impl Author {
                 command: command(&format!("{name}-v{}", self.dice.below(1_000))),
                 cwd: "/".into(),
                 env: BTreeMap::new(),
+                secrets: BTreeMap::new(),
                 user: None,
                 group: None,
                 umask: None,

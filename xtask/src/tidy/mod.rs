@@ -16,7 +16,7 @@ mod links;
 mod manifests;
 mod modules;
 mod places;
-mod source;
+pub(crate) mod source;
 
 use crate::tree::Tree;
 use anyhow::{Result, bail};

@@ -30,6 +30,9 @@ pub struct Launch {
     /// Its whole environment, the guard's own included where the spec lets it through. Names and texts are
     /// shared: a thousand services have the same forty variables of the guard's.
     pub env: BTreeMap<Arc<str>, Template>,
+    /// Variables whose values are secrets: a reference for each (see [`super::SecretSource`]), read anew at every start.
+    /// None of them is in `env`.
+    pub secrets: BTreeMap<Arc<str>, Template>,
     /// The account it runs under; `None`: the guard's.
     pub user: Option<String>,
     /// The group it runs under; `None`: the user's first.

@@ -8,6 +8,7 @@ mod launch;
 mod logs;
 mod metrics;
 mod policy;
+mod secret;
 mod sink;
 mod traces;
 
@@ -19,6 +20,7 @@ pub use policy::{
     DependencyCheck, Hook, Hooks, LadderStep, ProbeKind, ProbeSpec, ProbeTarget, RestartPolicy, RestartWhen, StartMode,
     StatusRange, StopStep,
 };
+pub use secret::{BadSecret, SECRET_KINDS, SECRET_SCHEME, SecretSource};
 pub use sink::{OtlpProtocol, Overflow, SinkSpec, SinkWay, SyslogTransport, TlsSpec};
 pub use traces::{TracesPush, TracesSpec};
 

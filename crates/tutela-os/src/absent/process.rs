@@ -100,6 +100,10 @@ impl Child {
         match *self {}
     }
 
+    pub(crate) fn variable(&self, _name: &str) -> Option<String> {
+        match *self {}
+    }
+
     pub(crate) fn is_taken_back(&self) -> bool {
         match *self {}
     }

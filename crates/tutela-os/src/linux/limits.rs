@@ -29,6 +29,29 @@ pub(crate) fn outlive_large_files() {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
+/// What the limit of core files was before it was lowered.
+static CORE_BEFORE: OnceLock<Rlimit> = OnceLock::new();
+
+/// The limit that means none to the kernel, in bytes. Of 0 a handler of crashes (a `core_pattern` that begins with `|`,
+/// as systemd's and apport's) is given the whole memory all the same; by 1 the kernel's own handlers are known, and of
+/// theirs it makes no core at all. A file is at least a page long, so 1 leaves none either.
+const NO_CORE_BYTES: u64 = 1;
+
+/// Lowers the limit, and not `PR_SET_DUMPABLE`: that would give `/proc/self` of an unprivileged guard to root, who reads
+/// its own threads, files and groups there.
+pub(crate) fn leave_no_core() -> Result<(), Error> {
+    let present = getrlimit(Resource::Core);
+    let before = CORE_BEFORE.get_or_init(|| present);
+    let current = before.maximum.map_or(NO_CORE_BYTES, |most| most.min(NO_CORE_BYTES));
+    let lowered = Rlimit { current: Some(current), maximum: before.maximum };
+    setrlimit(Resource::Core, lowered).map_err(|errno| Error::io("lower the limit of core files", errno))
+}
+
+/// What a program gets, unless its spec says otherwise.
+pub(crate) fn core_for_programs() -> Option<Rlimit> {
+    CORE_BEFORE.get().copied()
+}
+
 /// By how much the guard stands above what it keeps: a program that forks a thousand times must not keep it from
 /// answering. Half of what there is leaves room above it for an operator's own tools.
 const ABOVE_PROGRAMS: i32 = 10;

@@ -29,6 +29,6 @@ pub(crate) mod terminal;
 pub(crate) mod usage;
 pub(crate) mod watch;
 
-pub(crate) use crate::unix::{files, paths};
+pub(crate) use crate::unix::{files, paths, secret};
 
 pub(crate) const OS: crate::Os = crate::Os::Linux;

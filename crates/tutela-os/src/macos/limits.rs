@@ -8,6 +8,10 @@ pub(crate) fn raise_open_files() -> Result<OpenFiles, Error> {
     Err(absent("open file limit"))
 }
 
+pub(crate) fn leave_no_core() -> Result<(), Error> {
+    Err(absent("keeping memory out of core files"))
+}
+
 /// Nothing: the standing of this OS's threads is left as it is.
 pub(crate) fn rise() {}
 

@@ -2,6 +2,7 @@
 
 use super::{Asked, Signal, SpawnError, SpawnRequest, StopRequest, Tree};
 use crate::handle::Handle;
+use crate::secret::Secret;
 use crate::{Error, Unsupported, platform};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -201,6 +202,11 @@ impl Child {
     /// program had ended before its process could be seen, or this host knows no such thing.
     pub fn remains(&self) -> Option<(String, Handle)> {
         self.0.remains()
+    }
+
+    /// The value of a variable in the environment that its first process was started with, where the OS tells.
+    pub fn variable(&self, name: &str) -> Option<Secret> {
+        self.0.variable(name).map(Secret::of)
     }
 
     /// Whether an earlier guard started it. Then [`Nursery::reap`] does not tell its end, [`Child::end_elsewhere`] does.

@@ -70,6 +70,13 @@ impl SpawnRequest {
     }
 }
 
+/// Values of its environment may be secrets.
+impl Drop for SpawnRequest {
+    fn drop(&mut self) {
+        self.env.drain(..).for_each(|(_, value)| crate::secret::wipe(value));
+    }
+}
+
 /// What one of a program's standard streams is.
 #[derive(Debug, Clone, Default)]
 pub enum Stdio {

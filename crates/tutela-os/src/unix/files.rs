@@ -1,6 +1,7 @@
 //! Files and folders with modes. How a file is reached in a folder of others: [`super::spot`].
 
 pub(crate) use super::spot::{Spot, Written, make_folder};
+pub(crate) use super::trust::refuse_strangers;
 use crate::Error;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;

@@ -2,5 +2,7 @@
 
 pub(crate) mod files;
 pub(crate) mod paths;
+pub(crate) mod secret;
 mod spot;
 pub(crate) mod terminal;
+mod trust;

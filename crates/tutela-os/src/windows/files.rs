@@ -111,6 +111,11 @@ pub(crate) fn make_dir(path: &Path, private: bool) -> Result<(), Error> {
     make_under(&path, private, &trust::root())
 }
 
+/// Access lists go from a folder to what is in it, so that its own says who may have put something there.
+pub(crate) fn refuse_strangers(folder: &Path, _: crate::files::Look) -> Result<(), Error> {
+    if folder.is_dir() { make_dir(folder, true) } else { Ok(()) }
+}
+
 /// Makes the folder and those above it. Those under `root` are shared with guards of other accounts; each is looked at
 /// before anything is made in it.
 fn make_under(path: &Path, private: bool, root: &Path) -> Result<(), Error> {

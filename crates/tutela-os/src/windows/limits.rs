@@ -1,7 +1,7 @@
 //! The most handles that the guard can have, and its own standing.
 
-use crate::Error;
 use crate::limits::OpenFiles;
+use crate::{Error, Unsupported};
 use windows_sys::Win32::System::Threading::{GetCurrentThread, SetThreadPriority, THREAD_PRIORITY_HIGHEST};
 
 /// The most handles of one process, by the design of the kernel's handle tables.
@@ -14,6 +14,11 @@ pub(crate) fn raise_open_files() -> Result<OpenFiles, Error> {
 
 /// Files have no limit of their size here.
 pub(crate) fn outlive_large_files() {}
+
+pub(crate) fn leave_no_core() -> Result<(), Error> {
+    let reason = "dumps of crashed programs are written where an administrator has set that up (LocalDumps)";
+    Err(Error::Unsupported(Unsupported::new("keeping memory out of dumps", reason)))
+}
 
 /// Puts this thread above the programs' threads. Threads inherit no standing here, so those that it starts stay where
 /// they are; and programs get their own with their start, whatever the guard's is.

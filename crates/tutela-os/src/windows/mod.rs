@@ -19,6 +19,7 @@ pub(crate) mod paths;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod registration;
+pub(crate) mod secret;
 pub(crate) mod security;
 pub(crate) mod signals;
 pub(crate) mod tcp;

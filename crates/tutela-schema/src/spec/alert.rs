@@ -3,6 +3,7 @@
 use super::diagnostic::Code;
 use super::keys::{AlertKeys, EmailKeys, OccasionKey};
 use super::probe::{check_header, check_url};
+use super::secret_refs::is_reference;
 use super::section::{Section, steps};
 use tutela_core::names::Name;
 use tutela_core::spec::{AlertSpec, AlertWay, Occasion};
@@ -31,7 +32,9 @@ pub(super) fn alert(section: &mut Section<'_>, name: Name, keys: AlertKeys) -> O
     }
     let way = match (keys.webhook, keys.command, keys.email) {
         (Some(url), None, None) => {
-            if let Err(why) = check_url(&url, &["http", "https"], true) {
+            if !is_reference(&url)
+                && let Err(why) = check_url(&url, &["http", "https"], true)
+            {
                 section.error(Code::BadAddress, steps!["webhook"], format!("this is no address: {why}"));
                 return None;
             }
@@ -62,7 +65,9 @@ pub(super) fn alert(section: &mut Section<'_>, name: Name, keys: AlertKeys) -> O
 
 fn mail(section: &mut Section<'_>, email: EmailKeys) -> Option<AlertWay> {
     let before = section.out.len();
-    if let Err(why) = check_url(&email.smtp, &["smtp", "smtps"], true) {
+    if !is_reference(&email.smtp)
+        && let Err(why) = check_url(&email.smtp, &["smtp", "smtps"], true)
+    {
         section.error(Code::BadAddress, steps!["email", "smtp"], format!("this is no mail relay: {why}"));
     }
     let no_mailbox = |text: &str| {

@@ -187,6 +187,12 @@ codes! {
     AlertWay = "alert-way",
     /// A sink has no way, or several.
     SinkWay = "sink-way",
+    /// A reference to a secret cannot be one, or stands where none may.
+    BadSecret = "bad-secret",
+    /// A secret is not there, or cannot be read.
+    SecretMissing = "secret-missing",
+    /// A secret can be read by everybody.
+    SecretExposed = "secret-exposed",
     /// A certificate or key cannot be used.
     BadCertificate = "bad-certificate",
     /// There is more of something than there may be.

@@ -54,6 +54,10 @@ fn values(line: &str) -> Vec<(usize, usize)> {
             continue;
         }
         let inside = &after[1..];
+        // Where a secret is may be seen.
+        if super::secret_refs::is_reference(inside) {
+            continue;
+        }
         // An escaped quote ends nothing; a text without an end goes to the line's.
         let mut escaped = false;
         let end = inside.find(|c: char| {

@@ -100,7 +100,7 @@ service_keys! {
     /// The working folder; relative to the spec's folder.
     #[schemars(extend("default" = "."))]
     cwd: String,
-    /// Variables of the program's environment, over those of `env_files`, over those of the guard. `${instance}` may stand in the values.
+    /// Variables of the program's environment, over those of `env_files`, over those of the guard. `${instance}` may stand in the values. A value may be a secret that is read at each start: `secret://file/PATH`, `secret://systemd/NAME`, `secret://dpapi/PATH`.
     #[schemars(extend("default" = {}, "examples" = [{ "RUST_LOG": "info" }]))]
     env: BTreeMap<String, EnvValue>,
     /// Files with lines of `NAME=value`; later ones win. Relative to the spec's folder. `{ path = ".env", optional = true }` may be missing.
@@ -462,10 +462,10 @@ pub struct HookKeys {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlertKeys {
-    /// The address of an HTTP POST with a JSON body: `http://` or `https://`.
+    /// The address of an HTTP POST with a JSON body: `http://` or `https://`, or a secret that has it: `secret://file/PATH`.
     #[schemars(extend("examples" = ["https://ops.example/hook"]))]
     pub webhook: Option<String>,
-    /// For `webhook`: further headers.
+    /// For `webhook`: further headers; a value may be a secret, such as `secret://file/PATH`.
     #[schemars(extend("default" = {}))]
     pub headers: Option<BTreeMap<String, String>>,
     /// A command, with the alert as JSON on its standard input and as `TUTELA_ALERT_*` variables.
@@ -481,7 +481,7 @@ pub struct AlertKeys {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmailKeys {
-    /// The relay: `smtp://[user:password@]host:port`, or `smtps://…`. Needed.
+    /// The relay: `smtp://[user:password@]host:port`, or `smtps://…`, or a secret that has it: `secret://file/PATH`. Needed.
     pub smtp: String,
     /// The sender. Needed.
     pub from: String,

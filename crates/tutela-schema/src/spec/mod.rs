@@ -41,6 +41,7 @@ mod reference;
 mod resolved;
 mod run;
 mod scalar;
+mod secret_refs;
 mod secrets;
 mod section;
 mod service;

@@ -13,6 +13,7 @@ use super::logs::{GuardLogs, guard_logs};
 use super::metrics::metrics;
 use super::needs;
 use super::resolved::Origins;
+use super::secret_refs::{self, Part};
 use super::secrets::Secrets;
 use super::section::{Section, resolve, steps};
 use super::service::{service, set_variable};
@@ -155,7 +156,7 @@ impl Reader<'_> {
         let case_matters = sources.os != Os::Windows;
         let scope = Scope { process: &sources.env, files: &none, case_matters };
         let mut broken = Vec::new();
-        interpolate(&mut root, &scope, &self.map, &mut self.out, &mut broken);
+        self.put_in(&mut root, &scope, Part::Guard, &mut broken);
         let keys: SpecKeys = de::read(&mut root, "", &self.map, &mut self.out, &mut broken).unwrap_or_default();
         let name = self.guard_name(&root, keys.name, broken.is_empty());
         let audit = self.audit(&root, &keys.audit.unwrap_or_default(), &broken);
@@ -216,6 +217,14 @@ impl Reader<'_> {
             redaction: Redaction { secrets: logs.redact_secrets.then_some(secrets.found), patterns: logs.redact },
         };
         Some((spec, profile, root, origins))
+    }
+
+    /// Puts variables in, and looks at the references to secrets.
+    fn put_in(&mut self, tree: &mut Node, scope: &Scope<'_>, part: Part, broken: &mut Vec<Vec<Step>>) {
+        let written = secret_refs::written(tree);
+        interpolate(tree, scope, &self.map, &mut self.out, broken);
+        let (base, os) = (&self.folder, self.sources.os);
+        secret_refs::settle(tree, part, &written, base, os, &self.map, &mut self.out, broken);
     }
 
     fn audit(&mut self, root: &Node, keys: &AuditKeys, broken: &[Vec<Step>]) -> AuditPolicy {
@@ -292,7 +301,7 @@ impl Reader<'_> {
     fn alert(&mut self, name: Name, entry: Entry, scope: &Scope<'_>, root: &mut Node) -> Option<AlertSpec> {
         let mut tree = Node { place: entry.key_place, ..entry.node };
         let mut broken = Vec::new();
-        interpolate(&mut tree, scope, &self.map, &mut self.out, &mut broken);
+        self.put_in(&mut tree, scope, Part::Alert, &mut broken);
         let label = format!("alerts.{name}");
         let keys: AlertKeys = de::read(&mut tree, &label, &self.map, &mut self.out, &mut broken)?;
         let mut section = self.section(&tree, &broken);
@@ -313,7 +322,7 @@ impl Reader<'_> {
     ) -> Option<SinkSpec> {
         let mut tree = Node { place: entry.key_place, ..entry.node };
         let mut broken = Vec::new();
-        interpolate(&mut tree, scope, &self.map, &mut self.out, &mut broken);
+        self.put_in(&mut tree, scope, Part::Receiver, &mut broken);
         let label = format!("sinks.{name}");
         let keys: SinkKeys = de::read(&mut tree, &label, &self.map, &mut self.out, &mut broken)?;
         let mut section = self.section(&tree, &broken);
@@ -354,7 +363,7 @@ impl Reader<'_> {
         }
         let mut broken = Vec::new();
         self.for_this_os::<InstallOsKeys>(&mut tree, "install");
-        interpolate(&mut tree, scope, &self.map, &mut self.out, &mut broken);
+        self.put_in(&mut tree, scope, Part::Guard, &mut broken);
         let keys: Option<InstallKeys> = de::read(&mut tree, "install", &self.map, &mut self.out, &mut broken);
         let mut section = self.section(&tree, &broken);
         let spec = keys.map(|keys| install(&mut section, keys)).unwrap_or_default();
@@ -383,7 +392,7 @@ impl Reader<'_> {
             return S::default();
         }
         let mut broken = Vec::new();
-        interpolate(&mut tree, scope, &self.map, &mut self.out, &mut broken);
+        self.put_in(&mut tree, scope, Part::Receiver, &mut broken);
         let keys: Option<K> = de::read(&mut tree, key, &self.map, &mut self.out, &mut broken);
         let mut section = self.section(&tree, &broken);
         let spec = keys.map(|keys| read(&mut section, keys)).unwrap_or_default();
@@ -414,8 +423,16 @@ impl Reader<'_> {
         let (variables, env_files) = self.variables(&mut tree, &label, &mut broken);
         let case_matters = sources.os != Os::Windows;
         let scope = Scope { process: &sources.env, files: &variables, case_matters };
-        interpolate(&mut tree, &scope, &self.map, &mut self.out, &mut broken);
+        self.put_in(&mut tree, &scope, Part::Service, &mut broken);
         let keys: Option<ServiceKeys> = de::read(&mut tree, &label, &self.map, &mut self.out, &mut broken);
+        let taken_for_texts: Vec<_> =
+            variables.iter().filter(|(_, (value, _))| secret_refs::is_reference(value)).collect();
+        for (variable, (_, place)) in taken_for_texts {
+            let message = format!("{variable} is given to programs as it stands here: this is not looked up");
+            let help = "only the spec itself may name secrets: write it into its 'env'";
+            let origin = Some(self.map.origin(*place));
+            self.out.push(Diagnostic::warning(Code::BadSecret, origin, message).help(help));
+        }
         let service = keys.map(|keys| {
             let mut env = shared.clone();
             for (key, (value, _)) in &variables {

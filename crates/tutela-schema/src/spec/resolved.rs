@@ -214,6 +214,10 @@ impl List<'_> {
                 };
             }
         }
+        for (name, reference) in &service.launch.secrets {
+            // Where it is, which is no secret: what it is was not read.
+            self.put(steps!["env", &**name], quoted(&reference.to_string()));
+        }
         self.put(steps!["needs"], array(&service.needs));
         self.put(steps!["instances"], service.instances.to_string());
         self.text(steps!["start"], start_word(service.start));

@@ -3,11 +3,12 @@
 //! Called once a spec is read. They are the values that `check --resolved` hides: of variables whose names say so, from
 //! the spec, from environment files and from the environment; of headers; of options such as `--password`; of
 //! variables that went into any other text; and the passwords in addresses. Deliberately absent: what files hold whose
-//! paths the spec tells.
+//! paths the spec tells, and what references lead to (`secret_refs`), which the guard learns when it reads them.
 
 use super::interpolate::HOLE;
 use super::reader::ServiceOrigins;
 use super::resolved::is_secret;
+use super::secret_refs::is_reference;
 use super::tree::{Node, UsedFrom, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -61,6 +62,8 @@ impl Secrets<'_> {
     /// A value of the tree. `secret`: the name of its key tells that it is one.
     fn node(&mut self, node: &Node, secret: Option<&str>, service: Option<&ServiceOrigins>) {
         match &node.value {
+            // What it leads to is read at each start, and masked from then on.
+            Value::Text(text) if is_reference(text) => {}
             Value::Text(text) => {
                 if secret.is_some() {
                     self.add(text);
@@ -101,7 +104,9 @@ impl Secrets<'_> {
     /// The headers whose names say that they are secrets: `Bearer` and its kin are none.
     fn headers(&mut self, headers: &Node) {
         for (name, entry) in headers.as_table().into_iter().flat_map(|table| &table.entries) {
-            if let (true, Value::Text(text)) = (is_secret(name), &entry.node.value) {
+            if let (true, Value::Text(text)) = (is_secret(name), &entry.node.value)
+                && !is_reference(text)
+            {
                 self.add(text.split_once(' ').map_or(text.as_str(), |(_, token)| token));
             }
         }

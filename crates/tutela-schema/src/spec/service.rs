@@ -6,6 +6,7 @@ use super::keys::{HookKeys, LimitKeys, PriorityKey, RestartKeys, SecurityKeys, S
 use super::logs::logs;
 use super::probe::{Role, dependency, probe};
 use super::scalar::{CommandText, Span};
+use super::secret_refs::is_reference;
 use super::section::{Section, steps};
 use super::stop::ladder;
 use super::union::HookList;
@@ -100,13 +101,24 @@ fn launch(section: &mut Section<'_>, keys: &mut ServiceKeys, mut env: BTreeMap<A
             None
         }
     };
+    let mut secrets: BTreeMap<Arc<str>, Template> = BTreeMap::new();
     for (key, value) in keys.env.take().unwrap_or_default() {
         if key.is_empty() || key.contains(['=', '\0']) {
             let message = format!("{key:?} is no name of a variable");
             section.error(Code::BadName, steps!["env", key.as_str()], message);
             continue;
         }
-        set_variable(&mut env, key, super::interpolate::template(&value.0), section.os);
+        let is_secret = is_reference(&value.0);
+        let value = super::interpolate::template(&value.0);
+        let is_same =
+            |other: &Arc<str>| **other == *key || section.os == Os::Windows && other.eq_ignore_ascii_case(&key);
+        secrets.retain(|other, _| !is_same(other));
+        if is_secret {
+            env.retain(|other, _| !is_same(other));
+            secrets.insert(key.into(), value);
+        } else {
+            set_variable(&mut env, key, value, section.os);
+        }
     }
     let umask = keys.umask.as_deref().and_then(|text| {
         let bits = u32::from_str_radix(text, 8).ok().filter(|bits| *bits <= 0o777 && text.len() <= 5);
@@ -130,6 +142,7 @@ fn launch(section: &mut Section<'_>, keys: &mut ServiceKeys, mut env: BTreeMap<A
             None => section.base.to_path_buf(),
         },
         env,
+        secrets,
         user: keys.user.take(),
         group: keys.group.take(),
         umask,

@@ -191,6 +191,15 @@ impl Node {
         })
     }
 
+    /// The same, to be changed.
+    pub(crate) fn find_mut(&mut self, steps: &[Step]) -> Option<&mut Node> {
+        steps.iter().try_fold(self, |node, step| match (step, &mut node.value) {
+            (Step::Key(key), Value::Table(table)) => table.entries.get_mut(key).map(|entry| &mut entry.node),
+            (Step::Index(index), Value::List(list)) => list.get_mut(*index),
+            _ => None,
+        })
+    }
+
     /// The place to show for the node that the steps lead to, or for the nearest one on the way that exists. A table
     /// is shown by its key: its own place is its header, or nothing at all.
     pub(crate) fn place_of(&self, steps: &[Step]) -> Place {
@@ -228,18 +237,7 @@ impl Node {
     /// Removes the node that the steps lead to; whether it was there.
     pub(crate) fn remove(&mut self, steps: &[Step]) -> bool {
         let Some((last, way)) = steps.split_last() else { return false };
-        let mut node = self;
-        for step in way {
-            let next = match (step, &mut node.value) {
-                (Step::Key(key), Value::Table(table)) => table.entries.get_mut(key).map(|entry| &mut entry.node),
-                (Step::Index(index), Value::List(list)) => list.get_mut(*index),
-                _ => None,
-            };
-            match next {
-                Some(next) => node = next,
-                None => return false,
-            }
-        }
+        let Some(node) = self.find_mut(way) else { return false };
         match (last, &mut node.value) {
             (Step::Key(key), Value::Table(table)) => table.entries.remove(key).is_some(),
             (Step::Index(index), Value::List(list)) if *index < list.len() => {

@@ -19,6 +19,7 @@ mod logs;
 mod metrics;
 mod report;
 mod run;
+mod secret;
 mod status;
 mod top;
 mod words;
@@ -91,6 +92,7 @@ fn dispatch(command: Command, paths: &Paths, scm: Option<Scm>) -> Code {
         Command::Doctor(words) => doctor::doctor(&words, paths),
         Command::Import(words) => import::import(&words),
         Command::Export(words) => export::export(&words),
+        Command::Secret(command) => secret::secret(&command),
         Command::Schema => generate::schema(),
         Command::Completions { shell } => generate::completions(shell),
         Command::Generate { dir } => generate::generate(&dir),

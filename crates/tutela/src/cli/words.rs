@@ -53,6 +53,9 @@ pub enum Command {
     Import(ImportWords),
     /// Write native units that keep the services of a spec without a guard
     Export(ExportWords),
+    /// Make secrets that a spec can refer to
+    #[command(subcommand)]
+    Secret(SecretCommand),
     /// Print the JSON Schema of spec files, for editors
     Schema,
     /// Print a completion script for a shell
@@ -484,4 +487,31 @@ pub enum TargetWord {
     Systemd,
     /// Property lists of launchd.
     Launchd,
+}
+
+/// What can be done with secrets.
+#[derive(Debug, Subcommand)]
+pub enum SecretCommand {
+    /// Seal a value with DPAPI, on Windows: for secret://dpapi/FILE. The value is read from standard input
+    Seal(SealWords),
+}
+
+/// `tutela secret seal`.
+#[derive(Debug, Args)]
+pub struct SealWords {
+    /// Who can open it again: every account of this computer, or the account that seals it
+    #[arg(long = "for", value_enum, default_value_t = SealForWord::Machine)]
+    pub for_whom: SealForWord,
+    /// Write it to this file, and not to standard output, which PowerShell takes for text
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Who can open what is sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum SealForWord {
+    /// Every account of this computer, and no other computer.
+    Machine,
+    /// The account that seals it, on this computer.
+    Account,
 }

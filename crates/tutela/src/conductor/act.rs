@@ -373,6 +373,7 @@ impl Conductor {
         self.questions.forget_all();
         self.adopt_traces();
         self.surroundings.keeping.adopt(&self.guard.spec().redaction);
+        self.surroundings.keeping.forget_others(self.guard.spec());
         self.audit.keep_for(self.guard.spec().audit.keep_for);
         self.metrics.send_if_modified(|known| {
             let wanted = &self.guard.spec().metrics;

@@ -232,6 +232,7 @@ pub fn bare_spec(name: ServiceName) -> ServiceSpec {
             command: Command { words: Vec::new() },
             cwd: std::path::PathBuf::new(),
             env: std::collections::BTreeMap::new(),
+            secrets: std::collections::BTreeMap::new(),
             user: None,
             group: None,
             umask: None,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tutela_core::guard;
 use tutela_core::names::{InstanceId, InstanceKey, RunId};
 use tutela_core::service::Exit as CoreExit;
+use tutela_core::spec::ServiceSpec;
 use tutela_core::time::Moment;
 use tutela_logs::CaptureHandle;
 use tutela_logs::tap::Taps;
@@ -57,6 +58,8 @@ impl Conductor {
             _ => Vec::new(),
         };
         let spec = spec.unwrap_or_else(|| Arc::new(super::bare_spec(id.service.clone())));
+        self.learn_secrets(heir, &spec);
+        let Heir { id, .. } = heir;
         let policy = Arc::new(self.surroundings.keeping.policy(&spec, id.index));
         let label = InstanceRef { service: id.service.clone(), index: id.index }.label();
         let taps = Taps { patterns, ..self.console_taps() };
@@ -67,6 +70,21 @@ impl Conductor {
                 None
             }
         }
+    }
+
+    /// What is secret for the program is masked in what it writes from here on: what it was started with, where the OS
+    /// tells that, and what it would be started with now.
+    fn learn_secrets(&self, heir: &Heir, spec: &ServiceSpec) {
+        if spec.launch.secrets.is_empty() {
+            return;
+        }
+        let keeping = &self.surroundings.keeping;
+        // That one cannot be read now is told when it is needed: at the next start.
+        let now = crate::secrets::of_program(&spec.launch, heir.id.index).unwrap_or_default();
+        let started_with = |name: &Arc<str>| Some((name.clone(), heir.child.as_ref()?.variable(name)?));
+        let then: Vec<_> = spec.launch.secrets.keys().filter_map(started_with).collect();
+        keeping.learn(&heir.id.service, heir.id.index, true, &now);
+        keeping.learn(&heir.id.service, heir.id.index, true, &then);
     }
 
     /// A run is over: what it wrote is read to its end, and then nothing of it is kept any more.

@@ -55,6 +55,10 @@ impl Environment {
                     one.variables.insert(variable.to_string(), Variable::OfFile);
                 }
             }
+            for (variable, reference) in &service.launch.secrets {
+                let why = format!("it is {reference}, which only a guard looks up; {elsewhere}");
+                one.variables.insert(variable.to_string(), Variable::Hidden(why));
+            }
             note_others(loaded, name, report);
             out.insert(name.to_owned(), one);
         }

@@ -7,17 +7,20 @@
 //! Deliberately absent: the files themselves, which are the pump's.
 
 use super::spawner::chain;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
-use tutela_core::spec::{LogForm, LogPolicy, MultilineRule, MultilineSpec, Redaction, ServiceSpec};
+use tutela_core::names::ServiceName;
+use tutela_core::spec::{GuardSpec, LogForm, LogPolicy, MultilineRule, MultilineSpec, Redaction, ServiceSpec};
 use tutela_logs::record::join::{Multiline, Rule};
 use tutela_logs::record::redact::Redactor;
 use tutela_logs::record::{Author, Host};
 use tutela_logs::{Access, Form, Policy};
 use tutela_os::accounts;
+use tutela_os::secret::Secret;
+use zeroize::Zeroizing;
 
 /// How often this computer's name and address are looked up. They change when a laptop travels or a container moves;
 /// a record that names the old address for minutes harms nobody.
@@ -44,12 +47,37 @@ struct Known {
     redaction: Redaction,
     /// The secrets before the last reload: programs that have them may still be ending.
     earlier: BTreeSet<String>,
+    /// The secrets of programs, by their service, instance and variable: read at their starts.
+    learnt: BTreeMap<(ServiceName, u16, Arc<str>), Learnt>,
     /// By the patterns of a service.
     masks: HashMap<Vec<String>, Arc<Redactor>>,
     /// The numbers of the owner and the group of files, by their names in the spec, as they were at the last reload.
     accounts: HashMap<Pair<String>, Pair<u32>>,
     /// When this computer's name and address were looked up last.
     looked: Option<Instant>,
+}
+
+/// What a secret was at the starts that may still be of consequence.
+#[derive(Debug, Default)]
+struct Learnt {
+    /// At the last start of the instance's program.
+    main: Hidden,
+    /// At the one before: what that program left in the pipe may still be written.
+    before: Hidden,
+    /// At the last start of something on its behalf, which may have found a newer one.
+    errand: Hidden,
+    /// Whether the last reload found no more use for it.
+    is_stale: bool,
+}
+
+/// Overwritten when it is dropped, and not shown.
+#[derive(Default, PartialEq, Eq)]
+struct Hidden(Zeroizing<String>);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
 }
 
 impl Keeping {
@@ -72,6 +100,48 @@ impl Keeping {
         if known.redaction != *redaction {
             let before = std::mem::replace(&mut known.redaction, redaction.clone());
             known.earlier = before.secrets.filter(|_| redaction.secrets.is_some()).unwrap_or_default();
+            known.masks.clear();
+        }
+    }
+
+    /// An instance's program, or something on its behalf, is about to be started with these secrets: they are masked in
+    /// all output from here on.
+    pub fn learn(&self, service: &ServiceName, instance: u16, is_main: bool, secrets: &[(Arc<str>, Secret)]) {
+        let mut known = self.lock();
+        if known.redaction.secrets.is_none() {
+            return;
+        }
+        let mut is_new = false;
+        for (name, secret) in secrets {
+            let hidden = Hidden(Zeroizing::new(secret.reveal().to_owned()));
+            let learnt = known.learnt.entry((service.clone(), instance, name.clone())).or_default();
+            learnt.is_stale = false;
+            let place = if is_main { &mut learnt.main } else { &mut learnt.errand };
+            if *place != hidden {
+                let old = std::mem::replace(place, hidden);
+                if is_main {
+                    learnt.before = old;
+                }
+                is_new = true;
+            }
+        }
+        if is_new {
+            known.masks.clear();
+        }
+    }
+
+    /// Forgets the secrets of services and variables that were no more at the reload before this one: until then their
+    /// programs may have been ending.
+    pub fn forget_others(&self, spec: &GuardSpec) {
+        let mut known = self.lock();
+        let is_there = |(service, instance, name): &(ServiceName, u16, Arc<str>)| {
+            spec.services
+                .get(service)
+                .is_some_and(|it| *instance < it.instances && it.launch.secrets.contains_key(name))
+        };
+        let count = known.learnt.len();
+        known.learnt.retain(|key, learnt| is_there(key) || !std::mem::replace(&mut learnt.is_stale, true));
+        if known.learnt.len() != count {
             known.masks.clear();
         }
     }
@@ -158,10 +228,14 @@ impl Keeping {
             return mask.clone();
         }
         let Redaction { secrets, patterns: everywhere } = &known.redaction;
+        let learnt = known.learnt.values().flat_map(|it| [&it.main, &it.before, &it.errand]);
+        let learnt: BTreeSet<&str> = learnt.map(|it| it.0.as_str()).collect();
         let secrets = secrets.iter().flatten().chain(&known.earlier).map(String::as_str);
+        let secrets: Vec<&str> = secrets.chain(learnt).collect();
         let all: Vec<String> = everywhere.iter().chain(patterns).cloned().collect();
         // The schema has compiled each of them; where they are too many together, the secrets are masked all the same.
-        let built = Redactor::new(secrets.clone(), &all).or_else(|_| Redactor::new(secrets, &[]));
+        let masking = |patterns: &[String]| Redactor::new(secrets.iter().copied(), patterns);
+        let built = masking(&all).or_else(|_| masking(&[]));
         let mask = Arc::new(built.unwrap_or_default());
         known.masks.insert(patterns.to_vec(), mask.clone());
         mask

@@ -19,6 +19,7 @@ use tutela_logs::tap::Taps;
 use tutela_logs::{Policy, Stream};
 use tutela_os::handle::Handle;
 use tutela_os::process::{Identity, SpawnRequest, Stdio, find_program, variable};
+use tutela_os::secret::Secret;
 use tutela_os::{accounts, pipe};
 
 /// What is the same for every program of a guard.
@@ -142,7 +143,11 @@ impl Job {
         let launch = &self.spec.launch;
         let index = self.instance.index;
         let identity = identity_of(launch)?;
-        let env = self.environment(launch, identity.as_ref());
+        let secrets = crate::secrets::of_program(launch, index)?;
+        let is_main = matches!(self.order, Order::Main { .. });
+        self.surroundings.keeping.learn(&self.spec.name, index, is_main, &secrets);
+        let env = self.environment(launch, identity.as_ref(), &secrets);
+        drop(secrets);
         let command = self.command.as_ref().unwrap_or(&launch.command);
         let words = command.render(index);
         let program = find(&words, &env, &launch.cwd)?;
@@ -183,7 +188,12 @@ impl Job {
         Ok(Prepared { request, output })
     }
 
-    fn environment(&self, launch: &Launch, identity: Option<&Identity>) -> BTreeMap<OsString, OsString> {
+    fn environment(
+        &self,
+        launch: &Launch,
+        identity: Option<&Identity>,
+        secrets: &[(Arc<str>, Secret)],
+    ) -> BTreeMap<OsString, OsString> {
         let index = self.instance.index;
         let mut env: BTreeMap<OsString, OsString> = BTreeMap::new();
         let mut set = |key: &str, value: OsString| {
@@ -191,6 +201,9 @@ impl Job {
         };
         for (key, value) in &launch.env {
             set(key, value.render(index).into());
+        }
+        for (key, value) in secrets {
+            set(key, value.reveal().into());
         }
         if let Some(identity) = identity {
             // What the guard's own account has here would lead the program to files that are not its own.

@@ -36,6 +36,7 @@ pub(crate) fn spec() -> ServiceSpec {
             command,
             cwd: "/".into(),
             env: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             user: None,
             group: None,
             umask: None,

@@ -11,6 +11,7 @@ use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use tutela_core::spec::Priority;
+use zeroize::Zeroize;
 
 /// What is the same for every start of a nursery.
 #[derive(Debug, Clone, Copy)]
@@ -174,7 +175,9 @@ impl Drop for Texts {
         for text in self.texts.iter().filter(|text| !text.is_null()) {
             // SAFETY: the pointer came from `into_raw` and was not freed; digits that were written through
             // it replaced digits, so the length is what it was.
-            drop(unsafe { CString::from_raw(*text) });
+            let text = unsafe { CString::from_raw(*text) };
+            // Variables may be secrets.
+            text.into_bytes().zeroize();
         }
     }
 }
@@ -245,12 +248,16 @@ fn is_already(identity: &Identity) -> bool {
 }
 
 fn text(request: &SpawnRequest, text: &OsStr, what: &str) -> Result<CString, SpawnError> {
-    CString::new(text.as_bytes()).map_err(|_| SpawnError {
+    CString::new(text.as_bytes()).map_err(|_| with_nul(request, what, text))
+}
+
+fn with_nul(request: &SpawnRequest, what: &str, text: &OsStr) -> SpawnError {
+    SpawnError {
         step: SpawnStep::Prepare,
         error: std::io::Error::from_raw_os_error(libc::EINVAL),
         subject: request.program.display().to_string(),
         advice: format!("{what} has a NUL byte in it, which no program can be given: {}", text.to_string_lossy()),
-    })
+    }
 }
 
 fn environment(
@@ -267,11 +274,12 @@ fn environment(
         if replaced {
             continue;
         }
+        // With room for the NUL, so that no copy is left behind.
         let mut pair = Vec::with_capacity(key.len() + value.len() + 2);
         pair.extend_from_slice(key.as_bytes());
         pair.push(b'=');
         pair.extend_from_slice(value.as_bytes());
-        texts.push(text(request, OsStr::from_bytes(&pair), "a variable")?);
+        texts.push(CString::new(pair).map_err(|_| with_nul(request, "a variable", key))?);
     }
     if let Some(mark) = mark {
         texts.push(text(request, OsStr::new(&format!("{MARK}={mark}")), "the mark")?);
@@ -288,7 +296,7 @@ fn environment(
 fn limits(request: &SpawnRequest) -> Vec<(Resource, Rlimit)> {
     let both = |value| Rlimit { current: Some(value), maximum: Some(value) };
     let open_files = request.limits.open_files.map(both).or_else(super::super::limits::for_programs);
-    let core = request.limits.core.map(both);
+    let core = request.limits.core.map(both).or_else(super::super::limits::core_for_programs);
     let wishes = [(Resource::Nofile, open_files), (Resource::Core, core)];
     wishes.into_iter().filter_map(|(resource, limit)| Some((resource, limit?))).collect()
 }

@@ -161,6 +161,10 @@ impl Child {
         Some((Remains { pid: self.pid, began, label, tree }.write(), process))
     }
 
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        proc::variable(self.pid, name)
+    }
+
     pub(crate) fn is_taken_back(&self) -> bool {
         self.taken_back
     }

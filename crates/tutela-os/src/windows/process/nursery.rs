@@ -308,6 +308,10 @@ impl Child {
         None
     }
 
+    pub(crate) fn variable(&self, _name: &str) -> Option<String> {
+        None
+    }
+
     pub(crate) fn is_taken_back(&self) -> bool {
         false
     }

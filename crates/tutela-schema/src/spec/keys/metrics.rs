@@ -20,7 +20,7 @@ pub struct MetricsKeys {
     /// How long one request may take.
     #[schemars(extend("default" = "10s"))]
     pub timeout: Option<Span>,
-    /// Further headers.
+    /// Further headers; a value may be a secret, such as `secret://file/PATH`.
     #[schemars(extend("default" = {}))]
     pub headers: Option<BTreeMap<String, String>>,
     /// Whether requests are compressed.

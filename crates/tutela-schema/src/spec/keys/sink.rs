@@ -60,7 +60,7 @@ pub struct SinkKeys {
     /// For `otlp`: how it travels.
     #[schemars(extend("default" = "http"))]
     pub protocol: Option<OtlpProtocolKey>,
-    /// For `otlp` and `http`: further headers.
+    /// For `otlp` and `http`: further headers; a value may be a secret, such as `secret://file/PATH`.
     #[schemars(extend("default" = {}))]
     pub headers: Option<BTreeMap<String, String>>,
     /// For `otlp` and `http`: whether bodies are compressed.
@@ -75,7 +75,7 @@ pub struct SinkKeys {
     /// For `fluent`: the tag of every record; left out: `tutela.` and the guard's name.
     #[schemars(extend("examples" = ["shop.logs"]))]
     pub tag: Option<String>,
-    /// For `fluent`: the secret of the handshake.
+    /// For `fluent`: the secret of the handshake, or where it is: `secret://file/PATH`.
     pub shared_key: Option<String>,
     /// For `https://` and `tls://`: how the receiver is trusted.
     pub tls: Option<SinkTlsKeys>,

@@ -8,6 +8,7 @@ mod layers;
 mod logs;
 mod metrics;
 mod refusals;
+mod secret_refs;
 mod sinks;
 mod traces;
 mod whole;

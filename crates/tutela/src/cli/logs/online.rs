@@ -19,6 +19,9 @@ use tokio::time::Instant;
 use tutela_schema::api::{LOG_HOLD_HEADER, LogLine, LogNote, LogQuery, StatusReply};
 use tutela_schema::wall::WallTime;
 
+/// New services that wait to be followed. A reload is rare, and who looks for it can wait.
+const LANES_WAITING_MAX: usize = 1;
+
 /// How often a guard that went away is asked for.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 
@@ -67,7 +70,7 @@ pub async fn show(sources: Sources, ask: &Ask, printer: &mut Printer) -> End {
         })
         .collect();
     let more = (ask.follow && !sources.guards.is_empty()).then(|| {
-        let (send, more) = channel(1);
+        let (send, more) = channel(LANES_WAITING_MAX);
         for client in sources.guards {
             let presence = presence(&client);
             tokio::spawn(watch(client, ask.clone(), known.clone(), presence, send.clone()));

@@ -4,6 +4,7 @@
 //! this computer, so that no password crosses a network in the clear. `smtps://` begins with TLS.
 
 use super::{Alert, DeliveryError};
+use crate::secrets;
 use lettre::message::header::ContentType;
 use lettre::message::{Mailbox, MessageBuilder};
 use lettre::transport::smtp::authentication::Credentials;
@@ -19,7 +20,12 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(super) async fn send(smtp: &str, from: &str, to: &[String], alert: &Alert) -> Result<(), DeliveryError> {
     let message = message(from, to, alert)?;
-    let relay = Relay::parse(smtp)?;
+    // A secret that cannot be read may be there at the next attempt.
+    let smtp = secrets::reveal(smtp).await;
+    let smtp =
+        smtp.map_err(|why| DeliveryError::later(format!("the secret of the relay's address cannot be read: {why}")))?;
+    let relay = Relay::parse(smtp.text())?;
+    drop(smtp);
     let whom = format!("{}:{}", relay.host, relay.port);
     let transport = relay.transport()?;
     match tokio::time::timeout(TIMEOUT, transport.send(message)).await {

@@ -3,6 +3,7 @@
 use super::{Alert, DeliveryError};
 use crate::hands::http::secret_header;
 use crate::hands::probes::{Stage, TlsContexts, Trouble, Url, dial, drive, excerpt, secure};
+use crate::secrets::{self, Revealed, SecretHeaders};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -33,8 +34,18 @@ pub(super) async fn post(
     alert: &Alert,
     tls: &TlsContexts,
 ) -> Result<(), DeliveryError> {
-    let url = Url::parse(url).map_err(|error| DeliveryError::never(error.to_string()))?;
-    let headers = headers(&url, extra, alert)?;
+    // A secret that cannot be read may be there at the next attempt.
+    let address = secrets::reveal(url).await;
+    let address = address
+        .map_err(|why| DeliveryError::later(format!("the secret of the webhook's address cannot be read: {why}")))?;
+    let url = Url::parse(address.text()).map_err(|error| match &address {
+        Revealed::Plain(_) => DeliveryError::never(error.to_string()),
+        Revealed::Secret(_) => {
+            DeliveryError::never("refused: the secret of the webhook's address is no http:// or https:// address")
+        }
+    })?;
+    drop(address);
+    let headers = headers(&url, extra, alert).await?;
     let (by, stage) = (Instant::now() + TIMEOUT, Stage::default());
     let attempt = async {
         let failed = |trouble: Trouble| DeliveryError::later(trouble.into_reason());
@@ -53,14 +64,19 @@ pub(super) async fn post(
 }
 
 /// The spec's headers, and ours where the spec has none of the name. The length and the id are ours alone.
-fn headers(url: &Url, extra: &BTreeMap<String, String>, alert: &Alert) -> Result<HeaderMap, DeliveryError> {
+async fn headers(url: &Url, extra: &BTreeMap<String, String>, alert: &Alert) -> Result<HeaderMap, DeliveryError> {
     let mut headers = HeaderMap::new();
+    let mut secret = SecretHeaders::default();
     for (name, value) in extra {
+        if HeaderName::try_from(name).is_ok_and(|name| secret.take(&name, value)) {
+            continue;
+        }
         let (key, value) = secret_header(name, value).ok_or_else(|| {
             DeliveryError::never(format!("refused: {name:?} is no HTTP header, or has a value with control characters"))
         })?;
         headers.insert(key, value);
     }
+    secret.put(&mut headers).await.map_err(DeliveryError::later)?;
     let host = HeaderValue::try_from(&url.authority).map_err(|error| DeliveryError::never(error.to_string()))?;
     headers.entry(header::HOST).or_insert(host);
     headers.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));

@@ -3,6 +3,7 @@
 use crate::hands::http::secret_header;
 use crate::hands::link::Version;
 use crate::hands::probes::{QuestionRefusal, Target, Url};
+use crate::secrets::SecretHeaders;
 use hyper::Uri;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
@@ -80,6 +81,8 @@ pub struct Endpoint {
     pub(super) protocol: Protocol,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
+    /// Those that are read at each request.
+    pub(super) secret: SecretHeaders,
     /// How long one request may take, connecting included.
     pub(super) timeout: Duration,
     /// Whether requests are compressed.
@@ -124,7 +127,11 @@ impl Endpoint {
         }
         let mut own = HeaderMap::new();
         own.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        let mut secret = SecretHeaders::default();
         for (name, value) in headers {
+            if HeaderName::try_from(&name).is_ok_and(|name| secret.take(&name, &value)) {
+                continue;
+            }
             let (key, value) =
                 secret_header(&name, &value).ok_or_else(|| QuestionRefusal::Header { name: name.clone() })?;
             own.insert(key, value);
@@ -149,7 +156,7 @@ impl Endpoint {
         // Ours alone: a wrong one would break the request.
         own.remove(header::CONTENT_LENGTH);
         own.remove(header::TRANSFER_ENCODING);
-        let endpoint = Endpoint { protocol, url, headers: own, timeout, gzip };
+        let endpoint = Endpoint { protocol, url, headers: own, secret, timeout, gzip };
         endpoint.uri(Signal::Metrics).map_err(|reason| refuse(&reason))?;
         Ok(endpoint)
     }

@@ -156,6 +156,8 @@ impl Sender {
             *request.method_mut() = Method::POST;
             *request.uri_mut() = uri.clone();
             *request.headers_mut() = self.endpoint.headers.clone();
+            let put = self.endpoint.secret.put(request.headers_mut()).await;
+            put.map_err(|reason| (kept, SendError::later(reason)))?;
             match link.send(request).await {
                 Ok(response) => {
                     stage.reach(Stage::READING);

@@ -30,6 +30,9 @@ use tutela_logs::record::Author;
 use tutela_logs::record::join::Multiline;
 use tutela_schema::api::SinkStatus;
 
+/// Ends of a sink that may be told: a thread has one.
+const OVERS_MAX: usize = 1;
+
 /// What a removed sink may take to deliver what is left.
 const REMOVED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -223,7 +226,7 @@ impl Sinks {
     fn start(&self, name: &Name, setup: Setup, kept: kept::Kept, before: Option<JoinHandle<()>>) -> Result<(), String> {
         tutela_os::files::make_private_dir(&self.around.dir).map_err(|error| crate::hands::spawner::chain(&error))?;
         let (ear, status) = (Arc::new(Ear::default()), Arc::new(Mutex::new(hand::first_status(&setup.spec))));
-        let (tell_over, over) = mpsc::sync_channel(1);
+        let (tell_over, over) = mpsc::sync_channel(OVERS_MAX);
         let Around { keeping, inbox, .. } = self.around.clone();
         let hand = Hand::new(setup, kept, self.file(name), ear.clone(), status.clone(), inbox, keeping);
         let thread = std::thread::Builder::new()

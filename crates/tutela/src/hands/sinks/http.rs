@@ -19,9 +19,10 @@ use super::way::{Delivery, Undelivered, Way, told};
 use crate::hands::http::{gzip, retry_after, secret_header};
 use crate::hands::link::{Link, Security, Version};
 use crate::hands::probes::{Stage, Url, excerpt};
+use crate::secrets::SecretHeaders;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -45,6 +46,7 @@ const USER_AGENT: &str = concat!("tutela-sink/", env!("CARGO_PKG_VERSION"));
 pub struct Http {
     url: Url,
     headers: HeaderMap,
+    secret: SecretHeaders,
     array: bool,
     gzip: bool,
     security: Security,
@@ -64,8 +66,9 @@ impl Http {
         tls: &TlsSpec,
     ) -> Result<Self, String> {
         let url = Url::parse(url).map_err(|error| error.to_string())?;
-        let headers = self::headers(&url, headers, array, gzip)?;
-        Ok(Http { url, headers, array, gzip, security: Security::Own(Trust::new(tls, &[b"http/1.1"])), kept: None })
+        let (headers, secret) = self::headers(&url, headers, array, gzip)?;
+        let security = Security::Own(Trust::new(tls, &[b"http/1.1"]));
+        Ok(Http { url, headers, secret, array, gzip, security, kept: None })
     }
 
     async fn connect(&mut self) -> Result<Link, Undelivered> {
@@ -78,12 +81,12 @@ impl Http {
         let body = self.body(records)?;
         // Out of its place while it is used: a delivery that is given up leaves no half of itself to the next one.
         if let Some(mut kept) = self.kept.take()
-            && let Ok(answer) = kept.send(self.request(body.clone())).await
+            && let Ok(answer) = kept.send(self.request(body.clone()).await?).await
         {
             return self.judge(kept, answer, records.len()).await;
         }
         let mut fresh = self.connect().await?;
-        let sent = fresh.send(self.request(body)).await;
+        let sent = fresh.send(self.request(body).await?).await;
         let answer = sent.map_err(|error| self.later("failed to deliver to", &words(&error)))?;
         self.judge(fresh, answer, records.len()).await
     }
@@ -92,12 +95,13 @@ impl Http {
         Undelivered::later(told(doing, &self.url.target, reason))
     }
 
-    fn request(&self, body: Bytes) -> Request<Full<Bytes>> {
+    async fn request(&self, body: Bytes) -> Result<Request<Full<Bytes>>, Undelivered> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.url.path.clone();
         *request.headers_mut() = self.headers.clone();
-        request
+        self.secret.put(request.headers_mut()).await.map_err(Undelivered::later)?;
+        Ok(request)
     }
 
     fn body(&self, records: &[Record]) -> Result<Bytes, Undelivered> {
@@ -170,9 +174,17 @@ fn words(error: &hyper::Error) -> String {
 }
 
 /// The spec's headers, and ours where the spec has none of the name. What frames the body is ours alone.
-fn headers(url: &Url, extra: &BTreeMap<String, String>, array: bool, gzip: bool) -> Result<HeaderMap, String> {
-    let mut headers = HeaderMap::new();
+fn headers(
+    url: &Url,
+    extra: &BTreeMap<String, String>,
+    array: bool,
+    gzip: bool,
+) -> Result<(HeaderMap, SecretHeaders), String> {
+    let (mut headers, mut secret) = (HeaderMap::new(), SecretHeaders::default());
     for (name, value) in extra {
+        if HeaderName::try_from(name).is_ok_and(|name| secret.take(&name, value)) {
+            continue;
+        }
         let (key, value) = secret_header(name, value)
             .ok_or_else(|| format!("refused: {name:?} is no HTTP header, or has a value with control characters"))?;
         headers.insert(key, value);
@@ -188,7 +200,7 @@ fn headers(url: &Url, extra: &BTreeMap<String, String>, array: bool, gzip: bool)
     if gzip {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
-    Ok(headers)
+    Ok((headers, secret))
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -73,7 +73,9 @@ impl Fluent {
                 if let Some(key) = &self.shared_key {
                     stage.reach(Stage::WAITING);
                     let host = records.first().map_or("", |record| &*record.owner.host);
-                    handshake::shake(&mut line, key, host).await?;
+                    let key = crate::secrets::reveal(key).await;
+                    let key = key.map_err(|why| format!("the secret of the shared key cannot be read: {why}"))?;
+                    handshake::shake(&mut line, key.text(), host).await?;
                 }
                 line
             }
