@@ -13,6 +13,7 @@
 //! - [`reload`]: the plan that turns two specs into the smallest set of changes;
 //! - [`health`]: how many answers become one word;
 //! - [`level`]: how much a line of output matters;
+//! - [`access`]: who may come in over the network, and how often;
 //! - [`guard`]: the machine that owns all of the above for one spec file.
 //!
 //! Deliberately absent: IO, clocks, randomness, tasks, threads, serialisation, OS conditions. A clippy
@@ -20,6 +21,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod access;
 pub mod chance;
 pub mod guard;
 pub mod health;

@@ -3,6 +3,7 @@
 //! `tutela-schema` makes these from a spec file; machines and plans read them and trust them. Nothing
 //! here can be serialised: the text of a spec is the schema's business.
 
+mod api;
 mod install;
 mod launch;
 mod logs;
@@ -11,6 +12,7 @@ mod policy;
 mod sink;
 mod traces;
 
+pub use api::{API_RATE, ApiCertificate, ApiDoor, ApiSpec, ApiTls, ApiToken};
 pub use install::{InstallAccount, InstallSpec, OpenPort};
 pub use launch::{Capability, Command, Launch, Limits, Priority, Security};
 pub use logs::{LogForm, MultilineRule, MultilineSpec, Redaction};
@@ -28,9 +30,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The variables by which a service manager talks to *us*. None of them may reach a program: it would speak in our
-/// name, take sockets for its own, or watch our memory for its own.
-pub const HOST_VARIABLES: [&str; 14] = [
+/// The variables by which a service manager, or an operator with a token, talks to *us*. None of them may reach a
+/// program: it would speak in our name, take sockets for its own, or watch our memory for its own.
+pub const HOST_VARIABLES: [&str; 15] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
@@ -45,7 +47,11 @@ pub const HOST_VARIABLES: [&str; 14] = [
     "JOURNAL_STREAM",
     "MEMORY_PRESSURE_WATCH",
     "MEMORY_PRESSURE_WRITE",
+    TOKEN_VARIABLE,
 ];
+
+/// The variable that the command line takes a token for the control API of another computer from.
+pub const TOKEN_VARIABLE: &str = "TUTELA_TOKEN";
 
 /// One spec file: what one guard keeps.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +78,8 @@ pub struct GuardSpec {
     pub audit: AuditPolicy,
     /// What is masked in the output of every service. Can change while the guard runs.
     pub redaction: Redaction,
+    /// Where the control API listens beside the control socket. Can change while the guard runs.
+    pub api: ApiSpec,
 }
 
 /// How the record of who did what is kept.
@@ -103,6 +111,7 @@ impl GuardSpec {
             log_budget: None,
             install: InstallSpec::default(),
             audit: AuditPolicy::default(),
+            api: ApiSpec::default(),
         }
     }
 }

@@ -20,6 +20,7 @@ mod metrics;
 mod report;
 mod run;
 mod status;
+mod token;
 mod top;
 mod words;
 
@@ -89,6 +90,7 @@ fn dispatch(command: Command, paths: &Paths, scm: Option<Scm>) -> Code {
         Command::Audit(words) => audit::audit(&words, paths),
         Command::Metrics(words) => metrics::metrics(&words, paths),
         Command::Doctor(words) => doctor::doctor(&words, paths),
+        Command::Token(words) => token::token(&words),
         Command::Import(words) => import::import(&words),
         Command::Export(words) => export::export(&words),
         Command::Schema => generate::schema(),

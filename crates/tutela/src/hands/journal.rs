@@ -132,10 +132,15 @@ fn level_of(record: &EventRecord) -> Level {
         | EventKind::SinkFailing
         | EventKind::SinkDropped
         | EventKind::Unsupported
+        | EventKind::ApiRefused
         | EventKind::Trouble => Level::Warning,
         EventKind::Exited if record.data.get("wanted").and_then(|data| data.as_bool()) != Some(true) => Level::Warning,
         EventKind::ProbeChanged if is("verdict", "fail") => Level::Warning,
-        EventKind::GuardStarted | EventKind::GuardStopped | EventKind::Reloaded | EventKind::Recovered => Level::Notice,
+        EventKind::GuardStarted
+        | EventKind::GuardStopped
+        | EventKind::Reloaded
+        | EventKind::Recovered
+        | EventKind::ApiListening => Level::Notice,
         EventKind::Commanded
         | EventKind::StateChanged
         | EventKind::Started
@@ -184,6 +189,8 @@ pub fn id_of(kind: &EventKind) -> u16 {
         EventKind::SinkFailing => 40,
         EventKind::SinkRecovered => 41,
         EventKind::SinkDropped => 42,
+        EventKind::ApiListening => 50,
+        EventKind::ApiRefused => 51,
         EventKind::Other(_) => 99,
     }
 }
