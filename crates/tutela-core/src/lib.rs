@@ -14,6 +14,7 @@
 //! - [`stamp`]: what a running program was started with, for the next guard to compare;
 //! - [`health`]: how many answers become one word;
 //! - [`level`]: how much a line of output matters;
+//! - [`access`]: who may come in over the network, and how often;
 //! - [`guard`]: the machine that owns all of the above for one spec file.
 //!
 //! Deliberately absent: IO, clocks, randomness, tasks, threads, serialisation, OS conditions. A clippy
@@ -21,6 +22,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod access;
 pub mod chance;
 pub mod guard;
 pub mod health;

@@ -31,7 +31,7 @@ pub struct AuditEntry {
     pub at: WallTime,
     /// The way that it came in.
     pub surface: Surface,
-    /// Who asked, by the word of the OS; null: the guard itself, or somebody whom the OS does not name.
+    /// Who asked, by the word of the OS or by their credentials; null: the guard itself, or somebody whom the OS does not name.
     pub peer: Option<AuditPeer>,
     /// What was asked: a command of the API such as `stop`, or a deed of the guard's own.
     pub command: String,
@@ -109,6 +109,8 @@ fn is_zero(count: &u64) -> bool {
 pub enum Surface {
     /// The control socket: the command line, the API.
     Socket,
+    /// The control API over TCP.
+    Network,
     /// A signal, or a key in the terminal.
     Signal,
     /// The OS's service manager, in ways of its own.
@@ -121,6 +123,7 @@ impl fmt::Display for Surface {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Surface::Socket => "socket",
+            Surface::Network => "network",
             Surface::Signal => "signal",
             Surface::Host => "host",
             Surface::Guard => "guard",
@@ -153,7 +156,7 @@ impl fmt::Display for AuditResult {
     }
 }
 
-/// Who asked, by the word of the OS. What the OS does not say is left out.
+/// Who asked, by the word of the OS; over the network, by their credentials. What nobody says is left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AuditPeer {
     /// The name of the account.
@@ -180,6 +183,15 @@ pub struct AuditPeer {
     /// The service manager or the terminal, which do not say for whom they speak.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// The name of the token that came over the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// The name, in the spec, of the certificate that came over the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// The address and port that it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 impl fmt::Display for AuditPeer {
@@ -187,8 +199,12 @@ impl fmt::Display for AuditPeer {
         let number = self.uid.map(|uid| format!("uid {uid}")).or_else(|| self.sid.clone());
         let pid = self.pid.map(|pid| format!("pid {pid}"));
         let login = self.login.as_ref().map(|login| format!("logged in as {login}"));
-        let more: Vec<String> = number.into_iter().chain(pid).chain(login).collect();
-        f.write_str(self.user.as_deref().or(self.host.as_deref()).unwrap_or("somebody"))?;
+        let what = self.token.as_ref().map(|_| "token").or(self.certificate.as_ref().map(|_| "certificate"));
+        let address = self.address.clone();
+        let more = number.into_iter().chain(pid).chain(login).chain(what.map(str::to_owned)).chain(address);
+        let more: Vec<String> = more.collect();
+        let name = [&self.user, &self.host, &self.token, &self.certificate].into_iter().flatten().next();
+        f.write_str(name.map_or("somebody", String::as_str))?;
         if more.is_empty() { Ok(()) } else { write!(f, " ({})", more.join(", ")) }
     }
 }
@@ -232,6 +248,9 @@ mod tests {
         let read: AuditEntry = serde_json::from_str(&newer).unwrap();
         assert_eq!((read.v, read.peer), (2, entry.peer.clone()));
         assert_eq!(entry.peer.unwrap().to_string(), "ann (uid 7, pid 9)");
+        let address = Some("10.0.0.5:1".to_owned());
+        let peer = AuditPeer { token: Some("deploy".into()), address, ..AuditPeer::default() };
+        assert_eq!(peer.to_string(), "deploy (token, 10.0.0.5:1)");
     }
 
     #[test]

@@ -126,6 +126,11 @@ pub enum EventKind {
     SinkRecovered,
     /// Something did not go to a sink and will not. Data: `sink`, `overflow`, `lost`, `refused`, `error`.
     SinkDropped,
+    /// The control API listens on TCP. Data: `address`, `tls`.
+    ApiListening,
+    /// Somebody was refused who came over the network; told at most once a minute. Data: `address`, `error`, `more`: how
+    /// many there were since that were not told of.
+    ApiRefused,
     /// The guard met trouble of its own. Data: `error`.
     Trouble,
     /// A kind that this version does not know.

@@ -70,7 +70,26 @@ pub fn check(spec: &GuardSpec, loaded: Option<&Loaded>, ports: Ports) -> Vec<Dia
     }
     checker.out.extend(sinks(spec, loaded));
     checker.out.extend(crate::secrets::look(spec, loaded));
+    checker.out.extend(door(spec, loaded));
     checker.out
+}
+
+/// Looks at the files of the way in from the network, all of which it needs at the start, and at what has run out.
+fn door(spec: &GuardSpec, loaded: Option<&Loaded>) -> Vec<Diagnostic> {
+    let mut out = Vec::new();
+    let Some(door) = &spec.api.door else { return out };
+    let origin = |key: &str| loaded.map(|loaded| loaded.origin_in_root(&["api", key]));
+    if let Some(Err(refused)) = door.tls.as_ref().map(crate::api::door::look) {
+        let error = Diagnostic::error(Code::BadCertificate, origin(refused.key), refused.message);
+        out.push(error.help(refused.help));
+    }
+    let now = crate::conductor::wall_now().unix_millis();
+    for token in door.tokens.iter().filter(|token| token.expires.is_some_and(|expires| expires <= now)) {
+        let message = format!("the token {} has expired: who comes with it is refused", token.name);
+        let help = "take it out, or make another one with `tutela token`";
+        out.push(Diagnostic::warning(Code::Suspicious, origin("tokens"), message).help(help));
+    }
+    out
 }
 
 /// Looks at the files of sinks. One that is not there may come, as a certificate that is fetched at the boot; one that is

@@ -1,5 +1,6 @@
 //! Brings a guard up: every part in its order, each refusal before anything is started; and down again.
 
+use crate::api::door::Door;
 use crate::api::{self, Context, Reload};
 use crate::audit::Auditor;
 use crate::conductor::{
@@ -167,6 +168,8 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         // Programs that run and nobody guards would be worse than one more that cannot be started.
         warnings.extend(ports);
     }
+    let door = Arc::new(new_door(&inbox));
+    let opening = open_door(&door, &spec, loaded.as_ref())?;
     drop(loaded);
     prepare_containers(&nursery, &spec);
     let (ledger, kept) = Ledger::open(&state_dir).map_err(Failure::Failed)?;
@@ -204,11 +207,13 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let figures = Arc::new(figures::Source::new(inbox.clone(), ledger.clone()));
     let traces = Arc::new(Hub::new(spec.traces.clone()));
     figures.register(traces.clone());
+    figures.register(door.figures());
     let context = Arc::new(Context {
         inbox: inbox.clone(),
         traces: traces.clone(),
         feed: Feed::new(),
         ledger: ledger.clone(),
+        door: door.clone(),
         audit: audit.clone(),
         figures: figures.clone(),
         identity: identity.clone(),
@@ -291,6 +296,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         // A service that has nothing to do is one all the same; its service manager would only start it again.
         end_when_done: !host::started_by().is_service_manager(),
     };
+    door.adopt(opening, &context);
     let stop_hands = serve(hands, listener.clone(), context)?;
     calm.end();
     // Reading a large spec takes more memory than keeping it.
@@ -299,6 +305,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     // While the hands live, that send them.
     conductor.block_on(traces.drain(TRACES_END));
     drop(stop_hands);
+    door.end();
     let (outcome, console) = ended?;
     if let Some(scm) = &options.scm {
         scm.stopping(PUMP_END * 3 + SINKS_END);
@@ -465,6 +472,21 @@ fn inherit(
             None
         }
     }
+}
+
+fn new_door(inbox: &Inbox) -> Door {
+    let inbox = inbox.clone();
+    // A full inbox drops the remark; the figures have the fact.
+    Door::new(move |news| drop(inbox.try_send(Input::Door(news))))
+}
+
+/// The way in from the network, ready to be opened.
+fn open_door(door: &Door, spec: &GuardSpec, loaded: Option<&Loaded>) -> Result<api::door::Prepared, Failure> {
+    door.prepare(&spec.api).map_err(|refused| {
+        let origin = loaded.map(|loaded| loaded.origin_in_root(&["api", refused.key]));
+        let code = tutela_schema::spec::Code::BadAddress;
+        Failure::Spec(vec![Diagnostic::error(code, origin, refused.message).help(refused.help)])
+    })
 }
 
 /// Ends what a guard that crashed left running: a start beside it would be a second living tree.

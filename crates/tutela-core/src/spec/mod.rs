@@ -3,6 +3,7 @@
 //! `tutela-schema` makes these from a spec file; machines and plans read them and trust them. Nothing
 //! here can be serialised: the text of a spec is the schema's business.
 
+mod api;
 mod install;
 mod launch;
 mod logs;
@@ -12,6 +13,7 @@ mod secret;
 mod sink;
 mod traces;
 
+pub use api::{API_RATE, ApiCertificate, ApiDoor, ApiSpec, ApiTls, ApiToken};
 pub use install::{InstallAccount, InstallSpec, OpenPort};
 pub use launch::{Capability, Command, Launch, Limits, Priority, Security};
 pub use logs::{LogForm, MultilineRule, MultilineSpec, Redaction};
@@ -30,9 +32,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The variables by which a service manager talks to *us*. None of them may reach a program: it would speak in our
-/// name, take sockets for its own, or watch our memory for its own.
-pub const HOST_VARIABLES: [&str; 14] = [
+/// The variables by which a service manager, or an operator with a token, talks to *us*. None of them may reach a
+/// program: it would speak in our name, take sockets for its own, or watch our memory for its own.
+pub const HOST_VARIABLES: [&str; 15] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
@@ -47,7 +49,11 @@ pub const HOST_VARIABLES: [&str; 14] = [
     "JOURNAL_STREAM",
     "MEMORY_PRESSURE_WATCH",
     "MEMORY_PRESSURE_WRITE",
+    TOKEN_VARIABLE,
 ];
+
+/// The variable that the command line takes a token for the control API of another computer from.
+pub const TOKEN_VARIABLE: &str = "TUTELA_TOKEN";
 
 /// One spec file: what one guard keeps.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,6 +82,8 @@ pub struct GuardSpec {
     pub redaction: Redaction,
     /// Whether programs outlive the guard's death, where the OS can do it. Holds from the guard's start on.
     pub survive: bool,
+    /// Where the control API listens beside the control socket. Can change while the guard runs.
+    pub api: ApiSpec,
 }
 
 /// How the record of who did what is kept.
@@ -108,6 +116,7 @@ impl GuardSpec {
             install: InstallSpec::default(),
             audit: AuditPolicy::default(),
             survive: true,
+            api: ApiSpec::default(),
         }
     }
 }

@@ -5,7 +5,9 @@
 //! readers take fields that they do not know. A field without a value is written as `null`, never left out, unless
 //! its documentation says otherwise.
 //!
-//! Deliberately absent: HTTP itself, who may call what, and how an answer is found.
+//! [`Route::role`] says what somebody must be allowed to do who comes over the network.
+//!
+//! Deliberately absent: HTTP itself, who somebody is, and how an answer is found.
 
 mod command;
 mod health;
@@ -24,7 +26,9 @@ pub use query::{
     CommandQuery, EventQuery, EventsReply, LOG_HOLD_HEADER, LogLine, LogNote, LogQuery, LogStream, StatusQuery,
 };
 pub use refusal::{DiagnosticBody, ErrorBody, ErrorCode, ErrorReply};
-pub use routes::{Method, NoRoute, ROUTES, Response, Route, RouteId, RouteMatch, SchemaSource, find_route};
+pub use routes::{
+    GUARD_HEADER, Method, NoRoute, ROUTES, Response, Route, RouteId, RouteMatch, SchemaSource, find_route,
+};
 pub use status::{
     CapabilityStatus, GuardInfo, GuardStatus, Health, Host, InstanceStatus, LastExit, NextStep, ProbeRole, ProbeStatus,
     ServiceStatus, SinkDrops, SinkState, SinkStatus, State, StatusReply, Usage, Verdict,

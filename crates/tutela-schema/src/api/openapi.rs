@@ -26,14 +26,43 @@ pub fn openapi() -> Value {
         "openapi": "3.1.0",
         "info": {
             "title": "Tutela control API",
-            "description": "Spoken over the guard's control socket: HTTP/1.1 with JSON. Fields and routes are only ever added.",
+            "description": "HTTP/1.1 with JSON. Over the guard's control socket the OS says who asks; over TCP a token or a certificate does, and its role has to reach what x-tutela-role says. Fields and routes are only ever added.",
             "version": "1",
         },
         "paths": paths,
         "components": {
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A token of the spec's [[api.tokens]].",
+                },
+                "certificate": {
+                    "type": "mutualTLS",
+                    "description": "A certificate of an authority in the spec's api.client_ca; needed beside a token too where there is one.",
+                },
+            },
+            "headers": {
+                "WWW-Authenticate": { "description": "Bearer", "schema": { "type": "string" } },
+                "Retry-After": { "description": "Seconds.", "schema": { "type": "integer" } },
+            },
             "responses": {
                 "Refused": {
                     "description": "refused, or failed",
+                    "content": { "application/json": { "schema": refusal } },
+                },
+                "NotAuthenticated": {
+                    "description": "over TCP: no token or certificate, or none that holds; not told apart",
+                    "headers": { "WWW-Authenticate": { "$ref": "#/components/headers/WWW-Authenticate" } },
+                    "content": { "application/json": { "schema": refusal } },
+                },
+                "NotAllowed": {
+                    "description": "over TCP: the role does not reach; over the control socket: another account's guard",
+                    "content": { "application/json": { "schema": refusal } },
+                },
+                "TooManyRequests": {
+                    "description": "over TCP: too many requests, or too many without valid credentials",
+                    "headers": { "Retry-After": { "$ref": "#/components/headers/Retry-After" } },
                     "content": { "application/json": { "schema": refusal } },
                 },
             },
@@ -59,6 +88,8 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
     let mut operation = json!({
         "operationId": operation_id(route),
         "summary": route.summary,
+        "security": [{ "token": [] }, { "certificate": [] }, {}],
+        "x-tutela-role": route.role.word(),
         "responses": responses(route.responses, generator),
     });
     let Some(fields) = operation.as_object_mut() else { return operation };
@@ -116,6 +147,9 @@ fn responses(responses: &[Response], generator: &mut SchemaGenerator) -> Value {
             .or_insert_with(|| json!({ "description": response.description, "content": {} }));
         entry["content"][response.content_type] = json!({ "schema": schema });
     }
+    for (status, refusal) in [("401", "NotAuthenticated"), ("403", "NotAllowed"), ("429", "TooManyRequests")] {
+        out.insert(status.into(), json!({ "$ref": format!("#/components/responses/{refusal}") }));
+    }
     out.insert("default".into(), json!({ "$ref": "#/components/responses/Refused" }));
     Value::Object(out)
 }
@@ -132,7 +166,11 @@ mod tests {
         let document = openapi();
         for route in ROUTES {
             let method = if route.method == Method::Get { "get" } else { "post" };
-            assert!(document["paths"][route.path][method]["responses"]["200"].is_object(), "{}", route.path);
+            let operation = &document["paths"][route.path][method];
+            for status in ["200", "401", "403", "429"] {
+                assert!(operation["responses"][status].is_object(), "{status} {}", route.path);
+            }
+            assert_eq!(operation["x-tutela-role"], route.role.word());
         }
         let text = document.to_string();
         for reference in text.split("\"$ref\":\"#").skip(1) {

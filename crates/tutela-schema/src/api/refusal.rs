@@ -41,10 +41,14 @@ pub enum ErrorCode {
     BadRequest,
     /// The spec was refused; nothing changed.
     SpecRefused,
+    /// Nobody knows who the caller is: there is no token or certificate, or none that holds.
+    NotAuthenticated,
     /// The caller may not do that.
     NotAllowed,
     /// There is no such path.
     NotFound,
+    /// The request is for a guard of another name.
+    NoSuchGuard,
     /// There is no such service or instance.
     NoSuchService,
     /// The path has other methods.
@@ -55,6 +59,8 @@ pub enum ErrorCode {
     TooLarge,
     /// Too much is asked at once.
     Busy,
+    /// The caller asks too often.
+    TooManyRequests,
     /// This computer, or this version, cannot do it.
     NotSupported,
     /// It took longer than it may.
@@ -71,11 +77,13 @@ impl ErrorCode {
         match self {
             ErrorCode::BadRequest => 400,
             ErrorCode::SpecRefused => 422,
+            ErrorCode::NotAuthenticated => 401,
             ErrorCode::NotAllowed => 403,
-            ErrorCode::NotFound | ErrorCode::NoSuchService => 404,
+            ErrorCode::NotFound | ErrorCode::NoSuchGuard | ErrorCode::NoSuchService => 404,
             ErrorCode::MethodNotAllowed => 405,
             ErrorCode::Conflict => 409,
             ErrorCode::TooLarge => 413,
+            ErrorCode::TooManyRequests => 429,
             ErrorCode::Busy => 503,
             ErrorCode::NotSupported => 501,
             ErrorCode::Timeout => 504,
@@ -87,13 +95,14 @@ impl ErrorCode {
     pub const fn exit_code(self) -> u8 {
         match self {
             ErrorCode::BadRequest | ErrorCode::SpecRefused => 2,
-            ErrorCode::NoSuchService => 4,
-            ErrorCode::NotAllowed => 5,
+            ErrorCode::NoSuchGuard | ErrorCode::NoSuchService => 4,
+            ErrorCode::NotAuthenticated | ErrorCode::NotAllowed => 5,
             ErrorCode::NotFound
             | ErrorCode::MethodNotAllowed
             | ErrorCode::Conflict
             | ErrorCode::TooLarge
             | ErrorCode::Busy
+            | ErrorCode::TooManyRequests
             | ErrorCode::NotSupported
             | ErrorCode::Timeout
             | ErrorCode::Failed

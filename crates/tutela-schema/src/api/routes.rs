@@ -1,5 +1,5 @@
-//! Every route of the control API, once: the server dispatches over this table and the OpenAPI document is made
-//! from it.
+//! Every route of the control API, once: the server dispatches over this table, lets nobody in whose role does not reach,
+//! and the OpenAPI document is made from it.
 
 use super::command::{CommandReply, CommandRequest, ReloadReply, Verb};
 use super::health::HealthReply;
@@ -9,6 +9,11 @@ use super::status::{GuardInfo, ServiceStatus, StatusReply};
 use crate::events::EventRecord;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use std::fmt;
+use tutela_core::access::Role;
+
+/// The header of a request that names the guard that it is for. A guard of another name refuses it: whoever mistakes an
+/// address stops nobody else's services. Left out: whichever guard it is.
+pub const GUARD_HEADER: &str = "tutela-guard";
 
 /// Adds the schema of one type to a document and gives a reference to it.
 pub type SchemaSource = fn(&mut SchemaGenerator) -> Schema;
@@ -93,6 +98,8 @@ pub struct Route {
     pub method: Method,
     /// Its path; `{service}` stands for a service, such as `api`, or an instance, such as `api:0`.
     pub path: &'static str,
+    /// What somebody who comes over the network must be allowed to do. Who comes by the control socket may do everything.
+    pub role: Role,
     /// What it does, in one line.
     pub summary: &'static str,
     /// The form of its query; `None`: it has none.
@@ -112,11 +119,12 @@ macro_rules! json {
 }
 
 macro_rules! get {
-    ($id:expr, $path:literal, $summary:literal, $query:expr, $responses:expr) => {
+    ($id:expr, $role:ident, $path:literal, $summary:literal, $query:expr, $responses:expr) => {
         Route {
             id: $id,
             method: Method::Get,
             path: $path,
+            role: Role::$role,
             summary: $summary,
             query: $query,
             request: None,
@@ -126,11 +134,12 @@ macro_rules! get {
 }
 
 macro_rules! command {
-    ($id:expr, $path:literal, $summary:literal, $responses:expr) => {
+    ($id:expr, $role:ident, $path:literal, $summary:literal, $responses:expr) => {
         Route {
             id: $id,
             method: Method::Post,
             path: $path,
+            role: Role::$role,
             summary: $summary,
             query: Some(of::<CommandQuery>),
             request: Some(of::<CommandRequest>),
@@ -151,6 +160,7 @@ const HEALTH: &[Response] =
 pub const ROUTES: &[Route] = &[
     get!(
         RouteId::Status,
+        Viewer,
         "/v1/status",
         "Everything that is known about the guard and its services",
         Some(of::<StatusQuery>),
@@ -158,6 +168,7 @@ pub const ROUTES: &[Route] = &[
     ),
     get!(
         RouteId::Service,
+        Viewer,
         "/v1/services/{service}",
         "Everything that is known about one service",
         None,
@@ -165,48 +176,67 @@ pub const ROUTES: &[Route] = &[
     ),
     command!(
         RouteId::ServiceCommand(Verb::Start),
+        Operator,
         "/v1/services/{service}/start",
         "Start a service, and what it needs",
         COMMANDED
     ),
     command!(
         RouteId::ServiceCommand(Verb::Stop),
+        Operator,
         "/v1/services/{service}/stop",
         "Stop a service, after what needs it",
         COMMANDED
     ),
     command!(
         RouteId::ServiceCommand(Verb::Restart),
+        Operator,
         "/v1/services/{service}/restart",
         "Stop and start a service",
         COMMANDED
     ),
     command!(
         RouteId::ServiceCommand(Verb::Pause),
+        Operator,
         "/v1/services/{service}/pause",
         "Hold every process of a service still",
         COMMANDED
     ),
     command!(
         RouteId::ServiceCommand(Verb::Resume),
+        Operator,
         "/v1/services/{service}/resume",
         "Let a paused service go on",
         COMMANDED
     ),
-    command!(RouteId::GuardCommand(Verb::Start), "/v1/start", "Start every service", COMMANDED),
-    command!(RouteId::GuardCommand(Verb::Stop), "/v1/stop", "Stop every service; the guard stays", COMMANDED),
-    command!(RouteId::GuardCommand(Verb::Restart), "/v1/restart", "Stop and start every service", COMMANDED),
-    command!(RouteId::GuardCommand(Verb::Pause), "/v1/pause", "Hold every process of every service still", COMMANDED),
-    command!(RouteId::GuardCommand(Verb::Resume), "/v1/resume", "Let every paused service go on", COMMANDED),
+    command!(RouteId::GuardCommand(Verb::Start), Operator, "/v1/start", "Start every service", COMMANDED),
+    command!(RouteId::GuardCommand(Verb::Stop), Operator, "/v1/stop", "Stop every service; the guard stays", COMMANDED),
+    command!(RouteId::GuardCommand(Verb::Restart), Operator, "/v1/restart", "Stop and start every service", COMMANDED),
+    command!(
+        RouteId::GuardCommand(Verb::Pause),
+        Operator,
+        "/v1/pause",
+        "Hold every process of every service still",
+        COMMANDED
+    ),
+    command!(RouteId::GuardCommand(Verb::Resume), Operator, "/v1/resume", "Let every paused service go on", COMMANDED),
     command!(
         RouteId::GuardCommand(Verb::Reload),
+        Admin,
         "/v1/reload",
         "Read the spec again and change only what differs",
         &[json!(200, ReloadReply, "what changed"), json!(202, ReloadReply, "what is being changed; nobody waited")]
     ),
-    command!(RouteId::GuardCommand(Verb::Shutdown), "/v1/shutdown", "Stop every service and end the guard", COMMANDED),
+    command!(
+        RouteId::GuardCommand(Verb::Shutdown),
+        Admin,
+        "/v1/shutdown",
+        "Stop every service and end the guard",
+        COMMANDED
+    ),
     get!(
         RouteId::Logs,
+        Viewer,
         "/v1/logs/{service}",
         "Output of a service, one JSON record a line",
         Some(of::<LogQuery>),
@@ -219,6 +249,7 @@ pub const ROUTES: &[Route] = &[
     ),
     get!(
         RouteId::Events,
+        Viewer,
         "/v1/events",
         "What happened",
         Some(of::<EventQuery>),
@@ -232,19 +263,21 @@ pub const ROUTES: &[Route] = &[
             },
         ]
     ),
-    get!(RouteId::Info, "/v1/info", "What this guard is", None, &[json!(200, GuardInfo, "the guard")]),
+    get!(RouteId::Info, Viewer, "/v1/info", "What this guard is", None, &[json!(200, GuardInfo, "the guard")]),
     get!(
         RouteId::OpenApi,
+        Viewer,
         "/v1/openapi.json",
         "This description of the API",
         None,
         &[Response { status: 200, description: "OpenAPI 3.1", content_type: JSON, schema: None }]
     ),
-    get!(RouteId::Health, "/health", "The health of the guard and of what it keeps", None, HEALTH),
-    get!(RouteId::Live, "/livez", "Whether the guard itself works", None, HEALTH),
-    get!(RouteId::Ready, "/readyz", "Whether every service that should run is ready", None, HEALTH),
+    get!(RouteId::Health, Viewer, "/health", "The health of the guard and of what it keeps", None, HEALTH),
+    get!(RouteId::Live, Viewer, "/livez", "Whether the guard itself works", None, HEALTH),
+    get!(RouteId::Ready, Viewer, "/readyz", "Whether every service that should run is ready", None, HEALTH),
     get!(
         RouteId::Metrics,
+        Viewer,
         "/metrics",
         "Figures for Prometheus",
         None,
@@ -375,6 +408,18 @@ mod tests {
             assert_eq!(found.route.id, route.id);
             assert_eq!(found.service.as_deref(), route.path.contains("{service}").then_some("api:0"));
             assert_eq!(Route::of(route.id).unwrap().path, route.path);
+        }
+    }
+
+    #[test]
+    fn who_only_asks_changes_nothing_and_the_guard_itself_is_for_admins() {
+        for route in ROUTES {
+            let role = match route.id {
+                RouteId::GuardCommand(Verb::Reload | Verb::Shutdown) => Role::Admin,
+                _ if route.method == Method::Post => Role::Operator,
+                _ => Role::Viewer,
+            };
+            assert_eq!(route.role, role, "{} {}", route.method, route.path);
         }
     }
 

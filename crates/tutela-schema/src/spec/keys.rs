@@ -4,12 +4,14 @@
 //! Every key may be left out as far as serde goes: what is needed is checked by `service` and its neighbours, which
 //! know the layers. The `default` in each schema is compared with the real one by a test.
 
+mod api;
 mod install;
 mod logs;
 mod metrics;
 mod sink;
 mod traces;
 
+pub use api::{ApiCertificateKeys, ApiKeys, ApiTokenKeys, RoleKey};
 pub use install::{InstallKeys, InstallOsKeys, InstallStartKey, PortKeys, ProtocolKey};
 pub use logs::{GuardLogKeys, MultilineKeys};
 pub use metrics::{MetricsKeys, OtlpCompressKey, OtlpProtocolKey};
@@ -53,6 +55,8 @@ pub struct SpecKeys {
     pub install: Option<InstallKeys>,
     /// The record of who did what to the guard and its services.
     pub audit: Option<AuditKeys>,
+    /// The control API over the network.
+    pub api: Option<ApiKeys>,
 }
 
 /// The record of who did what to the guard and its services; `tutela audit` shows it.

@@ -19,10 +19,11 @@
 //!
 //! # Stages
 //! `source` reads bytes, `tree` parses and merges, `interpolate` puts variables in, `de` gives `keys`, and `service`,
-//! `probe`, `stop`, `alert`, `sink` and `needs` make of them what core knows. Deliberately absent: whether a program exists,
+//! `probe`, `stop`, `alert`, `sink`, `api` and `needs` make of them what core knows. Deliberately absent: whether a program exists,
 //! a port is free or an account is known; that is the preflight's business, on the machine that will run it.
 
 mod alert;
+mod api;
 mod de;
 mod diagnostic;
 mod elsewhere;
@@ -55,6 +56,7 @@ mod union;
 #[cfg(test)]
 mod tests;
 
+pub use api::token_hash_text;
 pub use diagnostic::{Code, Diagnostic, Origin, Severity};
 pub use excerpt::blanked;
 pub use reader::{INSTANCES_TOTAL_MAX, read};

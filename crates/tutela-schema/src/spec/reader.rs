@@ -1,6 +1,7 @@
 //! The reading of a spec, stage by stage: see the parent module for the order of layers.
 
 use super::alert::alert;
+use super::api::api;
 use super::de;
 use super::diagnostic::{Code, Diagnostic, Severity, near};
 use super::env_file;
@@ -151,6 +152,7 @@ impl Reader<'_> {
         let installs = table.take("install");
         let figures = table.take("metrics");
         let spans = table.take("traces");
+        let door = table.take("api");
 
         let none = Variables::new();
         let case_matters = sources.os != Os::Windows;
@@ -182,6 +184,7 @@ impl Reader<'_> {
         let install = installs.map(|entry| self.install(entry, &scope, &mut root)).unwrap_or_default();
         let metrics = figures.map(|entry| self.guard_table("metrics", entry, &scope, &mut root, metrics));
         let traces = spans.map(|entry| self.guard_table("traces", entry, &scope, &mut root, traces));
+        let api = door.map(|entry| self.guard_table("api", entry, &scope, &mut root, api));
         let shared = self.shared_env();
         for (name, entry) in self.tables(services.as_ref(), "services") {
             let (service, tree) = self.service(name.clone(), entry, &shared);
@@ -214,6 +217,7 @@ impl Reader<'_> {
             log_budget: logs.budget,
             install,
             audit,
+            api: api.unwrap_or_default(),
             redaction: Redaction { secrets: logs.redact_secrets.then_some(secrets.found), patterns: logs.redact },
         };
         Some((spec, profile, root, origins))

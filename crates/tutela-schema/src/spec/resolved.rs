@@ -3,6 +3,7 @@
 //! Values are taken from the finished spec, so that what is shown is what is used; places are looked up in the trees
 //! that it was made of.
 
+mod api;
 mod sinks;
 
 use super::de::spell;
@@ -69,6 +70,7 @@ pub(super) fn resolve(spec: &GuardSpec, origins: &Origins) -> Vec<ResolvedValue>
     list.put(steps!["logs", "redact_secrets"], spec.redaction.secrets.is_some().to_string());
     list.days(steps!["audit", "keep_for"], spec.audit.keep_for);
     list.put(steps!["survive"], spec.survive.to_string());
+    list.api(&spec.api);
     list.out
 }
 

@@ -10,6 +10,7 @@ use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
+use tutela_core::access::{Rate, RatePer};
 use tutela_core::spec::Command;
 use tutela_core::template::Template;
 
@@ -48,6 +49,7 @@ pub(crate) const TEMPLATED: &str = "tutela::Templated";
 const SPAN: &str = "tutela::Span";
 const SIZE: &str = "tutela::Size";
 const PERCENT: &str = "tutela::Percent";
+const RATE: &str = "tutela::Rate";
 
 /// The kind of text of this name.
 pub(crate) fn kind(name: &str) -> Option<Kind> {
@@ -67,6 +69,7 @@ pub(crate) fn kind(name: &str) -> Option<Kind> {
             help: "write it like \"150%\", which is one and a half processors",
             check: |text| percent(text).map(drop),
         },
+        RATE => Kind { expected: "a rate in quotes", help: RATE_HELP, check: |text| rate(text).map(drop) },
         _ => return None,
     })
 }
@@ -108,6 +111,25 @@ pub(crate) fn percent(text: &str) -> Result<u32, Refusal> {
         Some(number @ 1..=1_000_000) => Ok(number),
         Some(_) => Err(Refusal::new(Code::NumberRange, format!("{} is not from 1% to 1000000%", shown(text)), help)),
         None => Err(Refusal::new(Code::BadValue, format!("{} is no percentage", shown(text)), help)),
+    }
+}
+
+/// The most of a rate: more is the same as none.
+const RATE_MAX: u32 = 1_000_000;
+
+const RATE_HELP: &str = "write how many within a second, minute or hour, such as \"100/s\", \"600/m\" or \"5000/h\"";
+
+/// Reads `100/s`.
+pub(crate) fn rate(text: &str) -> Result<Rate, Refusal> {
+    let refused = || Refusal::new(Code::BadValue, format!("{} is no rate", shown(text)), RATE_HELP);
+    let (count, unit) = text.trim().split_once('/').ok_or_else(refused)?;
+    let per = RatePer::ALL.into_iter().find(|per| per.word() == unit).ok_or_else(refused)?;
+    match count.parse().map_err(|_| refused())? {
+        count @ 1..=RATE_MAX => Ok(Rate { count, per }),
+        _ => {
+            let message = format!("{} is not from 1 to {RATE_MAX}", shown(text));
+            Err(Refusal::new(Code::NumberRange, message, RATE_HELP))
+        }
     }
 }
 
@@ -178,6 +200,17 @@ text_kind! {
         "description": "A whole number of percent; 100% is one processor.",
         "pattern": "^\\s*([0-9]+\\s*%\\s*|.*\\$\\{.*)$",
         "examples": ["50%", "150%"],
+    })
+}
+
+text_kind! {
+    /// A rate such as `100/s`.
+    RateText(Rate), RATE, rate, json_schema!({
+        "type": "string",
+        "title": "rate",
+        "description": "How many within a second, minute or hour: 100/s, 600/m, 5000/h.",
+        "pattern": "^\\s*([0-9]+/[smh]\\s*|.*\\$\\{.*)$",
+        "examples": ["100/s", "600/m"],
     })
 }
 

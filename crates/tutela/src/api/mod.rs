@@ -1,4 +1,4 @@
-//! The control API: HTTP/1.1 with JSON over the control socket.
+//! The control API: HTTP/1.1 with JSON over the control socket and, where the spec has it, over TCP ([`door`]).
 //!
 //! [`tutela_schema::api::ROUTES`] is the table it dispatches over. A request is decoded, sent to the
 //! conductor or answered from files, and encoded; nothing is decided here. It runs on the hands' runtime,
@@ -8,6 +8,9 @@
 //! because a stranger may open the socket and send half a request for ever.
 
 mod answer;
+mod caller;
+mod connection;
+pub(crate) mod door;
 mod events;
 mod health;
 mod logs;

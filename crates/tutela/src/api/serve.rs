@@ -1,6 +1,9 @@
 //! The server: connections in, requests to their routes.
 
 use super::answer::{Answer, json, refusal, whole};
+use super::caller::Caller;
+use super::connection::{LAST_ANSWERS, talk};
+use super::door::Door;
 use super::{events, health, logs, metrics};
 use crate::audit::{Asker, Auditor};
 use crate::conductor::{Feed, Identity, Inbox, Input, Request as Ask, StatusAnswer, wall_now};
@@ -10,12 +13,9 @@ use crate::log_folders;
 use crate::traces::{self, Hub};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{HeaderMap, Request, StatusCode};
 use serde::de::DeserializeOwned;
-use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,13 +23,13 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tutela_core::guard::{Command, Target};
 use tutela_core::spec::GuardSpec;
 use tutela_logs::Pumps;
-use tutela_os::endpoint::{Listener, Peer, Stream};
+use tutela_os::endpoint::{Listener, Peer};
 use tutela_schema::api::{
-    CommandQuery, CommandRequest, ErrorCode, ErrorReply, GuardInfo, REASON_CHARS_MAX, RouteId, StatusQuery,
-    StatusReply, Verb, find_route,
+    CommandQuery, CommandRequest, ErrorCode, ErrorReply, GUARD_HEADER, GuardInfo, REASON_CHARS_MAX, RouteId,
+    RouteMatch, StatusQuery, StatusReply, Verb, find_route,
 };
-use tutela_schema::audit::{AuditEntry, AuditResult};
-use tutela_schema::spec::Diagnostic;
+use tutela_schema::audit::{AuditEntry, AuditPeer, AuditResult};
+use tutela_schema::spec::{Code, Diagnostic};
 
 /// Connections at a time. A fleet agent, a scraper and some operators are a dozen; a thousand idle ones are
 /// somebody's mistake that must hurt nobody. Above this, new ones are closed at once.
@@ -48,19 +48,12 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 /// The time for a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest head of a request.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
-
 /// How long the accept loop rests when the OS has no more descriptors to give.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 /// How long the answer to a command waits for the ledger to have what was asked. It takes a millisecond; a disk
 /// that hangs must not keep operators from stopping things.
 const KEPT_LIMIT: Duration = Duration::from_millis(500);
-
-/// How long answers may still be on their way when the guard ends. What is under way then is the answer to
-/// the shutdown itself, which is there already; a stream that somebody follows is cut off.
-const LAST_ANSWERS: Duration = Duration::from_millis(250);
 
 /// What a reload by the API reads.
 pub type Reload = dyn Fn() -> Result<(GuardSpec, Vec<Diagnostic>), Vec<Diagnostic>> + Send + Sync;
@@ -73,6 +66,8 @@ pub struct Context {
     pub feed: Feed,
     /// The events that happened.
     pub ledger: Arc<Ledger>,
+    /// The way in from the network.
+    pub door: Arc<Door>,
     /// Who did what.
     pub audit: Arc<Auditor>,
     /// Where traces go.
@@ -120,7 +115,11 @@ pub async fn serve(listener: &Listener, context: Arc<Context>, mut stopped: ones
         };
         let (context, ending) = (context.clone(), ending.clone());
         tokio::spawn(async move {
-            connection(stream, peer, context, ending).await;
+            let respond = |request| {
+                let (context, peer) = (context.clone(), peer.clone());
+                async move { respond(request, &peer, &context).await }
+            };
+            talk(stream, HEAD_TIMEOUT, respond, ending).await;
             drop(place);
         });
     }
@@ -128,29 +127,6 @@ pub async fn serve(listener: &Listener, context: Arc<Context>, mut stopped: ones
     // Every connection may have gone already.
     let _ = end.send(());
     let _ = tokio::time::timeout(LAST_ANSWERS, end.closed()).await;
-}
-
-async fn connection(stream: Stream, peer: Peer, context: Arc<Context>, mut ending: watch::Receiver<()>) {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (context, peer) = (context.clone(), peer.clone());
-        async move {
-            let head = request.method() == hyper::Method::HEAD;
-            let answer = respond(request, &peer, &context).await;
-            Ok::<_, Infallible>(if head { answer.map(|_| http_body_util::Empty::new().boxed_unsync()) } else { answer })
-        }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    // How a connection ends is the client's business: a broken one has nobody to be told.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        _ = ending.changed() => connection.as_mut().graceful_shutdown(),
-    }
-    let _ = connection.await;
 }
 
 async fn respond(request: Request<Incoming>, peer: &Peer, context: &Arc<Context>) -> Answer {
@@ -165,15 +141,25 @@ async fn respond(request: Request<Incoming>, peer: &Peer, context: &Arc<Context>
         let help = format!("run this as {} or as an administrator", context.identity.account);
         return refusal(&ErrorReply::new(ErrorCode::NotAllowed, message, Some(help)));
     }
+    answer(request, Caller::Peer(peer), context).await
+}
+
+/// The answer to somebody who was let in.
+pub(super) async fn answer(request: Request<Incoming>, caller: Caller<'_>, context: &Arc<Context>) -> Answer {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     let found = match find_route(parts.method.as_str(), path) {
         Ok(found) => found,
         Err(none) => return refusal(&none.reply(parts.method.as_str(), path)),
     };
+    if !caller.role().covers(found.route.role) {
+        return role_too_low(&found, caller, context);
+    }
+    if let Some(refused) = of_another_guard(&parts.headers, context) {
+        return refusal(&refused);
+    }
     let query = parts.uri.query().unwrap_or_default();
-    // Asked only for what is written down: the answer may come from a directory service.
-    let by = || who_asks(peer, context);
+    let by = || caller.asker(context);
     let mut trace = match found.route.id {
         RouteId::ServiceCommand(_) | RouteId::GuardCommand(_) => {
             traces::Request::of_api(&context.traces, found.route.path, path, &parts.headers)
@@ -203,15 +189,41 @@ async fn respond(request: Request<Incoming>, peer: &Peer, context: &Arc<Context>
     answer
 }
 
-/// For the record: who asks, by name. The guard's own account, which asks most, is known already; to find
-/// another one's name may take a look into a directory.
-fn who_asks(peer: &Peer, context: &Context) -> Asker {
-    let name = if peer.is_own_account() { context.identity.account.clone() } else { peer.account.name() };
-    let by = match peer.pid {
-        Some(pid) => format!("{name} (pid {pid})"),
-        None => name.clone(),
-    };
-    Asker::of_socket(by, name, peer)
+/// Whoever mistakes an address stops nobody else's services.
+fn of_another_guard(headers: &HeaderMap, context: &Context) -> Option<ErrorReply> {
+    let meant = headers.get(GUARD_HEADER)?;
+    let name = &context.identity.name;
+    (meant.as_bytes() != name.as_bytes()).then(|| {
+        let message = format!("refused: the guard here is {name}, and not the one that this is for");
+        ErrorReply::new(ErrorCode::NoSuchGuard, message, Some(format!("write {name}, or another address")))
+    })
+}
+
+fn role_too_low(found: &RouteMatch, caller: Caller<'_>, context: &Context) -> Answer {
+    let asker = caller.asker(context);
+    let (needed, route) = (found.route.role, found.route);
+    let message = format!(
+        "refused: {} {} is for the role {needed}, and {} has the role {}",
+        route.method,
+        route.path,
+        asker.by,
+        caller.role()
+    );
+    if let RouteId::ServiceCommand(verb) | RouteId::GuardCommand(verb) = route.id {
+        context.audit.note_stranger(refusal_entry(context, &asker, verb, found.service.as_deref(), &message));
+    }
+    let help = format!("ask with credentials that have the role {needed} in the spec's [api]");
+    refusal(&ErrorReply::new(ErrorCode::NotAllowed, message, Some(help)))
+}
+
+/// Notes down that somebody from the network wanted to command something and was not known.
+pub(super) fn note_turned_away(context: &Context, method: &str, path: &str, address: SocketAddr) {
+    if let Some((verb, service)) = commanded(method, path) {
+        let by = format!("somebody at {}", address.ip());
+        let peer = AuditPeer { address: Some(address.to_string()), ..AuditPeer::default() };
+        let entry = refusal_entry(context, &Asker::of_network(by, peer), verb, service.as_deref(), "not authenticated");
+        context.audit.note_stranger(entry);
+    }
 }
 
 /// The command that a request is, and for which service.
@@ -464,12 +476,23 @@ async fn read_again(context: &Arc<Context>, wait: bool, by: Asker) -> Result<tut
         return Err(ErrorReply::new(ErrorCode::Conflict, message, help).into());
     }
     let reader = context.clone();
-    let read = tokio::task::spawn_blocking(move || reader.reload.as_ref().map(|reload| reload())).await;
+    let read = tokio::task::spawn_blocking(move || {
+        reader.reload.as_ref().map(|reload| {
+            let (spec, warnings) = reload()?;
+            // Everything that can fail of the way in from the network, before anything changes.
+            let prepared = reader.door.prepare(&spec.api).map_err(|refused| {
+                vec![Diagnostic::error(Code::BadAddress, None, refused.message).help(refused.help)]
+            })?;
+            Ok::<_, Vec<Diagnostic>>((spec, warnings, prepared))
+        })
+    })
+    .await;
     match read {
-        Ok(Some(Ok((spec, warnings)))) => {
+        Ok(Some(Ok((spec, warnings, prepared)))) => {
             let of_it = spec.clone();
             let spec = Box::new(spec);
             let reply = order(context, |reply| Ask::Reload { spec, warnings, by, wait, reply }).await?;
+            context.door.adopt(prepared, context);
             let noted = context.clone();
             // Whoever reads logs without the guard misses a folder; the reload has been carried out all the same.
             let written = tokio::task::spawn_blocking(move || log_folders::write(&noted.state_dir, &of_it)).await;

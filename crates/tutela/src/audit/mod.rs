@@ -41,7 +41,7 @@ pub struct Asker {
     /// The way.
     pub surface: Surface,
     /// By the word of the OS.
-    pub peer: Option<AuditPeer>,
+    pub peer: Option<Box<AuditPeer>>,
     /// Why, in their own words.
     pub reason: Option<String>,
     /// The trace that what they ask for belongs to.
@@ -51,7 +51,13 @@ pub struct Asker {
 impl Asker {
     /// Somebody at the control socket, whom `by` names.
     pub fn of_socket(by: String, user: String, peer: &Peer) -> Asker {
-        Asker { by, surface: Surface::Socket, peer: Some(peer_of(peer, user)), reason: None, trace: None }
+        Asker { by, surface: Surface::Socket, peer: Some(Box::new(peer_of(peer, user))), reason: None, trace: None }
+    }
+
+    /// Somebody from the network, whom `by` names; what is known of them is not by the word of the OS but by their
+    /// credentials.
+    pub fn of_network(by: String, peer: AuditPeer) -> Asker {
+        Asker { by, surface: Surface::Network, peer: Some(Box::new(peer)), reason: None, trace: None }
     }
 
     /// The sender of a signal; nobody for a key of the terminal. The name is left to be found by who writes it down.
@@ -65,19 +71,19 @@ impl Asker {
             },
             None => AuditPeer { host: Some("the terminal or the OS".into()), ..AuditPeer::default() },
         };
-        Asker { by, surface: Surface::Signal, peer: Some(peer), reason: None, trace: None }
+        Asker { by, surface: Surface::Signal, peer: Some(Box::new(peer)), reason: None, trace: None }
     }
 
     /// The OS's service manager, which does not say for whom it speaks.
     pub fn of_host(by: &str) -> Asker {
         let peer = AuditPeer { host: Some(by.to_owned()), ..AuditPeer::default() };
-        Asker { by: by.to_owned(), surface: Surface::Host, peer: Some(peer), reason: None, trace: None }
+        Asker { by: by.to_owned(), surface: Surface::Host, peer: Some(Box::new(peer)), reason: None, trace: None }
     }
 
     /// The entry about what they ask.
     pub fn entry(&self, at: WallTime, command: &str, target: &str, result: AuditResult) -> AuditEntry {
         let mut entry = AuditEntry::new(at, self.surface, command, target, result);
-        entry.peer.clone_from(&self.peer);
+        entry.peer = self.peer.as_deref().cloned();
         entry.reason.clone_from(&self.reason);
         entry
     }

@@ -21,6 +21,7 @@ mod report;
 mod run;
 mod secret;
 mod status;
+mod token;
 mod top;
 mod words;
 
@@ -90,6 +91,7 @@ fn dispatch(command: Command, paths: &Paths, scm: Option<Scm>) -> Code {
         Command::Audit(words) => audit::audit(&words, paths),
         Command::Metrics(words) => metrics::metrics(&words, paths),
         Command::Doctor(words) => doctor::doctor(&words, paths),
+        Command::Token(words) => token::token(&words),
         Command::Import(words) => import::import(&words),
         Command::Export(words) => export::export(&words),
         Command::Secret(command) => secret::secret(&command),

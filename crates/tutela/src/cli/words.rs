@@ -49,6 +49,8 @@ pub enum Command {
     Metrics(MetricsWords),
     /// Say what this computer can and cannot do, and what a spec would meet here
     Doctor(DoctorWords),
+    /// Make a token for the control API over TCP, and print what the spec is to have of it
+    Token(TokenWords),
     /// Make a spec of what NSSM, WinSW, supervisord, systemd, pm2 or a Procfile is configured with
     Import(ImportWords),
     /// Write native units that keep the services of a spec without a guard
@@ -393,6 +395,34 @@ pub struct DoctorWords {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `tutela token`.
+#[derive(Debug, Args)]
+pub struct TokenWords {
+    /// Who it is for; the record of who did what has this name
+    #[arg(long)]
+    pub name: String,
+    /// What they may do; each may do what the one before may
+    #[arg(long, value_enum)]
+    pub role: RoleWord,
+    /// From when on it is refused: 90d, or 2027-06-30T00:00:00Z; left out: never
+    #[arg(long, value_name = "WHEN")]
+    pub expires: Option<String>,
+    /// Print the token and its hash as JSON, all of it on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What somebody may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum RoleWord {
+    /// Ask: status, events, logs, figures, health
+    Viewer,
+    /// Command services: start, stop, restart, pause, resume
+    Operator,
+    /// Change the guard itself: reload, shutdown
+    Admin,
 }
 
 /// `tutela import`.

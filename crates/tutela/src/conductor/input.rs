@@ -1,6 +1,7 @@
 //! Everything that can wake the conductor, in one closed list, and the bounded way in.
 
 use super::errands::ErrandEnd;
+use crate::api::door::News;
 use crate::audit::Asker;
 use crate::hands::alerts::DeliveryError;
 use crate::hands::alerts::outbox::Ticket;
@@ -64,6 +65,8 @@ pub enum Input {
         /// What.
         news: OutputNews,
     },
+    /// Something happened at the door on TCP.
+    Door(News),
     /// A hand met trouble of its own, in words.
     Trouble(String),
 }

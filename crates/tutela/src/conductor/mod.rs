@@ -507,6 +507,7 @@ impl Conductor {
             Input::AlertTried { ticket, result } => self.alert_tried(now, ticket, result),
             Input::Sink(news) => self.say_sink(now, &news),
             Input::Output { label, news } => self.say_output(now, &label, news),
+            Input::Door(news) => self.say_door(now, news),
             Input::Trouble(text) => self.trouble(text),
         }
     }

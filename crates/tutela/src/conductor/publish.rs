@@ -2,6 +2,7 @@
 
 use super::view::{Dial, code_and_signal, wall_now};
 use super::{AlertNews, Conductor, OutputNews};
+use crate::api::door::News;
 use crate::hands::sinks::forwarder::ForwarderEvent;
 use crate::hands::sinks::hand::SinkNews;
 use serde_json::{Value, json};
@@ -277,6 +278,28 @@ impl Conductor {
 
     pub(super) fn say_trouble(&mut self, now: Moment, text: &str) {
         self.tell(now, None, None, Telling::new(EventKind::Trouble, text).with("error", text));
+    }
+
+    pub(super) fn say_door(&mut self, now: Moment, news: News) {
+        let telling = match news {
+            News::Trouble(text) => return self.trouble(text),
+            News::Listening { at, secure } => {
+                let how = if secure { "within TLS" } else { "without TLS" };
+                Telling::new(EventKind::ApiListening, format!("the control API listens at {at} {how}"))
+                    .with("address", at.to_string())
+                    .with("tls", secure)
+            }
+            News::Refused { address, why, more } => {
+                let before =
+                    if more == 0 { String::new() } else { format!("; {more} more since the last one told of") };
+                let message = format!("{address} was refused at the control API: {why}{before}");
+                Telling::new(EventKind::ApiRefused, message)
+                    .with("address", address.to_string())
+                    .with("error", why)
+                    .with("more", more)
+            }
+        };
+        self.tell(now, None, None, telling);
     }
 
     pub(super) fn say_host_told(&mut self, now: Moment, told: &str) {

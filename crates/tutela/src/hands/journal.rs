@@ -132,6 +132,7 @@ fn level_of(record: &EventRecord) -> Level {
         | EventKind::SinkFailing
         | EventKind::SinkDropped
         | EventKind::Unsupported
+        | EventKind::ApiRefused
         | EventKind::Trouble => Level::Warning,
         EventKind::Exited if record.data.get("wanted").and_then(|data| data.as_bool()) != Some(true) => Level::Warning,
         EventKind::ProbeChanged if is("verdict", "fail") => Level::Warning,
@@ -139,7 +140,8 @@ fn level_of(record: &EventRecord) -> Level {
         | EventKind::GuardStopped
         | EventKind::Reloaded
         | EventKind::Recovered
-        | EventKind::TakenBack => Level::Notice,
+        | EventKind::TakenBack
+        | EventKind::ApiListening => Level::Notice,
         EventKind::Commanded
         | EventKind::StateChanged
         | EventKind::Started
@@ -189,6 +191,8 @@ pub fn id_of(kind: &EventKind) -> u16 {
         EventKind::SinkFailing => 40,
         EventKind::SinkRecovered => 41,
         EventKind::SinkDropped => 42,
+        EventKind::ApiListening => 50,
+        EventKind::ApiRefused => 51,
         EventKind::Other(_) => 99,
     }
 }

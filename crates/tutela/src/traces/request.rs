@@ -62,7 +62,11 @@ impl Request {
         open.say("tutela.command", command);
         open.say_text("tutela.target", target);
         if let Some(peer) = &asker.peer {
-            peer.user.iter().for_each(|user| open.say_text("user.name", user));
+            peer.user
+                .iter()
+                .chain(&peer.token)
+                .chain(&peer.certificate)
+                .for_each(|user| open.say_text("user.name", user));
             peer.pid.iter().for_each(|pid| open.say("tutela.peer.pid", i64::from(*pid)));
         }
         asker.reason.iter().for_each(|reason| open.say_text("tutela.reason", reason));

@@ -1,6 +1,7 @@
 //! Tests of the reading of specs, from the outside: text in, spec or diagnostics out.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod api;
 mod audit;
 mod hostile;
 mod install;
@@ -13,7 +14,7 @@ mod sinks;
 mod traces;
 mod whole;
 
-use super::{Code, Diagnostic, Loaded, Os, Refused, Severity, Sources, read};
+use super::{Code, Diagnostic, Loaded, Os, Refused, Severity, Sources, read, token_hash_text};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tutela_core::names::Name;
