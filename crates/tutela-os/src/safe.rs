@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The longest name of a deposit, in bytes.
+/// The longest name of a deposit, in bytes: a service, an instance and a run have a sixth of it.
 pub const DEPOSIT_NAME_BYTES_MAX: usize = 512;
 
 /// The longest note of a deposit, in bytes: what tells a process tree from others is two paths at the most.

@@ -78,7 +78,10 @@ fn judge(tree: &Tree) -> (Vec<String>, usize) {
 
 /// Whether a file is a part of what users run, and no test.
 fn is_product(path: &str) -> bool {
-    let is_test = path.contains("/tests/") || path.ends_with("/tests.rs") || path.ends_with("_tests.rs");
+    let is_test = path.contains("/tests/")
+        || path.contains("_tests/")
+        || path.ends_with("/tests.rs")
+        || path.ends_with("_tests.rs");
     path.starts_with("crates/") && path.contains("/src/") && path.ends_with(".rs") && !is_test
 }
 
@@ -90,6 +93,14 @@ mod tests {
 
     fn judged(page: &str, code: &str) -> Vec<String> {
         judge(&Tree::of(&[(DOCUMENT, page), ("crates/tutela/src/a.rs", code)])).0
+    }
+
+    #[test]
+    fn files_of_tests_are_no_part_of_the_product() {
+        for path in ["src/tests/a.rs", "src/a/tests.rs", "src/a_tests.rs", "src/a_tests/b.rs", "tests/a.rs"] {
+            assert!(!is_product(&format!("crates/tutela/{path}")), "{path}");
+        }
+        assert!(is_product("crates/tutela/src/tests_of/a.rs") && !is_product("xtask/src/a.rs"));
     }
 
     fn page(row: &str) -> String {

@@ -12,7 +12,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
-/// The longest head of a request.
+/// The longest head of a request: that of a program has some hundred bytes, a browser's with what it was told to keep
+/// some thousand.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// How long answers may still be on their way when the guard ends. What is under way then is the answer to

@@ -27,7 +27,7 @@ const TIDY_FROM: usize = 4 * 1024 * 1024;
 /// The longest note. A window of restarts and a long status text fit many times.
 const NOTE_BYTES_MAX: usize = 1024 * 1024;
 
-/// The longest key.
+/// The longest key, in bytes: a word, a name of at most 48 bytes and a number fit many times.
 const KEY_BYTES_MAX: usize = 512;
 
 /// What the memory begins with.

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 /// How long whoever collects orphans on this computer may take for it. How a process ended is known only then.
 const COLLECTED_WITHIN: Duration = Duration::from_secs(1);
 
-/// How long to wait between two looks for that.
+/// How long to wait between two looks for that, as between two looks for leftover processes.
 const COLLECTED_PAUSE: Duration = Duration::from_millis(2);
 
 /// What tells the tree of one run from all others on this computer, as text that another guard can read.

@@ -40,10 +40,11 @@ const MESSAGE_WAIT: Duration = Duration::from_secs(1);
 /// within this has other troubles.
 const TELL_WAIT: Duration = Duration::from_secs(10);
 
-/// How long a new safe may take until it answers.
+/// How long a new safe may take until it answers: some milliseconds, and seconds where a computer boots.
 const BEGIN_WAIT: Duration = Duration::from_secs(10);
 
-/// The pause after a safe that could not be begun.
+/// The pause between two safes that are begun: where one cannot live, trying without a pause would cost the programs
+/// their processor.
 const BEGIN_AGAIN: Duration = Duration::from_secs(5);
 
 /// Connections that wait: there is one guard, and the one that takes its place.

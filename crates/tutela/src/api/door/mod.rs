@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 use tutela_core::spec::{ApiDoor, ApiSpec};
 
-/// How long the end of the guard waits for the door's last answers.
+/// How long the end of the guard waits for the door's last answers: twice what the door gives them itself.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// Why a door cannot be opened.
