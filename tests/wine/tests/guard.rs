@@ -38,7 +38,7 @@ fn a_life_from_create_to_delete_shows_each_state_and_leaves_nothing() {
     assert_eq!(status["host"], "scm");
     assert_eq!(status["services"][0]["state"], "running");
 
-    // It is through with it before the answer, where the computer is quick.
+    // A guard can be through with it before the answer; that it says "pausing" first is shown in `scm.rs`.
     assert!(["Pausing", "Paused"].contains(&service.ask("pause").as_str()));
     service.wait("PAUSED");
     let held = stage.written("tick");

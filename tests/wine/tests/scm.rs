@@ -18,7 +18,9 @@ fn a_service_hears_every_control_and_each_state_is_shown() {
     assert_eq!(service.start(&["one", "two three"]).code, 0);
     let running = service.wait("RUNNING");
     assert_eq!((running.error, running.own, running.checkpoint, running.hint), (0, 0, 0, 0));
-    assert!(["Pausing", "Paused"].contains(&service.ask("pause").as_str()));
+    assert_eq!(service.ask("pause"), "Pausing");
+    assert_eq!(service.query().state, "PAUSE_PENDING");
+    stage.write("go", "now\n");
     service.wait("PAUSED");
     service.ask("continue");
     service.wait("RUNNING");

@@ -91,9 +91,10 @@ pub fn the_environment_is_the_requests_own() {
 }
 
 pub fn only_named_handles_are_inherited() {
-    // Many, so that the last one has a number that the child does not come to by itself.
-    let files: Vec<_> = (0..500).map(|_| tempfile::tempfile().unwrap()).collect();
-    let raw = files[files.len() - 1].as_raw_handle();
+    let file = tempfile::tempfile().unwrap();
+    // A child has handles of its own, under most of the low numbers: this one's is far behind them.
+    let copies: Vec<_> = (0..500).map(|_| file.try_clone().unwrap()).collect();
+    let raw = copies.last().unwrap().as_raw_handle();
     // SAFETY: the handle is open for the call; no memory of ours is read or written.
     let set = unsafe { SetHandleInformation(raw, HANDLE_FLAG_INHERIT, HANDLE_FLAG_INHERIT) };
     assert_ne!(set, 0);

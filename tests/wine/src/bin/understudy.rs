@@ -22,7 +22,7 @@
 //! | `ask NAME CONTROL` | asks a service: `stop`, `pause`, `continue`, `reload`, or a number |
 //!
 //! Words that `serve` knows: `slow` waits for a file `go` beside FILE before it says that it runs; `panic`,
-//! `code N`, `os N` end it so.
+//! `code N`, `os N` end it so. It waits for `go` too before it says that it holds still.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program that fails where its words make no sense")]
 
 use std::io::Write;
@@ -200,14 +200,15 @@ fn service(file: &str, scm: &Scm) -> ServiceExit {
     if !words.is_empty() {
         append(file, &format!("words {}\n", words.join("|")));
     }
+    let go = Path::new(file).with_file_name("go");
+    let await_go = || await_file(&go.to_string_lossy());
     let mut words = words.iter().map(String::as_str);
     while let Some(word) = words.next() {
         let mut number = || words.next().unwrap().parse().unwrap();
         match word {
             "slow" => {
                 scm.starting(Duration::from_secs(60));
-                let go = Path::new(file).with_file_name("go");
-                await_file(&go.to_string_lossy());
+                await_go();
             }
             "panic" => panic!("as it was asked to"),
             "code" => return ServiceExit::code(number()),
@@ -220,7 +221,10 @@ fn service(file: &str, scm: &Scm) -> ServiceExit {
     while let Some(control) = controls.next_blocking() {
         append(file, &format!("{control}\n"));
         match control {
-            Control::Pause => drop(scm.paused()),
+            Control::Pause => {
+                await_go();
+                drop(scm.paused());
+            }
             Control::Continue => drop(scm.running(Accepts::ALL)),
             Control::Stop | Control::Shutdown => break,
             Control::User(200) => drop(scm.running(Accepts::default())),
