@@ -15,7 +15,7 @@ fn used() -> Stage {
     let stage = Stage::new();
     stage.write_spec("[services.a]\ncommand = [\"understudy\", \"stamp=started\", \"hang\"]\n");
     let guard = stage.start(Container::ControlGroup);
-    guard.wait_state("a", "running");
+    guard.written("started");
     let stage = guard.close();
     std::fs::remove_file(stage.path("started")).unwrap();
     stage
@@ -57,6 +57,14 @@ fn what_everybody_could_change_is_refused_until_it_is_mended() {
     let stage = used();
     let state = stage.home().join("state").join(stage.name());
     let control = stage.home().join("run");
+    // In a folder that nobody else may enter, what is in it is nobody else's to change.
+    set_mode(&state.join("ledger.redb"), 0o666);
+    let guard = stage.start(Container::ControlGroup);
+    guard.written("started");
+    let stage = guard.close();
+    std::fs::remove_file(stage.path("started")).unwrap();
+    set_mode(&state.join("ledger.redb"), 0o600);
+    set_mode(&state, 0o755);
     for (path, open, closed) in
         [(state.join("ledger.redb"), 0o602, 0o600), (state.join("audit"), 0o707, 0o700), (control, 0o757, 0o755)]
     {

@@ -24,11 +24,15 @@ struct Asker {
 pub(crate) fn refuse_strangers(folder: &Path, look: Look) -> Result<(), Error> {
     let asker = Asker { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
     let failed = |path: &Path, source| Error::io(format!("look at {}", path.display()), source);
-    match std::fs::metadata(folder) {
-        Ok(about) => asker.judge(folder, folder, &about)?,
+    let entered_by = match std::fs::metadata(folder) {
+        Ok(about) => {
+            asker.judge(folder, folder, &about, 0o022)?;
+            // Who may not enter the folder changes nothing in it, whatever the modes there are: some umasks let all write.
+            (about.mode() & 0o011) << 1
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => return Err(failed(folder, source)),
-    }
+    };
     if look == Look::Folder {
         return Ok(());
     }
@@ -37,7 +41,7 @@ pub(crate) fn refuse_strangers(folder: &Path, look: Look) -> Result<(), Error> {
         let path = entry.map_err(|source| failed(folder, source))?.path();
         // Of a link: who made it says where it leads.
         match std::fs::symlink_metadata(&path) {
-            Ok(about) => asker.judge(folder, &path, &about)?,
+            Ok(about) => asker.judge(folder, &path, &about, entered_by)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(failed(&path, source)),
         }
@@ -46,7 +50,8 @@ pub(crate) fn refuse_strangers(folder: &Path, look: Look) -> Result<(), Error> {
 }
 
 impl Asker {
-    fn judge(&self, folder: &Path, path: &Path, about: &Metadata) -> Result<(), Error> {
+    /// `by`: whose writing counts, as the bits of a mode.
+    fn judge(&self, folder: &Path, path: &Path, about: &Metadata, by: u32) -> Result<(), Error> {
         let (owner, group, mode) = (about.uid(), about.gid(), about.mode() & 0o7777);
         let refuse = |what: String, mend: String| {
             let path = path.display();
@@ -63,10 +68,10 @@ impl Asker {
         if !about.is_dir() && !about.is_file() {
             return Ok(());
         }
-        if mode & 0o002 != 0 {
+        if mode & by & 0o002 != 0 {
             return refuse("can be changed by every account".into(), format!("chmod o-w '{}'", path.display()));
         }
-        if mode & 0o020 != 0 && group != self.gid && group != 0 {
+        if mode & by & 0o020 != 0 && group != self.gid && group != 0 {
             return refuse(format!("can be changed by the group {group}"), format!("chmod g-w '{}'", path.display()));
         }
         Ok(())
@@ -101,6 +106,10 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         mode(&file, 0o644);
         look(dir.path()).unwrap();
+        mode(&file, 0o666);
+        mode(dir.path(), 0o700);
+        look(dir.path()).unwrap();
+        mode(dir.path(), 0o755);
         mode(&file, 0o646);
         let told = said(dir.path());
         assert!(told.contains(&format!("chmod o-w '{}'", file.display())) && told.contains("mode 646"), "{told}");

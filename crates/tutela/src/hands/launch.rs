@@ -124,7 +124,7 @@ pub enum Streams {
     /// Its pipes, which outlive the guard.
     Kept {
         /// For the pump.
-        output: KeptOutput,
+        output: Box<KeptOutput>,
         /// For the safe.
         deposit: Vec<Handle>,
     },
@@ -175,7 +175,7 @@ impl Job {
                 let streams = if outlives && matches!(self.order, Order::Main { .. }) {
                     let NewOutput { output, writes: [out, err], deposit } = KeptOutput::create()?;
                     (request.stdout, request.stderr) = (Stdio::Handle(out), Stdio::Handle(err));
-                    Streams::Kept { output, deposit }
+                    Streams::Kept { output: Box::new(output), deposit }
                 } else {
                     let mut sources: Vec<(Stream, Source)> = Vec::with_capacity(2);
                     request.stdout = stream(Stream::Out, &mut sources)?;

@@ -169,7 +169,8 @@ impl Shared {
         drop(request);
         let capture = output.map(|PreparedOutput { label, policy, streams, taps }| match streams {
             Streams::Plain(sources) => self.pump.attach(&label, policy, sources, taps),
-            Streams::Kept { output: KeptOutput { tray, sluices }, deposit } => {
+            Streams::Kept { output, deposit } => {
+                let KeptOutput { tray, sluices } = *output;
                 if let (Some(depositor), Order::Main { run, .. }) = (&self.depositor, order)
                     && let Err(trouble) = depositor.deposit(instance, run, &child, deposit)
                 {

@@ -1,7 +1,7 @@
 //! What an earlier guard left, and to whom it goes.
 
 use super::keeping::{Depositor, Estates, NEXT_EVENT, NOTIFY, SLATE, estate_key, program_id, stamps_key};
-use super::output::KeptOutput;
+use super::output::{KeptOutput, NewDeposit};
 use super::slate::{Notes, Slate};
 use crate::hands::spawner::chain;
 use std::collections::BTreeMap;
@@ -183,7 +183,7 @@ impl Inheritance {
         }
         match KeptOutput::open(&handles) {
             Ok((output, None)) => Some(output),
-            Ok((output, Some((handles, why)))) => {
+            Ok((output, Some(NewDeposit { handles, why }))) => {
                 self.troubles.push(format!("output of {id}: {why}"));
                 let handles = process.cloned().into_iter().chain(handles).collect();
                 let name = program_id(id.service.as_str(), id.index, run);

@@ -38,6 +38,15 @@ pub struct NewOutput {
     pub deposit: Vec<Handle>,
 }
 
+/// What is to be deposited from now on, in the place of what was.
+#[derive(Debug)]
+pub struct NewDeposit {
+    /// The handles.
+    pub handles: Vec<Handle>,
+    /// Why, in words.
+    pub why: String,
+}
+
 impl KeptOutput {
     /// The output of a program that is about to be started.
     ///
@@ -61,7 +70,7 @@ impl KeptOutput {
     ///
     /// # Errors
     /// There is no output in these handles, in words.
-    pub fn open(handles: &[Handle]) -> Result<(KeptOutput, Option<(Vec<Handle>, String)>), String> {
+    pub fn open(handles: &[Handle]) -> Result<(KeptOutput, Option<NewDeposit>), String> {
         let [tray, out, out_chamber, err, err_chamber] = handles else {
             return Err(format!("{} descriptors are no output of a program", handles.len()));
         };
@@ -76,7 +85,7 @@ impl KeptOutput {
             Err(why) => {
                 let (tray, handle) = new_tray()?;
                 let handles = vec![handle, out.clone(), out_chamber.clone(), err.clone(), err_chamber.clone()];
-                (tray, Some((handles, why)))
+                (tray, Some(NewDeposit { handles, why }))
             }
         };
         let sluices = vec![(Stream::Out, source(out_sluice)), (Stream::Err, source(err_sluice))];

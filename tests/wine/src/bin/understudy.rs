@@ -223,7 +223,7 @@ fn service(file: &str, scm: &Scm) -> ServiceExit {
         match control {
             Control::Pause => {
                 await_go();
-                drop(scm.paused());
+                let _ = scm.paused();
             }
             Control::Continue => drop(scm.running(Accepts::ALL)),
             Control::Stop | Control::Shutdown => break,

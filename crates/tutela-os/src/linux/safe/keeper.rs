@@ -39,19 +39,20 @@ impl Keeper {
         if heard {
             return Ok(self.hear());
         }
-        if knocked && let Ok(guard) = rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) {
-            if super::is_own(guard.as_fd()) {
-                super::bound_waits(guard.as_fd());
-                self.guard = Some(guard);
-                return Ok(true);
-            }
+        if knocked
+            && let Ok(guard) = rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC)
+            && super::is_own(guard.as_fd())
+        {
+            super::bound_waits(guard.as_fd());
+            self.guard = Some(guard);
+            return Ok(true);
         }
         Ok(self.is_needed())
     }
 
     /// Waits for something to happen: a message, a guard, the end of a program while there is no guard.
     fn wait(&mut self) -> io::Result<(bool, bool)> {
-        let living = self.guard.is_none().then(|| self.living()).unwrap_or_default();
+        let living = if self.guard.is_none() { self.living() } else { Vec::new() };
         let timeout = match (&self.guard, living.is_empty()) {
             (None, true) => Some(Timespec { tv_sec: 1, tv_nsec: 0 }),
             _ => None,

@@ -105,15 +105,15 @@ fn parse(bytes: &[u8], fds: Vec<OwnedFd>) -> Option<Message> {
     let length = usize::from(u16::from_le_bytes([*head.get(1)?, *head.get(2)?]));
     let (name, note) = rest.split_at_checked(length)?;
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
-    match head.first()? {
-        &DEPOSIT => {
+    match *head.first()? {
+        DEPOSIT => {
             let handles = fds.into_iter().map(|fd| Handle(Held(Arc::new(fd)))).collect();
             Some(Message::Deposit(Deposit { name: text(name)?, note: text(note)?, handles }))
         }
-        &RELEASE => Some(Message::Release(text(name)?)),
-        &TELL => Some(Message::Tell),
-        &TOLD => Some(Message::Told),
-        &END => Some(Message::End),
+        RELEASE => Some(Message::Release(text(name)?)),
+        TELL => Some(Message::Tell),
+        TOLD => Some(Message::Told),
+        END => Some(Message::End),
         _ => None,
     }
 }
