@@ -6,7 +6,7 @@
 
 use super::words::{StopWords, TargetWords};
 use super::{Code, DONE, FAILED, UNKNOWN, WRONG, block_on, install, report};
-use crate::client::{Client, ClientError, running};
+use crate::client::{ClientError, Reach, running};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -58,7 +58,7 @@ impl Target {
     }
 }
 
-pub fn command(verb: Verb, words: &TargetWords, paths: &Paths) -> Code {
+pub fn command(verb: Verb, words: &TargetWords, reach: &Reach) -> Code {
     let target = match Target::parse(&words.target) {
         Ok(target) => target,
         Err(code) => return code,
@@ -67,7 +67,7 @@ pub fn command(verb: Verb, words: &TargetWords, paths: &Paths) -> Code {
         Some(_) => RouteId::ServiceCommand(verb),
         None => RouteId::GuardCommand(verb),
     };
-    match ask::<CommandReply>(id, &target, words, paths) {
+    match ask::<CommandReply>(id, &target, words, reach) {
         Ok(Ok(reply)) => tell(&reply, words.json),
         Ok(Err(error)) => {
             through_service_manager(verb, &target, &error).unwrap_or_else(|| report::client_error(&error))
@@ -92,14 +92,18 @@ fn through_service_manager(verb: Verb, target: &Target, error: &ClientError) -> 
     }
 }
 
-pub fn stop(words: &StopWords, paths: &Paths) -> Code {
+pub fn stop(words: &StopWords, reach: &Reach) -> Code {
     if words.shutdown && words.common.target.contains('/') {
         report::error("refused: --shutdown ends a guard, not a service", Some("leave the service out"));
         return WRONG;
     }
     if !words.shutdown {
-        return command(Verb::Stop, &words.common, paths);
+        return command(Verb::Stop, &words.common, reach);
     }
+    if reach.is_remote() {
+        return command(Verb::Shutdown, &words.common, reach);
+    }
+    let paths = &reach.paths;
     let who = running(paths).into_iter().find(|found| found.name == words.common.target);
     if let Some((scope, registered)) = install::installed(&words.common.target)
         && let Some(pid) = registered.pid
@@ -108,7 +112,7 @@ pub fn stop(words: &StopWords, paths: &Paths) -> Code {
         // Ending by itself, it would be started again.
         return install::stop(&words.common.target, scope, &registered);
     }
-    let code = command(Verb::Shutdown, &words.common, paths);
+    let code = command(Verb::Shutdown, &words.common, reach);
     if let (DONE, false, Some(who)) = (code, words.common.no_wait, who) {
         wait_until_gone(&who, paths);
     }
@@ -124,7 +128,7 @@ fn wait_until_gone(guard: &Found, paths: &Paths) {
     }
 }
 
-pub fn reload(words: &TargetWords, paths: &Paths) -> Code {
+pub fn reload(words: &TargetWords, reach: &Reach) -> Code {
     let target = match Target::parse(&words.target) {
         Ok(Target { service: Some(_), .. }) => {
             let help = "leave the service out: what is not different goes on undisturbed";
@@ -134,7 +138,7 @@ pub fn reload(words: &TargetWords, paths: &Paths) -> Code {
         Ok(target) => target,
         Err(code) => return code,
     };
-    let reply: ReloadReply = match send(RouteId::GuardCommand(Verb::Reload), &target, words, paths) {
+    let reply: ReloadReply = match send(RouteId::GuardCommand(Verb::Reload), &target, words, reach) {
         Ok(reply) => reply,
         Err(code) => return code,
     };
@@ -158,8 +162,8 @@ pub fn reload(words: &TargetWords, paths: &Paths) -> Code {
     DONE
 }
 
-fn send<T: DeserializeOwned>(id: RouteId, target: &Target, words: &TargetWords, paths: &Paths) -> Result<T, Code> {
-    ask(id, target, words, paths)?.map_err(|error| {
+fn send<T: DeserializeOwned>(id: RouteId, target: &Target, words: &TargetWords, reach: &Reach) -> Result<T, Code> {
+    ask(id, target, words, reach)?.map_err(|error| {
         let RouteId::GuardCommand(verb) = id else { return report::client_error(&error) };
         through_service_manager(verb, target, &error).unwrap_or_else(|| report::client_error(&error))
     })
@@ -169,7 +173,7 @@ fn ask<T: DeserializeOwned>(
     id: RouteId,
     target: &Target,
     words: &TargetWords,
-    paths: &Paths,
+    reach: &Reach,
 ) -> Result<Result<T, ClientError>, Code> {
     let Some(route) = Route::of(id) else { return Err(UNKNOWN) };
     let service = target.service.as_deref().unwrap_or_default();
@@ -179,7 +183,7 @@ fn ask<T: DeserializeOwned>(
     let request = CommandRequest { reason };
     // A text and nothing else: there is no value that JSON cannot hold.
     let body = serde_json::to_string(&request).unwrap_or_default();
-    let client = Client::new(paths, &target.guard);
+    let client = reach.client(&target.guard);
     block_on(client.post(&path, body))
 }
 

@@ -3,16 +3,15 @@
 use super::command::Target;
 use super::words::EventWords;
 use super::{Code, DONE, UNKNOWN, WRONG, block_on, report};
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, Reach};
 use crate::conductor::wall_now;
 use crate::hands::ledger::{self, EventFilter};
 use tutela_core::names::InstanceId;
-use tutela_os::paths::Paths;
 use tutela_schema::api::EventsReply;
 use tutela_schema::events::EventRecord;
 use tutela_schema::wall::WallTime;
 
-pub fn events(words: &EventWords, paths: &Paths) -> Code {
+pub fn events(words: &EventWords, reach: &Reach) -> Code {
     let target = match Target::parse(&words.target) {
         Ok(target) => target,
         Err(code) => return code,
@@ -24,7 +23,7 @@ pub fn events(words: &EventWords, paths: &Paths) -> Code {
             return WRONG;
         }
     };
-    let client = Client::new(paths, &target.guard);
+    let client = reach.client(&target.guard);
     match block_on(events_online(&client, &target, words)) {
         Ok(Ok(())) => DONE,
         Ok(Err(error @ ClientError::NoGuard { .. })) => {
@@ -34,7 +33,7 @@ pub fn events(words: &EventWords, paths: &Paths) -> Code {
                 filter.instance = instance.as_ref().map(|id| id.index);
                 filter.service = Some(instance.map_or_else(|| service.clone(), |id| id.service.to_string()));
             }
-            match ledger::read_offline(&paths.state_dir(&target.guard), &filter) {
+            match ledger::read_offline(&reach.paths.state_dir(&target.guard), &filter) {
                 Ok(records) => {
                     for record in records {
                         if !print_event(&record, words.json) {

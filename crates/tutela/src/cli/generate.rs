@@ -52,6 +52,8 @@ fn cli_markdown() -> String {
     );
     let mut root = Cli::command().term_width(100);
     root.build();
+    let help = remote_help(&mut root);
+    let _ = write!(out, "\n## Before any command\n\n```text\n{help}\n```\n");
     for command in root.get_subcommands_mut().filter(|command| !command.is_hide_set()) {
         let name = command.get_name().to_owned();
         section(&mut out, &name, command);
@@ -61,6 +63,13 @@ fn cli_markdown() -> String {
         }
     }
     out
+}
+
+/// The part of the program's own help that is not about single commands.
+fn remote_help(root: &mut clap::Command) -> String {
+    let help = root.render_long_help().to_string();
+    let lines = help.lines().map(str::trim_end).skip_while(|line| !line.starts_with("A guard on another computer"));
+    lines.collect::<Vec<_>>().join("\n").trim_end().to_owned()
 }
 
 fn section(out: &mut String, name: &str, command: &mut clap::Command) {

@@ -5,12 +5,11 @@
 
 use super::words::MetricsWords;
 use super::{Code, DONE, FAILED, block_on, report};
-use crate::client::{Client, ClientError, running};
+use crate::client::{ClientError, Reach};
 use std::path::Path;
-use tutela_os::paths::Paths;
 
-pub fn metrics(words: &MetricsWords, paths: &Paths) -> Code {
-    let text = match block_on(ask(words.guard.as_deref(), paths)) {
+pub fn metrics(words: &MetricsWords, reach: &Reach) -> Code {
+    let text = match block_on(ask(words.guard.as_deref(), reach)) {
         Ok(Ok(text)) => text,
         Ok(Err(error)) => return report::client_error(&error),
         Err(code) => return code,
@@ -31,16 +30,16 @@ pub fn metrics(words: &MetricsWords, paths: &Paths) -> Code {
     }
 }
 
-async fn ask(guard: Option<&str>, paths: &Paths) -> Result<String, ClientError> {
+async fn ask(guard: Option<&str>, reach: &Reach) -> Result<String, ClientError> {
     if let Some(guard) = guard {
-        return Client::new(paths, guard).text("/metrics").await;
+        return reach.client(guard).text("/metrics").await;
     }
     let mut texts = Vec::new();
-    for found in running(paths) {
-        match Client::new(paths, &found.name).text("/metrics").await {
+    for name in reach.guards() {
+        match reach.client(&name).text("/metrics").await {
             Ok(text) => texts.push(text),
             // One that ended meanwhile, or is another account's, is none of those that can be shown.
-            Err(ClientError::NoGuard { .. } | ClientError::NotAllowed { .. }) => {}
+            Err(ClientError::NoGuard { .. } | ClientError::NotAllowed { .. }) if !reach.is_remote() => {}
             Err(error) => return Err(error),
         }
     }

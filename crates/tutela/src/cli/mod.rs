@@ -1,7 +1,8 @@
 //! Words in, words out: the command line.
 //!
 //! What programs read goes to standard output, alone; what people read goes to standard error, but for
-//! tables and logs that somebody asked for. A running guard is reached only through [`crate::client`].
+//! tables and logs that somebody asked for. A running guard is reached only through [`crate::client`], here or, with
+//! `--connect`, on another computer.
 //!
 //! Exit codes: 0 done; 1 failed; 2 the words or the spec were wrong; 3 `status` of something not running;
 //! 4 no such guard or service; 5 not allowed.
@@ -25,6 +26,7 @@ mod token;
 mod top;
 mod words;
 
+use crate::client::Reach;
 use clap::Parser;
 use std::process::ExitCode;
 use tutela_os::host::{self, NotServed, Scm, ServiceExit};
@@ -69,27 +71,38 @@ fn command_line(scm: Option<Scm>) -> Code {
         }
     };
     let paths = Paths::discover(|key| std::env::var_os(key));
-    dispatch(cli.command, &paths, scm)
+    if !cli.remote.is_there() {
+        return dispatch(cli.command, &Reach::new(paths, None), scm);
+    }
+    let remote = match cli.remote.remote(&cli.command) {
+        Ok(remote) => remote,
+        Err((message, help)) => {
+            report::error(&message, Some(&help));
+            return WRONG;
+        }
+    };
+    dispatch(cli.command, &Reach::new(paths, Some(remote)), scm)
 }
 
-fn dispatch(command: Command, paths: &Paths, scm: Option<Scm>) -> Code {
+fn dispatch(command: Command, reach: &Reach, scm: Option<Scm>) -> Code {
+    let paths = &reach.paths;
     match command {
         Command::Run(words) => run::run(words, paths, scm),
         Command::Check(words) => check::check(&words, paths),
         Command::Install(words) => install::install(&words, paths),
         Command::Uninstall(words) => install::uninstall(&words, paths),
-        Command::Start(words) => command::command(tutela_schema::api::Verb::Start, &words, paths),
-        Command::Stop(words) => command::stop(&words, paths),
-        Command::Restart(words) => command::command(tutela_schema::api::Verb::Restart, &words, paths),
-        Command::Pause(words) => command::command(tutela_schema::api::Verb::Pause, &words, paths),
-        Command::Resume(words) => command::command(tutela_schema::api::Verb::Resume, &words, paths),
-        Command::Reload(words) => command::reload(&words, paths),
-        Command::Status(words) => status::status(&words, paths),
-        Command::Top(words) => top::top(&words, paths),
-        Command::Logs(words) => logs::logs(&words, paths),
-        Command::Events(words) => events::events(&words, paths),
+        Command::Start(words) => command::command(tutela_schema::api::Verb::Start, &words, reach),
+        Command::Stop(words) => command::stop(&words, reach),
+        Command::Restart(words) => command::command(tutela_schema::api::Verb::Restart, &words, reach),
+        Command::Pause(words) => command::command(tutela_schema::api::Verb::Pause, &words, reach),
+        Command::Resume(words) => command::command(tutela_schema::api::Verb::Resume, &words, reach),
+        Command::Reload(words) => command::reload(&words, reach),
+        Command::Status(words) => status::status(&words, reach),
+        Command::Top(words) => top::top(&words, reach),
+        Command::Logs(words) => logs::logs(&words, reach),
+        Command::Events(words) => events::events(&words, reach),
         Command::Audit(words) => audit::audit(&words, paths),
-        Command::Metrics(words) => metrics::metrics(&words, paths),
+        Command::Metrics(words) => metrics::metrics(&words, reach),
         Command::Doctor(words) => doctor::doctor(&words, paths),
         Command::Token(words) => token::token(&words),
         Command::Import(words) => import::import(&words),

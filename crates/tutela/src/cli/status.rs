@@ -3,10 +3,9 @@
 use super::command::Target;
 use super::words::StatusWords;
 use super::{Code, DONE, FAILED, NOT_RUNNING, UNKNOWN, block_on, install, report};
-use crate::client::{Client, ClientError};
+use crate::client::{ClientError, Reach};
 use std::time::Duration;
 use tutela_os::endpoint;
-use tutela_os::paths::Paths;
 use tutela_os::registration::{Registered, RegisteredState, Start};
 use tutela_schema::api::{
     GuardStatus, InstanceStatus, ServiceStatus, SinkDrops, SinkState, SinkStatus, State, StatusReply,
@@ -19,15 +18,15 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// How long after its last drop a sink has a line of its own. What it dropped at all is in `--json` and the metrics.
 const DROPS_SHOWN: Duration = Duration::from_secs(3600);
 
-pub fn status(words: &StatusWords, paths: &Paths) -> Code {
+pub fn status(words: &StatusWords, reach: &Reach) -> Code {
     let target = match words.target.as_deref().map(Target::parse).transpose() {
         Ok(target) => target,
         Err(code) => return code,
     };
     loop {
-        let (reply, whole, down) = match block_on(ask(target.as_ref(), paths)) {
+        let (reply, whole, down) = match block_on(ask(target.as_ref(), reach)) {
             Ok(Ok((reply, whole))) => {
-                let down = if target.is_none() { all_down(&reply) } else { Vec::new() };
+                let down = if target.is_none() && !reach.is_remote() { all_down(&reply) } else { Vec::new() };
                 (reply, whole, down)
             }
             Ok(Err(error @ ClientError::NoGuard { .. })) => match target.as_ref().and_then(down) {
@@ -65,11 +64,15 @@ fn all_down(reply: &StatusReply) -> Vec<Registered> {
 }
 
 /// The status, and whether everybody who was asked answered.
-async fn ask(target: Option<&Target>, paths: &Paths) -> Result<(StatusReply, bool), ClientError> {
+async fn ask(target: Option<&Target>, reach: &Reach) -> Result<(StatusReply, bool), ClientError> {
     let path = "/v1/status?usage=true";
     if let Some(target) = target {
-        return Client::new(paths, &target.guard).get(path).await.map(|reply| (reply, true));
+        return reach.client(&target.guard).get(path).await.map(|reply| (reply, true));
     }
+    if reach.is_remote() {
+        return reach.client("").get(path).await.map(|reply| (reply, true));
+    }
+    let paths = &reach.paths;
     let mut whole = true;
     let mut all = StatusReply::default();
     let guards = endpoint::list(paths).unwrap_or_else(|error| {
@@ -78,7 +81,7 @@ async fn ask(target: Option<&Target>, paths: &Paths) -> Result<(StatusReply, boo
         Vec::new()
     });
     for found in guards.into_iter().filter(|found| found.pid.is_some()) {
-        match Client::new(paths, &found.name).get::<StatusReply>(path).await {
+        match reach.client(&found.name).get::<StatusReply>(path).await {
             Ok(reply) => all.guards.extend(reply.guards),
             // One that ended meanwhile, or is another account's, is none of those that can be shown.
             Err(ClientError::NoGuard { .. } | ClientError::NotAllowed { .. }) => {}

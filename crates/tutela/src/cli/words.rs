@@ -1,15 +1,97 @@
 //! The words of the command line. Help texts, completions and `docs/reference/cli.md` are made from here.
 
+use crate::client::{Address, Remote};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+use tutela_core::spec::TOKEN_VARIABLE;
 
 /// Keeps programs running as proper services, from one spec file.
 #[derive(Debug, Parser)]
 #[command(name = "tutela", version, about, disable_help_subcommand = true, max_term_width = 100)]
 pub struct Cli {
+    /// Where.
+    #[command(flatten)]
+    pub remote: RemoteWords,
     /// What is to be done.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// A guard on another computer, by its control API over TCP.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "A guard on another computer (with status, top, logs, events, metrics and commands)")]
+pub struct RemoteWords {
+    /// Where its API listens, as its spec has it in [api]
+    #[arg(long, value_name = "https://HOST:PORT")]
+    pub connect: Option<String>,
+    /// The file with the token; left out: the variable TUTELA_TOKEN has it
+    #[arg(long, value_name = "FILE", requires = "connect")]
+    pub token_file: Option<PathBuf>,
+    /// Certificates of the authorities to believe, in PEM; left out: those of the OS
+    #[arg(long, value_name = "FILE", requires = "connect")]
+    pub ca: Option<PathBuf>,
+    /// Your own certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "connect", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "connect", requires = "cert")]
+    pub key: Option<PathBuf>,
+}
+
+impl RemoteWords {
+    /// Whether another computer is meant.
+    pub fn is_there(&self) -> bool {
+        self.connect.is_some()
+    }
+
+    /// The guard there.
+    ///
+    /// # Errors
+    /// The words cannot be used, or `command` is for this computer alone; what and how to mend it.
+    pub fn remote(&self, command: &Command) -> Result<Remote, (String, String)> {
+        if !command.is_of_a_guard() {
+            let message = "refused: --connect is for commands that ask a guard; this one is about this computer";
+            return Err((message.to_owned(), "leave --connect out, or run it there".to_owned()));
+        }
+        Remote::new(&Address {
+            url: self.connect.as_deref().unwrap_or_default(),
+            token_file: self.token_file.as_deref(),
+            token: std::env::var(TOKEN_VARIABLE).ok(),
+            ca: self.ca.as_deref(),
+            identity: self.cert.as_deref().zip(self.key.as_deref()),
+        })
+    }
+}
+
+impl Command {
+    /// Whether it asks a guard, and nothing else.
+    fn is_of_a_guard(&self) -> bool {
+        match self {
+            Command::Start(_)
+            | Command::Stop(_)
+            | Command::Restart(_)
+            | Command::Reload(_)
+            | Command::Pause(_)
+            | Command::Resume(_)
+            | Command::Status(_)
+            | Command::Top(_)
+            | Command::Logs(_)
+            | Command::Events(_)
+            | Command::Metrics(_) => true,
+            Command::Run(_)
+            | Command::Check(_)
+            | Command::Install(_)
+            | Command::Uninstall(_)
+            | Command::Audit(_)
+            | Command::Doctor(_)
+            | Command::Token(_)
+            | Command::Import(_)
+            | Command::Export(_)
+            | Command::Schema
+            | Command::Completions { .. }
+            | Command::Generate { .. } => false,
+        }
+    }
 }
 
 /// What can be done.

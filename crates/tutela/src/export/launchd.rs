@@ -26,6 +26,7 @@ pub(super) fn files(spec: &GuardSpec, env: &Environment, report: &mut Report) ->
     report.kept("name", "Label");
     report.lost("description", "a job has no description");
     report.lost("install", "it is about the guard itself, which these files do without");
+    report.lost("api", "there is no guard to ask");
     for alert in spec.alerts.keys() {
         report.lost(&format!("alerts.{alert}"), "launchd tells nobody");
     }

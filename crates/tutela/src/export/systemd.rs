@@ -39,6 +39,7 @@ pub(super) fn files(spec: &GuardSpec, env: &Environment, report: &mut Report) ->
     report.kept("description", "Description");
     report.kept("install.after", "Wants, After");
     report.lost("install", "it is about the guard itself, which these units do without");
+    report.lost("api", "there is no guard to ask");
     for alert in spec.alerts.keys() {
         let key = format!("alerts.{alert}");
         report.lost(&key, "systemd tells nobody by itself; OnFailure= can start a unit that does");

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tutela_core::access::Role;
-use tutela_it::{BOUND, Container, Guard, Stage, wait_until};
+use tutela_it::{BOUND, Guard, Stage, wait_until};
 use tutela_schema::api::{GUARD_HEADER, Method, ROUTES, Route};
 use wire::{Wire, connect};
 
@@ -72,8 +72,15 @@ fn authority(stage: &Stage) -> Authority {
 }
 
 fn start(stage: Stage) -> (Guard, SocketAddr) {
-    let guard = stage.start(Container::ControlGroup);
-    guard.wait_state("a", "running");
+    let mut command = stage.command();
+    command.arg("run").arg(stage.spec_path()).env("TUTELA_TOKEN", "tutela_not_for_programs");
+    let guard = stage.start_command(command);
+    let program = guard.wait_state("a", "running").pid.unwrap();
+    let environment = std::fs::read(format!("/proc/{program}/environ")).unwrap();
+    assert!(
+        !String::from_utf8_lossy(&environment).contains("not_for_programs"),
+        "an operator's token is for nobody else"
+    );
     let door = door_of(&guard);
     (guard, door)
 }
@@ -445,4 +452,76 @@ fn an_address_that_is_taken_or_a_file_that_is_missing_is_refused_before_anything
     let ended = stage.cli(["run", stage.spec_path().to_str().unwrap()]);
     assert_ne!(ended.code, 0);
     assert!(ended.stderr.contains(&address.to_string()) && ended.stderr.contains("another port"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_command_line_speaks_to_a_guard_on_another_computer() {
+    let stage = Stage::new();
+    let authority = authority(&stage);
+    authority.sign("mine", "/CN=mine", "", 2);
+    let (viewer, operator) =
+        (Token::make(&stage, "viewer", "viewer", &[]), Token::make(&stage, "operator", "operator", &[]));
+    stage.write("viewer.token", &format!("{}\n", viewer.text));
+    stage.write("operator.token", &format!("{}\n", operator.text));
+    stage.write_spec(&spec(&format!("{}{}", viewer.block, operator.block)));
+    let (guard, door) = start(stage);
+    let at = format!("https://localhost:{}", door.port());
+    let name = guard.name().to_owned();
+    // Another home: nothing of this computer helps.
+    let away = guard.path("away");
+    let run = |token: &str, words: &[&str]| {
+        let mut command = guard.command();
+        command.env("TUTELA_HOME", &away).args(["--connect", &at, "--ca", "authority.pem"]);
+        if !token.is_empty() {
+            command.args(["--token-file", token]);
+        }
+        command.args(words);
+        tutela_it::run_within(BOUND, command)
+    };
+    let ok = |token: &str, words: &[&str]| {
+        let ended = run(token, words);
+        assert_eq!(ended.code, 0, "{words:?}: {}{}", ended.stdout, ended.stderr);
+        ended.stdout + &ended.stderr
+    };
+    let one = format!("{name}/a");
+    for words in [vec!["status"], vec!["status", &name], vec!["status", &one]] {
+        assert!(ok("viewer.token", &words).contains("running"), "{words:?}");
+    }
+    let json: Value = serde_json::from_str(&ok("viewer.token", &["status", "--json"])).unwrap();
+    assert_eq!(json["guards"][0]["name"], name.as_str());
+    assert!(ok("viewer.token", &["events", &name]).contains("listens at"));
+    assert!(ok("viewer.token", &["metrics"]).contains("tutela_api_requests_total"));
+    ok("viewer.token", &["logs", &name]);
+    assert!(ok("operator.token", &["restart", &one, "--reason", "from afar"]).contains("a:0 running"));
+    assert!(guard.cli_ok(&["audit", &name]).contains("from afar"));
+
+    let refused = |token: &str, words: &[&str], code: i32, said: &str| {
+        let ended = run(token, words);
+        assert_eq!(ended.code, code, "{words:?}: {}{}", ended.stdout, ended.stderr);
+        assert!(ended.stderr.contains(said), "{words:?}: {}", ended.stderr);
+        assert!(!ended.stderr.contains(&viewer.text[7..]) && !ended.stderr.contains(&operator.text[7..]));
+    };
+    refused("viewer.token", &["stop", &one], 5, "role");
+    refused("operator.token", &["stop", &name, "--shutdown"], 5, "admin");
+    refused("operator.token", &["stop", "somebody-else"], 4, &name);
+    refused("", &["status"], 5, "no token");
+    refused("server.pem", &["status"], 2, "no token");
+    refused("nowhere", &["status"], 2, "nowhere");
+    refused("viewer.token", &["doctor"], 2, "--connect");
+    // The environment has one too.
+    let mut command = guard.command();
+    command.env("TUTELA_TOKEN", &viewer.text).args(["--connect", &at, "--ca", "authority.pem", "status"]);
+    assert_eq!(tutela_it::run_within(BOUND, command).code, 0);
+    // An authority that is not named is not believed, and nothing is sent without TLS.
+    for (at, code) in [(at.as_str(), 1), ("http://shop.example:80", 2)] {
+        let ended = guard.cli(["--connect", at, "--token-file", "viewer.token", "status"]);
+        assert_eq!(ended.code, code, "{at}: {}", ended.stderr);
+    }
+
+    // With a certificate and no token.
+    let mine = "client_ca = \"authority.pem\"\n[[api.certificates]]\nname = \"mine\"\nrole = \"admin\"\n";
+    guard.write_spec(&spec(mine));
+    guard.cli_ok(&["reload", &name]);
+    assert!(ok("", &["--cert", "mine.pem", "--key", "mine.key", "reload", &name]).contains("untouched: a"));
+    refused("", &["status"], 1, "failed to speak to the guard");
 }

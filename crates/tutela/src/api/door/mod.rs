@@ -19,6 +19,8 @@
 mod figures;
 mod gate;
 mod names;
+#[cfg(test)]
+mod tests;
 mod tls;
 pub(crate) mod token;
 mod work;

@@ -8,13 +8,12 @@ mod print;
 use super::command::Target;
 use super::words::{LogWords, StreamWord};
 use super::{Code, DONE, FAILED, WRONG, block_on, report};
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, Reach};
 use crate::conductor::wall_now;
 use crate::logs_view::filter_of;
 use online::{End, Source, Sources};
 use print::{Form, Printer};
 use std::time::Duration;
-use tutela_os::paths::Paths;
 use tutela_schema::api::{LogQuery, LogStream, StatusReply};
 use tutela_schema::wall::WallTime;
 
@@ -31,7 +30,7 @@ struct Ask {
     follow: bool,
 }
 
-pub fn logs(words: &LogWords, paths: &Paths) -> Code {
+pub fn logs(words: &LogWords, reach: &Reach) -> Code {
     let mut targets = Vec::new();
     for text in &words.targets {
         match Target::parse(text) {
@@ -67,7 +66,7 @@ pub fn logs(words: &LogWords, paths: &Paths) -> Code {
         return WRONG;
     }
     let mut printer = Printer::new(form(words, &targets));
-    match block_on(sources(&targets, paths)) {
+    match block_on(sources(&targets, reach)) {
         Ok(Ok(sources)) => match block_on(online::show(sources, &ask, &mut printer)) {
             Ok(End::Done) => DONE,
             Ok(End::Unreadable) => FAILED,
@@ -76,7 +75,7 @@ pub fn logs(words: &LogWords, paths: &Paths) -> Code {
         },
         // With one guard away and another one there, files and guards cannot be mixed in order: files have it all.
         Ok(Err(error @ ClientError::NoGuard { .. })) => {
-            offline::show(&targets, &ask, paths, &mut printer, &error.to_string())
+            offline::show(&targets, &ask, &reach.paths, &mut printer, &error.to_string())
         }
         Ok(Err(error)) => report::client_error(&error).max(FAILED),
         Err(code) => code,
@@ -84,10 +83,10 @@ pub fn logs(words: &LogWords, paths: &Paths) -> Code {
 }
 
 /// Whom to ask for what: each service of each target once.
-async fn sources(targets: &[Target], paths: &Paths) -> Result<Sources, ClientError> {
+async fn sources(targets: &[Target], reach: &Reach) -> Result<Sources, ClientError> {
     let Sources { services: mut sources, mut guards } = Sources::default();
     for target in targets {
-        let client = Client::new(paths, &target.guard);
+        let client = reach.client(&target.guard);
         let services = match &target.service {
             Some(service) => {
                 // Whether the guard is there is known before anything is shown.

@@ -15,7 +15,7 @@ mod tests;
 use super::command::{Target, encoded};
 use super::words::TopWords;
 use super::{Code, DONE, FAILED, WRONG, block_on, report};
-use crate::client::{Client, ClientError, running};
+use crate::client::{Client, ClientError, Reach};
 use crate::conductor::wall_now;
 use backend::Ansi;
 use keys::Key;
@@ -26,7 +26,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::JoinHandle;
-use tutela_os::paths::Paths;
 use tutela_os::process::Signal;
 use tutela_os::signals::Signals;
 use tutela_os::terminal::{self, RawMode};
@@ -61,7 +60,7 @@ enum News {
     Told(String),
 }
 
-pub fn top(words: &TopWords, paths: &Paths) -> Code {
+pub fn top(words: &TopWords, reach: &Reach) -> Code {
     let target = match words.target.as_deref().map(Target::parse).transpose() {
         Ok(target) => target,
         Err(code) => return code,
@@ -72,14 +71,14 @@ pub fn top(words: &TopWords, paths: &Paths) -> Code {
     }
     // A name that nobody answers to is told where it can be read.
     if let Some(target) = &target {
-        let client = Client::new(paths, &target.guard);
+        let client = reach.client(&target.guard);
         match block_on(client.get::<serde_json::Value>("/livez")) {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return report::client_error(&error),
             Err(code) => return code,
         }
     }
-    match block_on(on_screen(target, paths.clone())) {
+    match block_on(on_screen(target, reach.clone())) {
         Ok(Ok(())) => DONE,
         Ok(Err(error)) => {
             report::error(&error, None);
@@ -129,7 +128,7 @@ fn print(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-async fn on_screen(target: Option<Target>, paths: Paths) -> Result<(), String> {
+async fn on_screen(target: Option<Target>, reach: Reach) -> Result<(), String> {
     let told = |error: tutela_os::Error| crate::hands::spawner::chain(&error);
     let mut signals = Signals::open().map_err(told)?;
     let _screen = GiveBack(Screen::take()?);
@@ -140,7 +139,7 @@ async fn on_screen(target: Option<Target>, paths: Paths) -> Result<(), String> {
     let only = target.as_ref().and_then(|target| target.service.clone());
     let coloured = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut model = Model::new(only, coloured, wall_now());
-    tokio::spawn(look(target.map(|target| target.guard), paths.clone(), send.clone()));
+    tokio::spawn(look(target.map(|target| target.guard), reach.clone(), send.clone()));
     let (began, mut follower) = (Instant::now(), None);
     loop {
         terminal.draw(|frame| view::draw(&model, frame.area(), frame.buffer_mut())).map_err(drawn)?;
@@ -162,7 +161,7 @@ async fn on_screen(target: Option<Target>, paths: Paths) -> Result<(), String> {
                 if effect == Effect::Quit {
                     return Ok(());
                 }
-                carry_out(effect, &paths, &send, &mut follower);
+                carry_out(effect, &reach, &send, &mut follower);
             }
             if !is_key && Instant::now() < until {
                 next = news.try_recv().ok();
@@ -191,7 +190,7 @@ fn take_in(model: &mut Model, news: News, began: Instant) -> Vec<Effect> {
     }
 }
 
-fn carry_out(effect: Effect, paths: &Paths, send: &Sender<News>, follower: &mut Option<JoinHandle<()>>) {
+fn carry_out(effect: Effect, reach: &Reach, send: &Sender<News>, follower: &mut Option<JoinHandle<()>>) {
     match effect {
         Effect::Quit => {}
         Effect::Follow(id) => {
@@ -199,14 +198,14 @@ fn carry_out(effect: Effect, paths: &Paths, send: &Sender<News>, follower: &mut 
                 old.abort();
             }
             if let Some(id) = id {
-                *follower = Some(tokio::spawn(follow(Client::new(paths, &id.guard), id, send.clone())));
+                *follower = Some(tokio::spawn(follow(reach.client(&id.guard), id, send.clone())));
             }
         }
         Effect::Command(verb, id) => {
-            tokio::spawn(command(Client::new(paths, &id.guard), verb, id, send.clone()));
+            tokio::spawn(command(reach.client(&id.guard), verb, id, send.clone()));
         }
         Effect::Events(id) => {
-            let client = Client::new(paths, &id.guard);
+            let client = reach.client(&id.guard);
             let send = send.clone();
             tokio::spawn(async move {
                 let path = format!("/v1/events?service={}&n=1000", encoded(&id.instance));
@@ -242,18 +241,18 @@ fn read_keys(send: Sender<News>) {
 }
 
 /// Looks at the guard, or at all of them, again and again.
-async fn look(guard: Option<String>, paths: Paths, send: Sender<News>) {
+async fn look(guard: Option<String>, reach: Reach, send: Sender<News>) {
     let mut every = tokio::time::interval(LOOK_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
         let names = match &guard {
             Some(name) => vec![name.clone()],
-            None => running(&paths).into_iter().map(|found| found.name).collect(),
+            None => reach.guards(),
         };
         let mut seen = Seen::default();
         for name in names {
-            let client = Client::new(&paths, &name);
+            let client = reach.client(&name);
             let asked = client.get::<StatusReply>("/v1/status?usage=true");
             match tokio::time::timeout(ANSWER_LIMIT, asked).await {
                 Ok(Ok(reply)) => seen.guards.extend(reply.guards),

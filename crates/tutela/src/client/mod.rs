@@ -1,4 +1,9 @@
-//! Speaks to a guard's control socket. The command line and the tests have no other way in.
+//! Speaks to a guard: at its control socket, or at the door of one on another computer ([`Remote`]). The command line has
+//! no other way in.
+
+mod remote;
+
+pub use remote::{Address, Remote};
 
 use crate::traces::parse_traceparent;
 use bytes::Bytes;
@@ -9,10 +14,12 @@ use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tutela_os::endpoint::{self, Found, Stream};
 use tutela_os::paths::Paths;
-use tutela_schema::api::ErrorReply;
+use tutela_schema::api::{ErrorReply, GUARD_HEADER};
 
 /// The longest answer that is read whole: the status of 10,000 instances has about 8 MB.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -81,13 +88,55 @@ impl ClientError {
 #[derive(Debug, Clone)]
 pub struct Client {
     name: String,
-    paths: Paths,
+    way: Way,
+}
+
+#[derive(Debug, Clone)]
+enum Way {
+    Here(Paths),
+    There(Arc<Remote>),
+}
+
+/// Where the guards are that the command line speaks to: on this computer, or one on another.
+#[derive(Debug, Clone)]
+pub struct Reach {
+    /// The folders of this computer.
+    pub paths: Paths,
+    remote: Option<Arc<Remote>>,
+}
+
+impl Reach {
+    /// `remote`: the guard on another computer; `None`: those of this one.
+    pub fn new(paths: Paths, remote: Option<Remote>) -> Reach {
+        Reach { paths, remote: remote.map(Arc::new) }
+    }
+
+    /// Whether it is another computer, of which nothing but its guard can be asked.
+    pub fn is_remote(&self) -> bool {
+        self.remote.is_some()
+    }
+
+    /// The guard `name`. On another computer an empty name is whichever is there.
+    pub fn client(&self, name: &str) -> Client {
+        match &self.remote {
+            Some(remote) => Client { name: name.to_owned(), way: Way::There(remote.clone()) },
+            None => Client::new(&self.paths, name),
+        }
+    }
+
+    /// The names of the guards that are there to be asked.
+    pub fn guards(&self) -> Vec<String> {
+        match &self.remote {
+            Some(_) => vec![String::new()],
+            None => running(&self.paths).into_iter().map(|found| found.name).collect(),
+        }
+    }
 }
 
 impl Client {
     /// The guard `name`, wherever its socket is.
     pub fn new(paths: &Paths, name: &str) -> Client {
-        Client { name: name.to_owned(), paths: paths.clone() }
+        Client { name: name.to_owned(), way: Way::Here(paths.clone()) }
     }
 
     /// The guard's name.
@@ -167,16 +216,24 @@ impl Client {
     }
 
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, ClientError> {
-        let stream = self.connect().await?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.failed(error.to_string()))?;
-        // Ends with the answer.
-        tokio::spawn(connection);
-        let mut request = Request::builder()
-            .method(&method)
-            .uri(path)
-            .header(header::HOST, "tutela")
-            .header(header::CONTENT_TYPE, "application/json");
+        let mut request = Request::builder().method(&method).uri(path).header(header::CONTENT_TYPE, "application/json");
+        let mut sender = match &self.way {
+            Way::Here(paths) => {
+                request = request.header(header::HOST, "tutela");
+                self.begin(self.connect(paths).await?).await?
+            }
+            Way::There(remote) => {
+                request = request.header(header::HOST, remote.authority());
+                if let Some(token) = remote.authorization() {
+                    request = request.header(header::AUTHORIZATION, token);
+                }
+                if !self.name.is_empty() {
+                    request = request.header(GUARD_HEADER, &self.name);
+                }
+                let stream = remote.connect().await.map_err(|reason| self.failed(reason))?;
+                self.begin(stream).await?
+            }
+        };
         if method == Method::POST {
             for (name, value) in trace_headers(|key| std::env::var(key).ok()) {
                 request = request.header(name, value);
@@ -186,9 +243,20 @@ impl Client {
         sender.send_request(request).await.map_err(|error| self.failed(error.to_string()))
     }
 
+    async fn begin(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<http1::SendRequest<Full<Bytes>>, ClientError> {
+        let shaken = http1::handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = shaken.map_err(|error| self.failed(error.to_string()))?;
+        // Ends with the answer.
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+
     /// To the first of the places where the guard may be that somebody answers at.
-    async fn connect(&self) -> Result<Stream, ClientError> {
-        for socket in self.paths.sockets(&self.name) {
+    async fn connect(&self, paths: &Paths) -> Result<Stream, ClientError> {
+        for socket in paths.sockets(&self.name) {
             return match endpoint::connect(&socket).await {
                 Ok(stream) => Ok(stream),
                 Err(error) => match error.io_kind() {
@@ -198,7 +266,7 @@ impl Client {
                 },
             };
         }
-        let others = running(&self.paths).into_iter().map(|found| found.name).collect();
+        let others = running(paths).into_iter().map(|found| found.name).collect();
         Err(ClientError::NoGuard { name: self.name.clone(), others })
     }
 
@@ -231,7 +299,12 @@ impl Client {
     }
 
     fn failed(&self, reason: String) -> ClientError {
-        ClientError::Failed { name: self.name.clone(), reason }
+        let name = match &self.way {
+            Way::Here(_) => self.name.clone(),
+            Way::There(remote) if self.name.is_empty() => format!("at {}", remote.authority()),
+            Way::There(remote) => format!("{} at {}", self.name, remote.authority()),
+        };
+        ClientError::Failed { name, reason }
     }
 }
 
