@@ -10,6 +10,7 @@ mod audit;
 mod check;
 mod command;
 mod doctor;
+mod end_left;
 mod events;
 mod export;
 mod generate;
@@ -93,6 +94,7 @@ fn dispatch(command: Command, paths: &Paths, scm: Option<Scm>) -> Code {
         Command::Export(words) => export::export(&words),
         Command::Schema => generate::schema(),
         Command::Completions { shell } => generate::completions(shell),
+        Command::EndLeft(words) => end_left::end_left(&words),
         Command::Generate { dir } => generate::generate(&dir),
     }
 }
