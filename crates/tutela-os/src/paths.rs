@@ -16,6 +16,8 @@ pub struct Paths {
     /// `None`: `logs` inside the guard's state folder.
     pub(crate) logs: Option<Place>,
     pub(crate) runtime: PathBuf,
+    /// The folder of sockets that outlive a guard, where that is not `runtime`.
+    pub(crate) lasting: Option<PathBuf>,
     /// What everything is under, when `TUTELA_HOME` or a test said so.
     pub(crate) home: Option<PathBuf>,
 }
@@ -63,6 +65,10 @@ impl Paths {
             paths.runtime = runtime;
         }
         if let Some(state) = first_folder(&lookup, "STATE_DIRECTORY") {
+            // systemd removes the runtime folder of a dynamic user with each guard; kept over a crash, nobody but root
+            // could enter it. Programs of such a guard have its account, so they can enter its state. Those of a guard
+            // of root's may have others.
+            paths.lasting = (!crate::accounts::is_privileged()).then(|| state.clone());
             paths.state = Place::Own(state);
         }
         if let Some(logs) = first_folder(&lookup, "LOGS_DIRECTORY") {
@@ -88,6 +94,7 @@ impl Paths {
             state: Place::In(home.join("state")),
             logs: Some(Place::In(home.join("logs"))),
             runtime: home.join("run"),
+            lasting: None,
             home: Some(home.to_path_buf()),
         }
     }
@@ -141,9 +148,14 @@ impl Paths {
         platform::paths::notify_socket(self, name)
     }
 
+    /// The folder of the sockets that outlive a guard.
+    pub(crate) fn lasting_dir(&self) -> &Path {
+        self.lasting.as_deref().unwrap_or(&self.runtime)
+    }
+
     /// The socket of guard `name`'s [`crate::safe::Safe`].
     pub fn safe(&self, name: &str) -> PathBuf {
-        self.runtime.join(format!("{name}.safe"))
+        self.lasting_dir().join(format!("{name}.safe"))
     }
 }
 
@@ -192,6 +204,9 @@ mod tests {
         let (own, others) = (Paths::of_host(given), Paths::discover(given));
         assert_eq!(own.runtime_dir(), Path::new("/run/tutela/shop"));
         assert_eq!(own.state_dir("shop"), Path::new("/var/lib/tutela/shop"));
+        let lasting =
+            if crate::accounts::is_privileged() { own.runtime_dir().to_owned() } else { own.state_dir("shop") };
+        assert_eq!(own.safe("shop"), lasting.join("shop.safe"));
         assert_eq!(own.log_dir("shop"), others.log_dir("shop"), "a relative folder is none of a host's");
         assert_eq!(others, Paths::discover(|_| None));
     }

@@ -121,6 +121,7 @@ fn definition(name: &Name, home: &Path) -> Definition {
         stop_timeout: Duration::from_secs(45),
         watchdog: None,
         keeps_programs: true,
+        programs_outlive: None,
         restart_delay: Duration::from_millis(1500),
         sandbox: Sandbox::default(),
         folders: Folders { state: Some(home.join("state of it")), logs: Some(home.join("logs")), runtime: None },

@@ -74,6 +74,7 @@ impl Registration {
             stop_timeout: bounds.drain_delay + bounds.stop + MARGIN,
             watchdog: None,
             keeps_programs: false,
+            programs_outlive: None,
             restart_delay: RESTART_DELAY,
             sandbox: Sandbox { no_new_privileges: true, ..Sandbox::default() },
             folders: Folders::default(),

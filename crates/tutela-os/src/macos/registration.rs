@@ -3,11 +3,12 @@
 //! Compiled, never run: no machine of the project has macOS. `bootout` is not over when it answers, so what waits for it
 //! asks `print` until the job is gone.
 
-use crate::Error;
 use crate::registration::launchd::{label, mark, plist, told};
 use crate::registration::{
-    Account, Definition, Kind, Plan, RegisterError, Registered, RegisteredState, Scope, Start, Step, Undo,
+    Account, Definition, Ended, Kind, Outlook, Plan, RegisterError, Registered, RegisteredState, Scope, Start, Step,
+    Undo,
 };
+use crate::{Error, Unsupported};
 use std::fmt;
 use std::fs::Permissions;
 use std::io;
@@ -146,6 +147,16 @@ pub(crate) fn stop(name: &str, scope: Scope, bound: Duration) -> Result<(), Regi
         std::thread::sleep(LOOK_EVERY);
     }
     Ok(())
+}
+
+pub(crate) fn end_left() -> Result<Vec<Ended>, RegisterError> {
+    let why = "launchd ends programs together with their guard";
+    Err(Error::from(Unsupported::new("programs that outlive their guard", why)).into())
+}
+
+pub(crate) fn outlook(_: &str, _: Scope) -> Result<Outlook, RegisterError> {
+    let why = "launchd ends programs together with their guard";
+    Err(Error::from(Unsupported::new("programs that outlive their guard", why)).into())
 }
 
 pub(crate) fn query(name: &str, scope: Scope) -> Result<Option<Registered>, RegisterError> {

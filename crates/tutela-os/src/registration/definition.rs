@@ -47,6 +47,8 @@ pub struct Definition {
     /// Whether it keeps programs of its own, and is given a control group to divide among them where the OS has such a
     /// thing.
     pub keeps_programs: bool,
+    /// Whether its programs outlive it when it crashes, where the OS can do that.
+    pub programs_outlive: Option<Outlive>,
     /// The wait before the OS starts it again after it died: the backstop for the guard itself.
     pub restart_delay: Duration,
     /// What is taken from it.
@@ -55,6 +57,13 @@ pub struct Definition {
     pub folders: Folders,
     /// Ports that the host's firewall is to let through.
     pub openings: Vec<Opening>,
+}
+
+/// How what a guard left is ended when no other one follows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outlive {
+    /// The arguments of the program for that; run whenever its process has ended, to decide which it is.
+    pub end_left: Vec<OsString>,
 }
 
 /// For whom something is registered.

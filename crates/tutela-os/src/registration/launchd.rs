@@ -190,6 +190,7 @@ mod tests {
             stop_timeout: Duration::from_secs(20),
             watchdog: Some(Duration::from_secs(30)),
             keeps_programs: true,
+            programs_outlive: None,
             restart_delay: Duration::from_millis(200),
             sandbox: Sandbox::default(),
             folders: Folders { logs: Some("/var/log/tutela/shop".into()), ..Folders::default() },

@@ -14,7 +14,7 @@ pub mod systemd;
 mod transaction;
 
 pub use definition::{
-    Account, Definition, Folders, Kind, Opening, Password, Protocol, Readiness, Reload, Sandbox, Scope, Start,
+    Account, Definition, Folders, Kind, Opening, Outlive, Password, Protocol, Readiness, Reload, Sandbox, Scope, Start,
 };
 pub use transaction::{CarryOutError, Plan};
 pub(crate) use transaction::{Step, Undo};
@@ -66,6 +66,44 @@ pub fn stop(name: &str, scope: Scope, bound: Duration) -> Result<(), RegisterErr
 /// The service manager cannot be asked.
 pub fn query(name: &str, scope: Scope) -> Result<Option<Registered>, RegisterError> {
     platform::registration::query(name, scope)
+}
+
+/// What the service manager does after the end of a process of `name`. Cheaper than [`query`], and to be had by the account
+/// of the registration too.
+///
+/// # Errors
+/// The service manager cannot be asked, or ends programs together with their guard, so that nobody has to.
+pub fn outlook(name: &str, scope: Scope) -> Result<Outlook, RegisterError> {
+    platform::registration::outlook(name, scope)
+}
+
+/// Ends everything that is left of a service whose main process has ended. To be called by a process that the service
+/// manager runs for that service after the end, and only when no other main process follows: one would be ended too.
+///
+/// # Errors
+/// This is no such process, or something does not end.
+pub fn end_left() -> Result<Vec<Ended>, RegisterError> {
+    platform::registration::end_left()
+}
+
+/// Something that was ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The tree, or the group of a service's own processes.
+    pub label: String,
+    /// Its processes.
+    pub pids: Vec<u32>,
+}
+
+/// What a service manager does with a registration that has no process, or had none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlook {
+    /// A process of it runs, or is being started.
+    Runs,
+    /// None runs, and so far another one is to follow.
+    Follows,
+    /// None runs, and none is to follow: it was stopped, or given up.
+    Over,
 }
 
 /// Every registration that carries our mark.

@@ -11,6 +11,7 @@ pub(crate) fn discover(lookup: &impl Fn(&str) -> Option<OsString>) -> Paths {
             state: Place::In(PathBuf::from("/var/lib/tutela")),
             logs: Some(Place::In(PathBuf::from("/var/log/tutela"))),
             runtime: PathBuf::from("/run/tutela"),
+            lasting: None,
             home: None,
         };
     }
@@ -31,6 +32,7 @@ pub(crate) fn discover(lookup: &impl Fn(&str) -> Option<OsString>) -> Paths {
         state: Place::In(state),
         logs: None,
         runtime,
+        lasting: None,
         home: None,
     }
 }
@@ -58,5 +60,5 @@ pub(crate) fn sockets(paths: &Paths, name: &str) -> Vec<PathBuf> {
 }
 
 pub(crate) fn notify_socket(paths: &Paths, name: &str) -> PathBuf {
-    paths.runtime.join(format!("{name}.notify"))
+    paths.lasting_dir().join(format!("{name}.notify"))
 }

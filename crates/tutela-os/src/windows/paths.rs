@@ -41,6 +41,7 @@ fn within(root: &Path) -> Paths {
         state: Place::In(root.join("state")),
         logs: Some(Place::In(root.join("logs"))),
         runtime: root.join("run"),
+        lasting: None,
         home: None,
     }
 }

@@ -11,6 +11,7 @@ mod audit;
 mod check;
 mod command;
 mod doctor;
+mod end_left;
 mod events;
 mod export;
 mod generate;
@@ -110,6 +111,7 @@ fn dispatch(command: Command, reach: &Reach, scm: Option<Scm>) -> Code {
         Command::Secret(command) => secret::secret(&command),
         Command::Schema => generate::schema(),
         Command::Completions { shell } => generate::completions(shell),
+        Command::EndLeft(words) => end_left::end_left(&words),
         Command::Generate { dir } => generate::generate(&dir),
     }
 }

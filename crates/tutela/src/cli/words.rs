@@ -147,6 +147,9 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// End what a guard left that no other one takes over; a unit runs this whenever its guard has ended
+    #[command(hide = true)]
+    EndLeft(EndLeftWords),
     /// Write the generated files of the repository into a folder
     #[command(hide = true)]
     Generate {
@@ -184,6 +187,19 @@ pub struct RunWords {
     /// Keep this program; no file is needed
     #[arg(last = true, value_name = "PROGRAM")]
     pub program: Vec<String>,
+}
+
+/// `tutela end-left`.
+#[derive(Debug, Args)]
+pub struct EndLeftWords {
+    /// The guard, which is also the name of its unit
+    pub guard: String,
+    /// The unit is one of a user
+    #[arg(long)]
+    pub user: bool,
+    /// Wait until another guard runs or none is to come
+    #[arg(long)]
+    pub watch: bool,
 }
 
 /// When there are colours.

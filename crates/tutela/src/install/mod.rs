@@ -16,7 +16,7 @@ use std::time::Duration;
 use tutela_core::names::ServiceName;
 use tutela_core::spec::{GuardSpec, InstallAccount, InstallSpec, OpenPort, ServiceSpec, StartMode};
 use tutela_os::registration::{
-    Account, Definition, Folders, Kind, Opening, Password, Protocol, Readiness, Reload, Sandbox, Scope, Start,
+    Account, Definition, Folders, Kind, Opening, Outlive, Password, Protocol, Readiness, Reload, Sandbox, Scope, Start,
 };
 use tutela_schema::spec::{Loaded, Os};
 
@@ -109,6 +109,7 @@ pub fn define(wanted: Wanted<'_>) -> Defined {
         stop_timeout: install.stop_timeout.unwrap_or_else(|| stop_time(spec)),
         watchdog: install.watchdog.filter(|_| hosted(&wanted)),
         keeps_programs: true,
+        programs_outlive: spec.survive.then(|| Outlive { end_left: end_left(&wanted) }),
         restart_delay: install.restart_delay,
         sandbox,
         folders,
@@ -151,6 +152,16 @@ fn words(wanted: &Wanted<'_>) -> Vec<OsString> {
         words.extend(["--profile".into(), profile.into()]);
     }
     words.push(wanted.spec.into());
+    words
+}
+
+/// The words of `tutela end-left`, for a service manager that lets programs outlive their guard.
+fn end_left(wanted: &Wanted<'_>) -> Vec<OsString> {
+    let mut words = vec!["end-left".into()];
+    if wanted.scope == Scope::User {
+        words.push("--user".into());
+    }
+    words.push(wanted.loaded.spec.name.to_string().into());
     words
 }
 

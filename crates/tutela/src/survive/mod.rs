@@ -20,12 +20,14 @@
 //! - [`slate`]: the notes, in memory;
 //! - [`keeping`]: what is noted and deposited while the guard lives;
 //! - [`output`]: pipes and trays of programs' output;
-//! - [`heirs`]: what an earlier guard left, and to whom it goes.
+//! - [`heirs`]: what an earlier guard left, and to whom it goes;
+//! - [`left`]: the end of it where no other guard comes.
 //!
 //! Called by [`crate::run`], the conductor and the spawner. Deliberately absent: what an instance does next, which is the
 //! machine's ([`tutela_core::service::Estate`]), and how an OS keeps a descriptor ([`tutela_os::safe`]).
 
 pub mod heirs;
 pub mod keeping;
+pub mod left;
 pub mod output;
 pub mod slate;

@@ -5,6 +5,7 @@
 
 mod installing;
 mod living;
+mod outliving;
 mod people;
 mod refusals;
 mod sinks;

@@ -24,6 +24,19 @@ fn an_account_without_rights_installs_runs_and_removes_a_guard_of_its_own() {
     // It is hers alone.
     booted.run("tutela status hello --json").with_code(4);
 
+    // A crash of it is none of its programs, and a stop leaves none of them.
+    let worker = booted.run("pgrep --uid alice --oldest --full '[b]in/worker'").ok();
+    let guard = booted.run_as("alice", "systemctl --user show --value -p MainPID hello").ok();
+    booted.run(&format!("kill -KILL {guard}")).ok();
+    let again = format!(
+        "for i in $(seq 200); do p=$(systemctl --user show --value -p MainPID hello); \
+         [ $p != 0 ] && [ $p != {guard} ] && systemctl --user is-active hello && exit; sleep 0.1; done; exit 1"
+    );
+    booted.run_as("alice", &again).ok();
+    assert_eq!(booted.run("pgrep --uid alice --oldest --full '[b]in/worker'").ok(), worker);
+    booted.run_as("alice", "systemctl --user stop hello").ok();
+    booted.run("pgrep --uid alice --list-full --full '[t]utela|[h]ello/bin'").with_code(1);
+
     booted.run_as("alice", "tutela uninstall --user hello").ok();
     booted.run("pgrep --uid alice --full '[t]utela run'").with_code(1);
     let folders = ["/home/alice/.config", "/home/alice/.config/systemd", "/home/alice/.config/systemd/user"];

@@ -46,6 +46,13 @@ pub(crate) fn would_be() -> ContainerKind {
     }
 }
 
+/// The groups of the delegated unit that systemd runs this process for, besides its main process; `None`: it does not.
+pub(crate) fn beside() -> Option<Vec<std::path::PathBuf>> {
+    let entries = std::fs::read_dir(place::unit_beside()?).ok()?.flatten();
+    let groups = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    Some(groups.map(|group| group.path()).filter(|group| !group.ends_with(place::CONTROL_GROUP)).collect())
+}
+
 /// A program and all its descendants, in either form.
 #[derive(Debug, Clone)]
 pub(crate) enum Tree {

@@ -79,6 +79,16 @@ fn delegated(own: &Path) -> Result<PathBuf, String> {
     })
 }
 
+/// The group below a delegated unit's in which systemd runs what the unit has besides its main process.
+pub(super) const CONTROL_GROUP: &str = ".control";
+
+/// The folder of the delegated unit that systemd runs this process for, besides its main process.
+pub(super) fn unit_beside() -> Option<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let own = folder_of(&mounts, &super::super::proc::control_group(std::process::id())?).ok()?;
+    own.parent().filter(|_| own.ends_with(CONTROL_GROUP)).map(Path::to_path_buf)
+}
+
 /// The group of a unit whose own processes are in the subgroup that our units ask for. systemd makes such a one only in
 /// what it delegates, and that of a user marks nothing.
 fn above_subgroup(own: &Path) -> Option<&Path> {

@@ -7,13 +7,15 @@
 mod account;
 mod autostart;
 mod firewall;
+mod left;
 mod removal;
 mod speak;
 mod steps;
 mod systemctl;
 
+pub(crate) use left::end_left;
 pub(crate) use removal::plan_removal;
-pub(crate) use speak::{list, query, start, stop};
+pub(crate) use speak::{list, outlook, query, start, stop};
 
 use crate::registration::systemd::{self, Facts, Made, Mark, VERSION_ASSUMED, mark};
 use crate::registration::{Definition, Kind, Plan, RegisterError, Scope, Start, Step};

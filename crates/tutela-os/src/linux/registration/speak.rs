@@ -3,7 +3,7 @@
 use super::systemctl::{Said, Shown, Systemctl};
 use super::{read, unit_folder};
 use crate::registration::systemd::{Mark, mark};
-use crate::registration::{RegisterError, Registered, RegisteredState, Scope, Start};
+use crate::registration::{Outlook, RegisterError, Registered, RegisteredState, Scope, Start};
 use std::path::Path;
 use std::time::Duration;
 
@@ -53,6 +53,32 @@ fn word(
 
 fn is_denied(text: &str) -> bool {
     ["Access denied", "authentication required", "Permission denied"].iter().any(|word| text.contains(word))
+}
+
+pub(crate) fn outlook(name: &str, scope: Scope) -> Result<Outlook, RegisterError> {
+    let manager = Systemctl::find(scope)?;
+    let unit = format!("{name}.service");
+    // Jobs first: one that is done before the state is asked for shows in the state.
+    let jobs = manager.ask(&["list-jobs", "--no-legend", "--full", &unit])?;
+    let shown = manager.show(&unit)?;
+    Ok(outlook_of(shown.get("ActiveState"), shown.get("SubState"), &jobs, &unit))
+}
+
+/// The outlook by a unit's state and by the table of jobs: number, unit, type, state.
+fn outlook_of(active: &str, sub: &str, jobs: &str, unit: &str) -> Outlook {
+    let job = jobs.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        (words.next() == Some(unit)).then(|| words.next().unwrap_or_default())
+    });
+    match (active, job) {
+        // Whoever restarts it has it stopped first. systemd's own restart after a crash is a start.
+        ("deactivating", Some("stop" | "restart" | "try-restart")) => Outlook::Over,
+        ("activating", Some("stop")) if sub.starts_with("auto-restart") => Outlook::Over,
+        ("activating", _) if sub.starts_with("auto-restart") => Outlook::Follows,
+        ("inactive" | "failed", Some("start" | "restart" | "try-restart")) | ("deactivating", _) => Outlook::Follows,
+        ("inactive" | "failed" | "maintenance", _) => Outlook::Over,
+        (_, _) => Outlook::Runs,
+    }
 }
 
 pub(crate) fn query(name: &str, scope: Scope) -> Result<Option<Registered>, RegisterError> {
@@ -111,5 +137,34 @@ fn registered(name: &str, shown: &Shown, timer: &Shown) -> Registered {
             matches!(shown.state(), RegisteredState::Stopped | RegisteredState::Failed)
                 && shown.get("ExecMainCode") == "1"
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asked_for_the_end_says_whether_another_one_follows() {
+        let of = |active, sub, job: &str| {
+            let jobs = if job.is_empty() { String::new() } else { format!("  417 shop.service {job} running\n") };
+            outlook_of(active, sub, &format!("   9 other.service stop running\n{jobs}"), "shop.service")
+        };
+        for (active, sub, job, outlook) in [
+            ("deactivating", "stop-post", "", Outlook::Follows),
+            ("deactivating", "stop-post", "start", Outlook::Follows),
+            ("deactivating", "stop-post", "stop", Outlook::Over),
+            ("deactivating", "stop-post", "restart", Outlook::Over),
+            ("activating", "auto-restart", "", Outlook::Follows),
+            ("activating", "auto-restart-queued", "start", Outlook::Follows),
+            ("activating", "auto-restart", "stop", Outlook::Over),
+            ("activating", "start", "start", Outlook::Runs),
+            ("active", "running", "stop", Outlook::Runs),
+            ("inactive", "dead", "", Outlook::Over),
+            ("inactive", "dead", "start", Outlook::Follows),
+            ("failed", "failed", "", Outlook::Over),
+        ] {
+            assert_eq!(of(active, sub, job), outlook, "{active} {sub} {job}");
+        }
     }
 }

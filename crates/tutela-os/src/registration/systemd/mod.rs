@@ -13,7 +13,7 @@ mod text;
 pub(crate) use text::marked;
 pub use text::{Made, Mark, mark};
 
-use super::{Definition, Kind, Readiness, Reload, Scope, Start};
+use super::{Definition, Kind, Outlive, Readiness, Reload, Scope, Start};
 use std::path::Path;
 use std::time::Duration;
 use text::UnitText;
@@ -54,6 +54,11 @@ const LOG_BURST: u32 = 1_000_000;
 
 /// The version that brought `RestartSteps=` and `DelegateSubgroup=`.
 const STEPS_AND_SUBGROUPS: u32 = 254;
+
+/// The systemd under which programs can outlive their guard: the first that knows `PrivateTmp=disconnected`. Before, it
+/// removes the folder that is `/tmp` to the programs with each end of a guard, and they can make no file there any more.
+/// Before 254 it also puts the next guard into the unit's own group, which the kernel refuses while that is divided.
+const OUTLIVE: u32 = 257;
 
 /// The longest wait before a service that keeps dying is started again, where systemd can make waits longer.
 const RESTART_DELAY_MAX: Duration = Duration::from_secs(60);
@@ -98,7 +103,26 @@ pub fn timer(definition: &Definition) -> String {
 
 /// What will be different from a run in the foreground, for people.
 pub fn differences(definition: &Definition, facts: &Facts) -> Vec<String> {
-    sandbox::told(definition, facts)
+    let mut told = sandbox::told(definition, facts);
+    if let Some(outlive) = &definition.programs_outlive {
+        told.extend(outliving_told(outlive, definition, facts));
+    }
+    told
+}
+
+fn outliving_told(outlive: &Outlive, definition: &Definition, facts: &Facts) -> Option<String> {
+    if outliving(definition, facts) != Some(outlive) {
+        return Some(format!(
+            "programs end with a guard that crashes, and are started anew: systemd {} cannot keep them (version {OUTLIVE} \
+             can)",
+            facts.version
+        ));
+    }
+    matches!(facts.runs, Runs::Dynamic(_)).then(|| {
+        "programs outlive a guard that crashes, but systemd then removes their shared memory, semaphores and queues that \
+         have names; with an account of the computer, as `account = \"new:NAME\"` makes one, it does not"
+            .to_owned()
+    })
 }
 
 /// The text of `NAME.service`, with what registering makes beside it.
@@ -202,12 +226,22 @@ fn execution(text: &mut UnitText, definition: &Definition, facts: &Facts) -> Res
         }
         Reload::Signal | Reload::None => {}
     }
+    if let Some(outlive) = outliving(definition, facts) {
+        // As root: a dynamic user may not ask systemd where its name is not known to the message bus.
+        let root = definition.scope == Scope::System && facts.runs != Runs::Root;
+        text.line("ExecStopPost", format!("{}{}", if root { "+" } else { "" }, line(&outlive.end_left)));
+    }
     text.line("WorkingDirectory", quote::whole_path(&definition.folder).ok_or_else(|| cannot(&definition.folder))?);
     for (name, value) in &definition.env {
         text.line("Environment", quote::assignment(name, value));
     }
     text.line("SyslogIdentifier", &definition.name);
     Ok(())
+}
+
+/// How what is left of it is ended, if this systemd lets programs outlive it.
+fn outliving<'a>(definition: &'a Definition, facts: &Facts) -> Option<&'a Outlive> {
+    definition.programs_outlive.as_ref().filter(|_| definition.keeps_programs && facts.version >= OUTLIVE)
 }
 
 /// When it is started again, and how it is ended.
@@ -226,7 +260,7 @@ fn life(text: &mut UnitText, definition: &Definition, facts: &Facts) {
     }
     // Words or a configuration that were refused stay refused.
     text.line("RestartPreventExitStatus", 2);
-    text.line("KillMode", "mixed");
+    text.line("KillMode", if outliving(definition, facts).is_some() { "process" } else { "mixed" });
     text.line("SendSIGKILL", "yes");
     text.line("OOMPolicy", "continue");
     if definition.keeps_programs {
@@ -259,6 +293,9 @@ fn account_and_folders(text: &mut UnitText, definition: &Definition, facts: &Fac
         Runs::Dynamic(name) => {
             text.line("User", name);
             text.line("DynamicUser", "yes");
+            if definition.sandbox.off && outliving(definition, facts).is_some() {
+                text.line("PrivateTmp", sandbox::private_tmp(definition, facts));
+            }
         }
         Runs::As(name) => text.line("User", quote::prose(name)),
     }
@@ -270,6 +307,10 @@ fn account_and_folders(text: &mut UnitText, definition: &Definition, facts: &Fac
             if key != "RuntimeDirectory" {
                 // Output of programs is for their operators, not for every account.
                 text.line(&format!("{key}Mode"), "0700");
+            } else if outliving(definition, facts).is_some() && !matches!(facts.runs, Runs::Dynamic(_)) {
+                // Sockets that outlive a guard lie in it. Those of a dynamic user are with its state, because its runtime
+                // folder would be shut to everybody but root by this.
+                text.line("RuntimeDirectoryPreserve", "restart");
             }
         }
     }

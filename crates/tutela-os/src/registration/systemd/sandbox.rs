@@ -6,7 +6,7 @@
 
 use super::quote;
 use super::text::UnitText;
-use super::{Facts, Runs};
+use super::{Facts, Runs, outliving};
 use crate::registration::{Definition, Scope};
 use std::path::{Path, PathBuf};
 use tutela_core::spec::Capability;
@@ -26,7 +26,7 @@ pub(super) fn write(text: &mut UnitText, definition: &Definition, facts: &Facts)
     }
     if system {
         capabilities(text, sandbox.capabilities.as_deref(), root);
-        files(text, definition)?;
+        files(text, definition, facts)?;
         let closed = [
             ("ProtectHostname", "SYS_ADMIN"),
             ("ProtectClock", "SYS_TIME"),
@@ -47,7 +47,10 @@ pub(super) fn write(text: &mut UnitText, definition: &Definition, facts: &Facts)
         if !root && !has("SYS_PTRACE") {
             text.line("ProtectProc", "invisible");
         }
-        text.line("RemoveIPC", "yes");
+        // Those of a dynamic user go in any case; others may belong to programs that run on.
+        if outliving(definition, facts).is_none() {
+            text.line("RemoveIPC", "yes");
+        }
         text.line("KeyringMode", "private");
     }
     if !has("SYS_ADMIN") {
@@ -122,7 +125,7 @@ fn system_calls(has: &impl Fn(&str) -> bool) -> String {
 }
 
 /// What of the file system is there, and what can be written to.
-fn files(text: &mut UnitText, definition: &Definition) -> Result<(), String> {
+fn files(text: &mut UnitText, definition: &Definition, facts: &Facts) -> Result<(), String> {
     let sandbox = &definition.sandbox;
     text.line("ProtectSystem", "strict");
     let hidden = |path: &Path| in_home(path) || in_tmp(path);
@@ -136,7 +139,7 @@ fn files(text: &mut UnitText, definition: &Definition) -> Result<(), String> {
     let all = || sandbox.readable.iter().chain(&sandbox.writable).chain([&definition.folder, &definition.program]);
     // With nothing of a home to be seen, homes are not there; else they are empty but for what is named.
     text.line("ProtectHome", if all().any(|path| in_home(path)) { "tmpfs" } else { "yes" });
-    text.line("PrivateTmp", "yes");
+    text.line("PrivateTmp", private_tmp(definition, facts));
     for path in outermost(sandbox.writable.iter().filter(|path| hidden(path))) {
         text.line("BindPaths", quote::bound_path(path).ok_or_else(|| cannot(path))?);
     }
@@ -147,6 +150,11 @@ fn files(text: &mut UnitText, definition: &Definition) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Programs that outlive their guard keep their `/tmp` in memory, which goes with the last of them.
+pub(super) fn private_tmp(definition: &Definition, facts: &Facts) -> &'static str {
+    if outliving(definition, facts).is_some() { "disconnected" } else { "yes" }
 }
 
 /// The paths that are in none of the others, each once.
@@ -231,6 +239,9 @@ pub(super) fn told(definition: &Definition, facts: &Facts) -> Vec<String> {
             some => format!("of /home, /root and /run/user only {} is there", some.join(", ")),
         });
         told.push(match seen(in_tmp).as_slice() {
+            [] if private_tmp(definition, facts) == "disconnected" => {
+                "/tmp and /var/tmp are its own, in memory, and empty at each start".into()
+            }
             [] => "/tmp and /var/tmp are its own, empty at each start".into(),
             some => format!("/tmp and /var/tmp are its own, with {} in them", some.join(", ")),
         });

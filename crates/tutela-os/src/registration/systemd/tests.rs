@@ -25,6 +25,7 @@ fn shop() -> Definition {
         stop_timeout: Duration::from_millis(20_500),
         watchdog: Some(Duration::from_secs(30)),
         keeps_programs: true,
+        programs_outlive: Some(Outlive { end_left: vec!["end-left".into(), "shop".into()] }),
         restart_delay: Duration::from_secs(1),
         sandbox: Sandbox { no_new_privileges: true, ..Sandbox::default() },
         folders: Folders {
@@ -67,7 +68,8 @@ fn a_service_has_every_line_that_keeps_it() {
         "Restart=always",
         "RestartSteps=6",
         "RestartPreventExitStatus=2",
-        "KillMode=mixed",
+        "ExecStopPost=+/usr/local/bin/tutela end-left shop",
+        "KillMode=process",
         "OOMPolicy=continue",
         "LogRateLimitIntervalSec=1s",
         "LogRateLimitBurst=1000000",
@@ -97,6 +99,28 @@ fn an_older_systemd_gets_no_key_that_it_does_not_know() {
     let told = Definition { reload: Reload::Signal, ..shop() };
     assert!(has(&self::lines(&told, &dynamic(247)), "ExecReload=/bin/kill -HUP $MAINPID"));
     assert!(has(&self::lines(&told, &dynamic(253)), "Type=notify-reload"));
+}
+
+#[test]
+fn programs_outlive_a_guard_only_where_systemd_can_start_the_next_one_beside_them() {
+    let unit = |definition: &Definition, version, runs: Runs| lines(definition, &Facts { version, runs });
+    for runs in [Runs::Root, Runs::As("shop".into()), Runs::Dynamic("tutela-shop".into())] {
+        let kept = unit(&shop(), 257, runs.clone());
+        let as_root = if runs == Runs::Root { "" } else { "+" };
+        assert!(has(&kept, "KillMode=process"));
+        assert!(has(&kept, &format!("ExecStopPost={as_root}/usr/local/bin/tutela end-left shop")));
+        let dynamic = matches!(runs, Runs::Dynamic(_));
+        assert_eq!(has(&kept, "RuntimeDirectoryPreserve=restart"), !dynamic, "{runs:?}");
+        assert!(has(&kept, "PrivateTmp=disconnected") && !has(&kept, "RemoveIPC=yes"));
+        let never = Definition { programs_outlive: None, ..shop() };
+        for ended in [unit(&shop(), 256, runs.clone()), unit(&never, 257, runs)] {
+            assert!(has(&ended, "KillMode=mixed") && has(&ended, "PrivateTmp=yes") && has(&ended, "RemoveIPC=yes"));
+            let of_outliving = |line: &&String| line.starts_with("ExecStopPost") || line.contains("Preserve");
+            assert_eq!(ended.iter().find(of_outliving), None);
+        }
+    }
+    let told = |version| differences(&shop(), &dynamic(version)).join("\n");
+    assert!(told(252).contains("systemd 252 cannot keep them") && told(257).contains("shared memory"));
 }
 
 #[test]
@@ -148,10 +172,13 @@ fn tmp_stays_private_where_somebody_wants_to_write_there() {
     let mut definition = shop();
     definition.sandbox.writable = vec!["/tmp".into(), "/var/tmp".into(), "/srv/data".into()];
     let lines = lines(&definition, &dynamic(257));
-    assert!(has(&lines, "PrivateTmp=yes") && has(&lines, "ReadWritePaths=/srv/data"));
+    assert!(has(&lines, "PrivateTmp=disconnected") && has(&lines, "ReadWritePaths=/srv/data"));
     assert!(!lines.iter().any(|line| line.starts_with("BindPaths") || line.contains("=/tmp")), "{}", lines.join("\n"));
     let told = sandbox::told(&definition, &dynamic(257));
-    assert!(told.iter().any(|it| it == "/tmp and /var/tmp are its own, empty at each start"), "{told:?}");
+    assert!(
+        told.iter().any(|it| it == "/tmp and /var/tmp are its own, in memory, and empty at each start"),
+        "{told:?}"
+    );
 }
 
 #[test]

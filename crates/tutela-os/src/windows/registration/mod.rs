@@ -28,8 +28,8 @@ mod steps;
 mod task;
 mod text;
 
-use crate::Error;
-use crate::registration::{Definition, Kind, Plan, RegisterError, Registered, Scope};
+use crate::registration::{Definition, Ended, Kind, Outlook, Plan, RegisterError, Registered, Scope};
+use crate::{Error, Unsupported};
 use kept::Of;
 use mark::Mark;
 use std::time::Duration;
@@ -117,6 +117,16 @@ fn of_computer(name: &str, scope: Scope) -> Result<(), RegisterError> {
 
 fn by_nobody(name: &str, done: &str) -> RegisterError {
     RegisterError::Refused(format!("{name} is run by who logs in, and no service manager can have it {done}"))
+}
+
+pub(crate) fn end_left() -> Result<Vec<Ended>, RegisterError> {
+    let why = "Windows ends programs together with their guard";
+    Err(Error::from(Unsupported::new("programs that outlive their guard", why)).into())
+}
+
+pub(crate) fn outlook(_: &str, _: Scope) -> Result<Outlook, RegisterError> {
+    let why = "Windows ends programs together with their guard";
+    Err(Error::from(Unsupported::new("programs that outlive their guard", why)).into())
 }
 
 pub(crate) fn query(name: &str, scope: Scope) -> Result<Option<Registered>, RegisterError> {
