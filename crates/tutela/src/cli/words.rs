@@ -85,6 +85,8 @@ impl Command {
             | Command::Audit(_)
             | Command::Doctor(_)
             | Command::Token(_)
+            | Command::Secret(_)
+            | Command::EndLeft(_)
             | Command::Import(_)
             | Command::Export(_)
             | Command::Schema
