@@ -33,10 +33,10 @@ pub(crate) fn end_left() -> Result<Vec<Ended>, RegisterError> {
             }
             if group::kill_at(&group).is_err() {
                 // Before Linux 5.14 a group cannot be ended at once.
-                let pids = group::pids_below(&group).into_iter().filter_map(|pid| Pid::from_raw(pid.cast_signed()));
-                pids.for_each(|pid| {
+                for pid in group::pids_below(&group).into_iter().filter_map(|pid| Pid::from_raw(pid.cast_signed())) {
+                    // One that is gone is what was wanted; one that stays is told at the bound.
                     let _ = kill_process(pid, Signal::KILL);
-                });
+                }
             }
             group::remove_empty(&group);
         }
