@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tutela_core::names::Name;
 use tutela_os::registration::{self, Outlook, Scope};
 
-/// How often it is looked whether another guard runs.
+/// How often it is looked whether another guard runs: each look is a question to the service manager.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How long the service manager may give no answer: more than it takes to be replaced by a new version of itself.

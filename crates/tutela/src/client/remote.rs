@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 use tutela_core::spec::{TOKEN_VARIABLE, TlsSpec};
 use tutela_os::files;
 
-/// How long a connection and its handshake may take.
+/// How long a connection and its handshake may take: as long as an answer may take to begin.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// The largest file with a token that is read. One has 71 bytes; more is another file by mistake.

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long processes may outlive the signal that ends them.
+/// How long processes may outlive the signal that ends them: one that is stuck in the kernel may do so for long.
 const END_BOUND: Duration = Duration::from_secs(5);
 
-/// The pause between two looks.
+/// The pause between two looks, as between those for leftover processes.
 const PAUSE: Duration = Duration::from_millis(2);
 
 pub(crate) fn end_left() -> Result<Vec<Ended>, RegisterError> {
