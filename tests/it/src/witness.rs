@@ -72,7 +72,8 @@ fn ask_until(socket: &Path, guard: u32, over: &AtomicBool) -> (Seen, Vec<Slow>) 
         seen.asked += 1;
         seen.slowest_seen = seen.slowest_seen.max(answer.took);
         if answer.took > SLOW {
-            slow.push((from, standstill::now()));
+            // Until the answer was there: what its reader waited for a processor behind it is not the guard's.
+            slow.push((from, from + answer.took));
         }
         seen.growth = seen.growth.max(processes::memory(guard).saturating_sub(began_with));
         std::thread::park_timeout(PAUSE);
