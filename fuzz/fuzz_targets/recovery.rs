@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -26,6 +27,7 @@ const DOORS: Doors = Doors {
     read: |path| File::open(path).map(Found::Plain),
     give: |_, _| Ok(()),
     like: |_, _| Ok(()),
+    identity: |file| file.metadata().map(|it| (it.dev(), it.ino())),
     rename: |from, to| std::fs::rename(from, to),
     remove: |path| std::fs::remove_file(path),
     folder: |path, _| std::fs::create_dir_all(path),
