@@ -5,6 +5,13 @@
 //! have it. The one number per row is MB of the program's bytes per second, the best of some rounds; reading from the
 //! pipe is part of it.
 
+#[path = "../tests/support/doors.rs"]
+mod doors;
+#[path = "../tests/support/kept.rs"]
+mod kept;
+
+use doors::DOORS;
+use kept::Real;
 use std::io::{self, PipeReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -16,11 +23,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tutela_logs::pump::Source;
 use tutela_logs::record::redact::Redactor;
 use tutela_logs::tap::Taps;
-use tutela_logs::tray::{Memory, Sluice, SluiceSource, TRAY_BYTES, Tray};
-use tutela_logs::{Access, CaptureEnd, CaptureHandle, Doors, Form, Found, Policy, PumpHandle, Stream};
-use tutela_os::files::{
-    Plain, append_plain, give, identity, like, make_folder, read_plain, remove_plain, rename_plain,
-};
+use tutela_logs::tray::{SluiceSource, TRAY_BYTES, Tray};
+use tutela_logs::{CaptureEnd, CaptureHandle, Form, Policy, PumpHandle, Stream};
 use tutela_os::lasting::Lasting;
 use tutela_os::sluice;
 
@@ -31,25 +35,6 @@ const BYTES: usize = 200_000_000;
 const JSON_LINE_BYTES_MIN: usize = 180;
 
 const ROUNDS: usize = 3;
-
-/// Those of the guard.
-const DOORS: Doors = Doors {
-    append: |path, access| append_plain(path, access.mode, access.owner).map(found),
-    read: |path| read_plain(path).map(found),
-    give: |file, access| give(file, access.mode, access.owner, access.group),
-    like,
-    identity,
-    rename: rename_plain,
-    remove: remove_plain,
-    folder: |path, access| make_folder(path, access != Access::default()),
-};
-
-fn found(plain: Plain) -> Found {
-    match plain {
-        Plain::File(file) => Found::Plain(file),
-        Plain::Other(word) => Found::Other(word),
-    }
-}
 
 /// A pipe that is waited for: with one stream there is nobody else to read meanwhile.
 struct Waiting(PipeReader);
@@ -111,33 +96,6 @@ fn cat(dir: &Path, line: &[u8]) -> io::Result<Duration> {
     let took = began.elapsed();
     program.join().map_err(|_| io::Error::other("the program panicked"))??;
     if status.success() { Ok(took) } else { Err(io::Error::other("cat failed")) }
-}
-
-/// As [`Sluice`] and [`Memory`].
-struct Real<T>(T);
-
-impl Memory for Real<Lasting> {
-    fn bytes(&mut self) -> &mut [u8] {
-        self.0.bytes()
-    }
-
-    fn release(&mut self, part: std::ops::Range<usize>) {
-        self.0.release(part);
-    }
-}
-
-impl Sluice for Real<sluice::Sluice> {
-    fn poll_fill(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
-        self.0.poll_fill(cx, most)
-    }
-
-    fn filled(&self) -> io::Result<usize> {
-        self.0.filled()
-    }
-
-    fn drain(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.0.drain(into)
-    }
 }
 
 /// With a tray, as of a program that outlives its guard.

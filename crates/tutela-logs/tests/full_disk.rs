@@ -4,6 +4,10 @@
 //! without the right it fails and says so.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "support/doors.rs"]
+mod doors;
+
+use doors::DOORS;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -13,29 +17,7 @@ use tutela_logs::lines::Piece;
 use tutela_logs::read::Place;
 use tutela_logs::read::trail::{Start, Trail, TrailLine};
 use tutela_logs::writer::{Batch, Now, Writer, WriterEvent};
-use tutela_logs::{Access, Compression, Doors, Form, Found, Policy, Stream, Wall};
-use tutela_os::files::{
-    Plain, append_plain, give, identity, like, make_folder, read_plain, remove_plain, rename_plain,
-};
-
-/// Those of the guard.
-const DOORS: Doors = Doors {
-    append: |path, access| append_plain(path, access.mode, access.owner).map(found),
-    read: |path| read_plain(path).map(found),
-    give: |file, access| give(file, access.mode, access.owner, access.group),
-    like,
-    identity,
-    rename: rename_plain,
-    remove: remove_plain,
-    folder: |path, access| make_folder(path, access != Access::default()),
-};
-
-fn found(plain: Plain) -> Found {
-    match plain {
-        Plain::File(file) => Found::Plain(file),
-        Plain::Other(word) => Found::Other(word),
-    }
-}
+use tutela_logs::{Compression, Form, Policy, Stream, Wall};
 
 /// A mounted file system, unmounted when dropped.
 struct SmallDisk(tempfile::TempDir);

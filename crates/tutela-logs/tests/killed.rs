@@ -4,22 +4,25 @@
 //! It plays the guards too, so it has its own main. It needs Linux; on another system there is nothing to prove here.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "support/doors.rs"]
+mod doors;
+#[path = "support/kept.rs"]
+mod kept;
+
+use doors::DOORS;
+use kept::Real;
 use std::fs::{File, OpenOptions};
 use std::io::{self, PipeReader, PipeWriter, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tutela_logs::read::tail;
 use tutela_logs::record::redact::Redactor;
 use tutela_logs::tap::Taps;
-use tutela_logs::tray::{Memory, Sluice, SluiceSource, TRAY_BYTES, Tray};
-use tutela_logs::{Access, CaptureEnd, Doors, Form, Found, Policy, PumpHandle, Stream};
-use tutela_os::files::{
-    Plain, append_plain, give, identity, like, make_folder, read_plain, remove_plain, rename_plain,
-};
+use tutela_logs::tray::{SluiceSource, TRAY_BYTES, Tray};
+use tutela_logs::{CaptureEnd, Form, Policy, PumpHandle, Stream};
 use tutela_os::handle::Handle;
 use tutela_os::lasting::Lasting;
 use tutela_os::sluice::IdleSluice;
@@ -34,53 +37,6 @@ const KILLS: u64 = 12;
 
 /// Long for a test, so that a busy computer does not fail it.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Those of the guard.
-const DOORS: Doors = Doors {
-    append: |path, access| append_plain(path, access.mode, access.owner).map(found),
-    read: |path| read_plain(path).map(found),
-    give: |file, access| give(file, access.mode, access.owner, access.group),
-    like,
-    identity,
-    rename: rename_plain,
-    remove: remove_plain,
-    folder: |path, access| make_folder(path, access != Access::default()),
-};
-
-fn found(plain: Plain) -> Found {
-    match plain {
-        Plain::File(file) => Found::Plain(file),
-        Plain::Other(word) => Found::Other(word),
-    }
-}
-
-struct Lasts(Lasting);
-
-impl Memory for Lasts {
-    fn bytes(&mut self) -> &mut [u8] {
-        self.0.bytes()
-    }
-
-    fn release(&mut self, part: std::ops::Range<usize>) {
-        self.0.release(part);
-    }
-}
-
-struct Flows(tutela_os::sluice::Sluice);
-
-impl Sluice for Flows {
-    fn poll_fill(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
-        self.0.poll_fill(cx, most)
-    }
-
-    fn filled(&self) -> io::Result<usize> {
-        self.0.filled()
-    }
-
-    fn drain(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.0.drain(into)
-    }
-}
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -122,10 +78,10 @@ fn guard(dir: &Path, form: &str) {
         Handle::from(OpenOptions::new().read(true).write(writes).open(format!("/proc/self/fd/{number}")).unwrap())
     };
     let (pipe, chamber, memory) = (open(0, false), open(1, true), open(2, true));
-    let tray = Tray::open(Box::new(Lasts(Lasting::open(memory).unwrap()))).unwrap();
+    let tray = Tray::open(Box::new(Real(Lasting::open(memory).unwrap()))).unwrap();
     let source: SluiceSource = Box::new(|| {
         let sluice = IdleSluice::from_handles(pipe, chamber).and_then(IdleSluice::activate);
-        Ok(Box::new(Flows(sluice.map_err(io::Error::other)?)))
+        Ok(Box::new(Real(sluice.map_err(io::Error::other)?)))
     });
     let pump = PumpHandle::start(DOORS, {
         let told = dir.join("told");
@@ -192,7 +148,7 @@ fn memory() -> File {
     };
     let path = shown.into_iter().find(ours).unwrap();
     let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
-    drop(Tray::create(Box::new(Lasts(lasting))).unwrap());
+    drop(Tray::create(Box::new(Real(lasting))).unwrap());
     file
 }
 
