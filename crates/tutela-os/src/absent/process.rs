@@ -104,10 +104,6 @@ impl Child {
         match *self {}
     }
 
-    pub(crate) fn is_taken_back(&self) -> bool {
-        match *self {}
-    }
-
     pub(crate) fn end_elsewhere(&self) -> Result<Pending<Result<Option<Exit>, Error>>, Error> {
         match *self {}
     }

@@ -209,13 +209,8 @@ impl Child {
         self.0.variable(name).map(Secret::of)
     }
 
-    /// Whether an earlier guard started it. Then [`Nursery::reap`] does not tell its end, [`Child::end_elsewhere`] does.
-    pub fn is_taken_back(&self) -> bool {
-        self.0.is_taken_back()
-    }
-
-    /// Waits for the end of a program that an earlier guard started. Answers how it ended, where the OS still tells: a
-    /// kernel before Linux 6.15 does not tell who is not its parent. Within a tokio runtime with IO and time enabled.
+    /// Waits for the end of a program that an earlier guard started, which [`Nursery::reap`] does not tell. Answers how
+    /// it ended, where the OS still tells: a kernel before Linux 6.15 does not tell who is not its parent. Within a tokio runtime with IO and time enabled.
     ///
     /// # Errors
     /// Its process cannot be watched.

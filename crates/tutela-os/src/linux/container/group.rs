@@ -254,6 +254,14 @@ pub(crate) fn pids_below(path: &Path) -> Vec<u32> {
     pids
 }
 
+/// Whether the path `seen`, as the process table has it, is in the group at `path`. The tail is compared: what is above
+/// differs with the namespace that looks.
+pub(crate) fn is_in(seen: &str, path: &Path) -> bool {
+    let (Some(root), Some(folder)) = (path.parent().and_then(Path::file_name), path.file_name()) else { return false };
+    let mut below = Path::new(seen).iter().skip_while(|part| *part != root).skip(1);
+    below.next() == Some(folder)
+}
+
 /// Whether a file of a group could not be used because the group is gone, and so is everybody in it.
 fn is_removed(error: &Error) -> bool {
     match error {
@@ -429,11 +437,7 @@ impl Group {
         if self.is_empty().unwrap_or(false) {
             return false;
         }
-        let Some(seen) = proc::control_group(pid) else { return false };
-        // The tail is compared: what is above it differs with the namespace that looks.
-        let Some(root) = self.path.parent().and_then(Path::file_name) else { return false };
-        let mut below = Path::new(&seen).iter().skip_while(|part| *part != root).skip(1);
-        below.next() == self.path.file_name()
+        proc::control_group(pid).is_some_and(|seen| is_in(&seen, &self.path))
     }
 
     pub(crate) fn stats(&self) -> Result<Vec<Stat>, Error> {

@@ -205,7 +205,7 @@ impl Run {
 
     /// Whether the mark is this run's, or of a run of a guard within this run.
     fn is_ours(&self, mark: &str) -> bool {
-        mark.strip_prefix(&*self.mark).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        is_below(mark, &self.mark)
     }
 
     /// A session keeps its number, which is its first process's, from being given away; but only as long
@@ -263,6 +263,11 @@ impl Run {
             std::thread::sleep(KILL_PAUSE);
         }
     }
+}
+
+/// Whether a mark is that of the run `its`, or of a run of a guard within that run.
+pub(crate) fn is_below(mark: &str, its: &str) -> bool {
+    mark.strip_prefix(its).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Signals each process of the list, if it is still the one that was looked at and `still` agrees.

@@ -130,7 +130,7 @@ impl Launcher {
         let began = began.filter(|_| !flight.reaped.load(Ordering::Acquire));
         registry.land(&flight);
         let (tree, unenforced) = nest.into_tree(request, pid, began);
-        Ok(Child { pid, token: ChildToken(token), process, tree: Tree(tree), unenforced, taken_back: false })
+        Ok(Child { pid, token: ChildToken(token), process, tree: Tree(tree), unenforced })
     }
 
     /// A program that an earlier guard started, as if it had been started here.
@@ -147,7 +147,7 @@ impl Launcher {
         };
         let tree = taken::tree_of(remains, token, table, reason, controllers)?;
         let (pid, token) = (remains.pid, ChildToken(token));
-        Ok(Child { pid, token, process: Some(process), tree, unenforced: Vec::new(), taken_back: true })
+        Ok(Child { pid, token, process: Some(process), tree, unenforced: Vec::new() })
     }
 
     fn make_nest(&self, request: &SpawnRequest, token: u64) -> Result<Nest, SpawnError> {

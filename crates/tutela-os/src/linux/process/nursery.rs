@@ -268,8 +268,6 @@ pub(crate) struct Child {
     pub(super) process: Option<OwnedFd>,
     pub(super) tree: Tree,
     pub(super) unenforced: Vec<Unsupported>,
-    /// Whether an earlier guard had started it: its end is not this process's to collect.
-    pub(super) taken_back: bool,
 }
 
 impl Child {

@@ -111,8 +111,8 @@ impl Taken {
         }
         let (mark, group) = (proc::variable(pid, walk::MARK), proc::control_group(pid));
         let is_its = |one: &&One| match &one.remains.tree {
-            TreeRemains::Walk { mark: its } => mark.as_deref().is_some_and(|mark| is_below(mark, its)),
-            TreeRemains::Group { path, .. } => group.as_deref().is_some_and(|seen| is_in(seen, path)),
+            TreeRemains::Walk { mark: its } => mark.as_deref().is_some_and(|mark| walk::is_below(mark, its)),
+            TreeRemains::Group { path, .. } => group.as_deref().is_some_and(|seen| group::is_in(seen, path)),
         };
         taken.iter().find(is_its).map(|one| one.token)
     }
@@ -120,7 +120,7 @@ impl Taken {
     /// Whether a process with this mark is one of theirs.
     pub(super) fn has_mark(&self, mark: &str) -> bool {
         self.lock().iter().any(|one| match &one.remains.tree {
-            TreeRemains::Walk { mark: its } => is_below(mark, its),
+            TreeRemains::Walk { mark: its } => walk::is_below(mark, its),
             TreeRemains::Group { .. } => false,
         })
     }
@@ -132,19 +132,6 @@ impl Taken {
             TreeRemains::Walk { .. } => false,
         })
     }
-}
-
-/// Whether a mark is this run's, or of a run of a guard within this run.
-fn is_below(mark: &str, its: &str) -> bool {
-    mark.strip_prefix(its).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// Whether the path `seen`, as the process table has it, is in the group at `path`. The tail is compared: what is above
-/// differs with the namespace that looks.
-fn is_in(seen: &str, path: &Path) -> bool {
-    let (Some(root), Some(folder)) = (path.parent().and_then(Path::file_name), path.file_name()) else { return false };
-    let mut below = Path::new(seen).iter().skip_while(|part| *part != root).skip(1);
-    below.next() == Some(folder)
 }
 
 impl Child {
@@ -163,10 +150,6 @@ impl Child {
 
     pub(crate) fn variable(&self, name: &str) -> Option<String> {
         proc::variable(self.pid, name)
-    }
-
-    pub(crate) fn is_taken_back(&self) -> bool {
-        self.taken_back
     }
 
     pub(crate) fn end_elsewhere(
@@ -305,10 +288,10 @@ mod tests {
     #[test]
     fn a_group_is_known_by_its_tail() {
         let path = Path::new("/sys/fs/cgroup/unified/x/tutela-shop-0-1.2/api.0");
-        assert!(is_in("/x/tutela-shop-0-1.2/api.0", path));
-        assert!(is_in("/../x/tutela-shop-0-1.2/api.0/inner", path));
-        assert!(!is_in("/x/tutela-shop-0-1.2/api.1", path));
-        assert!(!is_in("/x/tutela-shop-0-1.3/api.0", path));
+        assert!(group::is_in("/x/tutela-shop-0-1.2/api.0", path));
+        assert!(group::is_in("/../x/tutela-shop-0-1.2/api.0/inner", path));
+        assert!(!group::is_in("/x/tutela-shop-0-1.2/api.1", path));
+        assert!(!group::is_in("/x/tutela-shop-0-1.3/api.0", path));
     }
 
     #[test]

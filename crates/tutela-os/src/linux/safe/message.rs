@@ -36,6 +36,16 @@ const END: u8 = b'E';
 /// The kind, and the length of the name.
 const HEAD_BYTES: usize = 3;
 
+/// Refuses a deposit that no message can carry.
+pub(super) fn look_at(deposit: &Deposit) -> io::Result<()> {
+    let Deposit { name, note, handles } = deposit;
+    if name.len() > DEPOSIT_NAME_BYTES_MAX || note.len() > DEPOSIT_NOTE_BYTES_MAX || handles.len() > DEPOSIT_HANDLES_MAX
+    {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a deposit is larger than a safe takes"));
+    }
+    Ok(())
+}
+
 /// Sends one message, whole or not at all.
 pub(super) fn send(socket: BorrowedFd<'_>, message: &Message) -> io::Result<()> {
     let (kind, name, note, handles) = match message {
@@ -47,9 +57,8 @@ pub(super) fn send(socket: BorrowedFd<'_>, message: &Message) -> io::Result<()> 
         Message::Told => (TOLD, "", "", [].as_slice()),
         Message::End => (END, "", "", [].as_slice()),
     };
-    if name.len() > DEPOSIT_NAME_BYTES_MAX || note.len() > DEPOSIT_NOTE_BYTES_MAX || handles.len() > DEPOSIT_HANDLES_MAX
-    {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a deposit is larger than a safe takes"));
+    if let Message::Deposit(deposit) = message {
+        look_at(deposit)?;
     }
     let length = u16::try_from(name.len()).unwrap_or(u16::MAX).to_le_bytes();
     let head = [kind, length[0], length[1]];

@@ -129,17 +129,22 @@ impl Safe {
 
     pub(crate) fn keep(&self, deposit: Deposit) -> Result<(), Error> {
         let name = deposit.name.clone();
+        let failed = |source| Error::io(format!("put {name} into the safe at {}", self.0.socket.display()), source);
+        // One that can never be sent would keep every later safe from being filled.
+        message::look_at(&deposit).map_err(failed)?;
         let message = Message::Deposit(deposit.clone());
         lock(&self.0.content).deposits.insert(name.clone(), deposit);
-        let sent = self.0.send(&message);
-        sent.map_err(|source| {
+        self.0.send(&message).map_err(|source| {
             self.0.later(&name);
-            Error::io(format!("put {name} into the safe at {}", self.0.socket.display()), source)
+            failed(source)
         })
     }
 
     pub(crate) fn keep_soon(&self, deposit: Deposit) {
         let name = deposit.name.clone();
+        if let Err(error) = message::look_at(&deposit) {
+            return (self.0.on_trouble)(format!("{name} cannot be put into the safe: {error}"));
+        }
         lock(&self.0.content).deposits.insert(name.clone(), deposit);
         self.0.later(&name);
     }

@@ -33,6 +33,8 @@ fn what_one_guard_deposited_the_next_one_gets() {
     safe.keep_soon(deposit("c", Vec::new()));
     safe.release("b");
     safe.release("never there");
+    let large = Deposit { note: "n".repeat(crate::safe::DEPOSIT_NOTE_BYTES_MAX + 1), ..deposit("large", Vec::new()) };
+    assert!(safe.keep(large).is_err());
     // What goes by the thread has arrived when something behind it has.
     while !lock(&safe.0.content).stale.is_empty() {
         std::thread::yield_now();

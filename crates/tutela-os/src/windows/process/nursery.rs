@@ -312,10 +312,6 @@ impl Child {
         None
     }
 
-    pub(crate) fn is_taken_back(&self) -> bool {
-        false
-    }
-
     pub(crate) fn end_elsewhere(&self) -> Result<std::future::Pending<Result<Option<Exit>, Error>>, Error> {
         Err(Error::Refused(format!("process {} was started here: its end is told by the nursery", self.pid)))
     }
