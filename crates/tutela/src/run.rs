@@ -20,7 +20,7 @@ use crate::hands::spawner::{Spawner, chain};
 use crate::log_folders;
 use crate::logs_view::DOORS;
 use crate::preflight::{self, Ports};
-use crate::survive::heirs::{Inheritance, SafeRefusal};
+use crate::survive::heirs::Inheritance;
 use crate::traces::{self, Hub};
 use std::collections::BTreeSet;
 use std::collections::VecDeque;
@@ -466,9 +466,10 @@ fn inherit(
             safe.end();
             None
         }
-        Err(SafeRefusal::Absent) => None,
-        Err(SafeRefusal::Failed(error)) => {
-            troubles.push(format!("programs do not outlive this guard: {error}"));
+        // The report of capabilities says so.
+        Err(tutela_os::Error::Unsupported(_)) => None,
+        Err(error) => {
+            troubles.push(format!("programs do not outlive this guard: {}", chain(&error)));
             None
         }
     }

@@ -253,6 +253,24 @@ fn what_is_said_while_no_guard_is_there_is_heard_by_the_next() {
     assert_eq!(guard.wait_state("a", "running").pid, a);
 }
 
+#[test]
+fn of_an_instance_that_is_gone_for_good_nothing_is_kept() {
+    let stage = Stage::new();
+    let stays = "[services.stays]\ncommand = [\"understudy\", \"hang\"]\n";
+    stage.write_spec(&format!("{stays}[services.goes]\ncommand = [\"understudy\", \"hang\"]\n"));
+    let guard = stage.start(Container::ControlGroup);
+    let kept = || std::fs::read_dir(format!("/proc/{}/fd", safe_pids(&guard)[0])).unwrap().count();
+    for id in ["stays", "goes"] {
+        guard.wait_state(id, "running");
+    }
+    let both = kept();
+    guard.write_spec(stays);
+    guard.cli_ok(&["reload", guard.name()]);
+    // Its process, its tray, and a pipe with its chamber for each stream.
+    wait_until(BOUND, "the safe has one program", || (kept() == both - 6).then_some(()));
+    guard.wait_state("stays", "running");
+}
+
 /// A number from outside, for longer runs than every change needs.
 fn from_outside(name: &str, usual: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)

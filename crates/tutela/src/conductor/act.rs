@@ -348,11 +348,7 @@ impl Conductor {
         }
         let Some(live) = self.live.remove(&key) else { return };
         self.nursery.forget(live.child.token());
-        let id = self.guard.instance(key).map(|(id, _)| id.clone());
-        match id {
-            Some(id) => self.drain(&id, run, live.capture),
-            None => drop(live.capture.map(|capture| capture.finish(DRAIN))),
-        }
+        self.drain(&live.id, run, live.capture);
     }
 
     /// An instance is gone for good: so are its container, its counters and its questions.

@@ -5,11 +5,10 @@ use super::{Conductor, Input, InstanceRef, Live, Owner};
 use crate::conductor::act::DRAIN;
 use crate::hands::spawner::chain;
 use crate::survive::heirs::Heir;
+use crate::survive::keeping::Estates;
 use crate::survive::output::KeptOutput;
 use std::sync::Arc;
-use tutela_core::guard;
 use tutela_core::names::{InstanceId, InstanceKey, RunId};
-use tutela_core::service::Exit as CoreExit;
 use tutela_core::spec::ServiceSpec;
 use tutela_core::time::Moment;
 use tutela_logs::CaptureHandle;
@@ -43,25 +42,21 @@ impl Conductor {
                 Err(error) => self.trouble(format!("{id} cannot be watched: {}", chain(&error))),
             }
             self.owners.insert(token, Owner::Main { key, run });
-            self.live.insert(key, Live { run, child, capture, watched: false });
+            self.live.insert(key, Live { id, run, child, capture, watched: false });
         }
     }
 
     /// Reads on where the earlier guard was.
     fn capture_heir(&mut self, heir: &mut Heir) -> Option<CaptureHandle> {
         let KeptOutput { tray, sluices } = heir.output.take()?;
-        let Heir { id, run, key, .. } = heir;
-        let of_key = key.or_else(|| self.guard.key(id)).and_then(|key| self.guard.instance(key));
+        let InstanceId { service, index } = heir.id.clone();
+        let of_key = heir.key.or_else(|| self.guard.key(&heir.id)).and_then(|key| self.guard.instance(key));
         let spec = of_key.map(|(_, service)| service.spec().clone());
-        let patterns = match (key, &spec) {
-            (Some(key), Some(spec)) => self.patterns(*key, *run, spec),
-            _ => Vec::new(),
-        };
-        let spec = spec.unwrap_or_else(|| Arc::new(super::bare_spec(id.service.clone())));
+        let spec = spec.unwrap_or_else(|| Arc::new(super::bare_spec(service.clone())));
         self.learn_secrets(heir, &spec);
-        let Heir { id, .. } = heir;
-        let policy = Arc::new(self.surroundings.keeping.policy(&spec, id.index));
-        let label = InstanceRef { service: id.service.clone(), index: id.index }.label();
+        let patterns = heir.key.map(|key| self.patterns(key, heir.run, &spec)).unwrap_or_default();
+        let policy = Arc::new(self.surroundings.keeping.policy(&spec, index));
+        let label = InstanceRef { service, index }.label();
         let taps = Taps { patterns, ..self.console_taps() };
         match self.pump.attach_kept(&label, policy, tray, sluices, taps) {
             Ok(capture) => Some(capture),
@@ -89,35 +84,28 @@ impl Conductor {
 
     /// A run is over: what it wrote is read to its end, and then nothing of it is kept any more.
     pub(super) fn drain(&mut self, id: &InstanceId, run: RunId, capture: Option<CaptureHandle>) {
-        let releaser = self.estates.as_ref().map(crate::survive::keeping::Estates::releaser);
-        let end = capture.map(|capture| capture.finish(DRAIN)).transpose();
-        match (end, releaser) {
-            // Dropping the answer changes nothing: the pump reads what is left and closes the pipes.
-            (Ok(_), None) => {}
-            (Ok(None), Some(releaser)) => releaser.release(id, run),
-            (Ok(Some(end)), Some(releaser)) => {
-                let id = id.clone();
-                // Bounded by the drain's own limit.
-                tokio::spawn(async move {
-                    end.await;
-                    releaser.release(&id, run);
-                });
-            }
-            (Err(refusal), releaser) => {
+        let end = match capture.map(|capture| capture.finish(DRAIN)).transpose() {
+            Ok(end) => end,
+            Err(refusal) => {
                 self.trouble(refusal.to_string());
-                if let Some(releaser) = releaser {
-                    releaser.release(id, run);
-                }
+                None
             }
-        }
+        };
+        // Nothing of it is in a safe. Dropping the answer changes nothing: the pump reads what is left and closes the pipes.
+        let Some(depositor) = self.estates.as_ref().map(Estates::depositor) else { return };
+        let Some(end) = end else { return depositor.release(id, run) };
+        let id = id.clone();
+        // Bounded by the drain's own limit.
+        tokio::spawn(async move {
+            end.await;
+            depositor.release(&id, run);
+        });
     }
 
     /// A program that an earlier guard had started has ended.
     pub(super) fn ended_elsewhere(&mut self, now: Moment, token: ChildToken, exit: Option<Exit>) {
         let Some(Owner::Main { key, run }) = self.owners.remove(&token) else { return };
-        let exit = exit.map_or(CoreExit::Unknown, |exit| self.core_exit(key, run, exit));
-        self.guard.handle(now, key, guard::Input::Exited { run, exit });
-        self.act(now);
+        self.main_ended(now, key, run, exit);
     }
 
     /// Everything is noted down anew: a command or a reload concerns more than it tells of.

@@ -54,7 +54,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tutela_core::guard::{self, Guard};
-use tutela_core::names::{InstanceKey, RunId};
+use tutela_core::names::{InstanceId, InstanceKey, RunId};
 use tutela_core::service::Exit as CoreExit;
 use tutela_core::spec::MetricsSpec;
 use tutela_core::time::Moment;
@@ -249,6 +249,8 @@ pub struct Conductor {
 
 /// A program that was started and is not released yet.
 struct Live {
+    /// Whose it is, also when a reload has taken the instance away.
+    id: InstanceId,
     run: RunId,
     child: Child,
     capture: Option<CaptureHandle>,
@@ -462,7 +464,7 @@ impl Conductor {
         nursery.reap(&mut |reaped| {
             let Some(token) = reaped.owner else { return };
             match self.owners.remove(&token) {
-                Some(Owner::Main { key, run }) => self.main_ended(now, key, run, reaped.exit),
+                Some(Owner::Main { key, run }) => self.main_ended(now, key, run, Some(reaped.exit)),
                 // Who sent the errand has stopped waiting; its tree is ended by then.
                 Some(Owner::Errand(exit)) => drop(exit.send(reaped.exit)),
                 None if self.early.len() < EARLY_MAX => drop(self.early.insert(token, reaped.exit)),
@@ -471,29 +473,27 @@ impl Conductor {
         });
     }
 
-    fn main_ended(&mut self, now: Moment, key: InstanceKey, run: RunId, exit: Exit) {
-        let exit = self.core_exit(key, run, exit);
-        self.guard.handle(now, key, guard::Input::Exited { run, exit });
-        // What follows from an end, above all the next start, is not kept waiting for the rest of the turn.
-        self.act(now);
-    }
-
-    fn core_exit(&self, key: InstanceKey, run: RunId, exit: Exit) -> CoreExit {
+    /// `exit` is `None` where the OS does not tell how.
+    fn main_ended(&mut self, now: Moment, key: InstanceKey, run: RunId, exit: Option<Exit>) {
         let oom = || {
             self.live
                 .get(&key)
                 .filter(|live| live.run == run)
                 .is_some_and(|live| live.child.tree().oom_killed().unwrap_or(false))
         };
-        match exit {
-            Exit::Code(code) => CoreExit::Code(code),
-            Exit::Signal { signal, core_dumped } => CoreExit::Signal {
+        let exit = match exit {
+            None => CoreExit::Unknown,
+            Some(Exit::Code(code)) => CoreExit::Code(code),
+            Some(Exit::Signal { signal, core_dumped }) => CoreExit::Signal {
                 number: signal.number(),
                 name: signal.to_string(),
                 core_dumped,
                 oom: signal == Signal::KILL && oom(),
             },
-        }
+        };
+        self.guard.handle(now, key, guard::Input::Exited { run, exit });
+        // What follows from an end, above all the next start, is not kept waiting for the rest of the turn.
+        self.act(now);
     }
 
     fn handle_input(&mut self, now: Moment, input: Input) {
@@ -515,7 +515,8 @@ impl Conductor {
     fn main_started(&mut self, now: Moment, key: InstanceKey, run: RunId, result: Result<Started, String>) {
         match result {
             Err(reason) => self.guard.handle(now, key, guard::Input::SpawnFailed { run, reason }),
-            Ok(Started { child, capture }) => {
+            Ok(Started { instance: InstanceRef { service, index }, child, capture }) => {
+                let id = InstanceId { service, index };
                 let (pid, token) = (child.pid(), child.token());
                 if let Some(capture) = &capture {
                     self.outputs.insert(key, capture.counters());
@@ -523,7 +524,7 @@ impl Conductor {
                 for missing in child.unenforced() {
                     self.say_unsupported(key, missing);
                 }
-                self.live.insert(key, Live { run, child, capture, watched: false });
+                self.live.insert(key, Live { id, run, child, capture, watched: false });
                 self.guard.handle(now, key, guard::Input::Spawned { run, pid });
                 for (of, text) in std::mem::take(&mut self.early_notices) {
                     if of == token {
@@ -533,7 +534,7 @@ impl Conductor {
                     }
                 }
                 match self.early.remove(&token) {
-                    Some(exit) => self.main_ended(now, key, run, exit),
+                    Some(exit) => self.main_ended(now, key, run, Some(exit)),
                     None => drop(self.owners.insert(token, Owner::Main { key, run })),
                 }
             }

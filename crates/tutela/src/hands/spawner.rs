@@ -31,6 +31,8 @@ const ORDERS_MAX: usize = 65_536;
 
 /// A program that was started.
 pub struct Started {
+    /// Whose it is, or on whose behalf it runs.
+    pub instance: InstanceRef,
     /// The program.
     pub child: Child,
     /// Its output on the way to the log, where it is captured.
@@ -139,7 +141,7 @@ impl Shared {
         while let Some(job) = self.next() {
             let instance = job.instance.clone();
             let (order, prepared) = job.prepare(self.depositor.is_some());
-            let result = prepared.and_then(|prepared| self.start(&instance, order, prepared));
+            let result = prepared.and_then(|prepared| self.start(instance, order, prepared));
             if self.inbox.send_blocking(Input::Started { order, result: Box::new(result) }).is_err() {
                 return;
             }
@@ -162,7 +164,7 @@ impl Shared {
         }
     }
 
-    fn start(&self, instance: &InstanceRef, order: Order, prepared: Prepared) -> Result<Started, String> {
+    fn start(&self, instance: InstanceRef, order: Order, prepared: Prepared) -> Result<Started, String> {
         let Prepared { request, output } = prepared;
         let child = self.nursery.spawn(&request).map_err(|error| chain(&error))?;
         // The request holds the write ends of the pipes; with them open no reader would ever see the end.
@@ -172,7 +174,7 @@ impl Shared {
             Streams::Kept { output, deposit } => {
                 let KeptOutput { tray, sluices } = *output;
                 if let (Some(depositor), Order::Main { run, .. }) = (&self.depositor, order)
-                    && let Err(trouble) = depositor.deposit(instance, run, &child, deposit)
+                    && let Err(trouble) = depositor.deposit(&instance, run, &child, deposit)
                 {
                     let _ = self.inbox.send_blocking(Input::Trouble(trouble));
                 }
@@ -183,7 +185,7 @@ impl Shared {
             let _ = self.inbox.send_blocking(Input::Trouble(refusal.to_string()));
             None
         });
-        Ok(Started { child, capture })
+        Ok(Started { instance, child, capture })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an earlier guard left, and to whom it goes.
 
-use super::keeping::{Depositor, Estates, NEXT_EVENT, NOTIFY, SLATE, estate_key, program_id, stamps_key};
+use super::keeping::{Depositor, Estates, NEXT_EVENT, NOTIFY, SLATE, Stamper, estate_key, program_id, stamps_key};
 use super::output::{KeptOutput, NewDeposit};
 use super::slate::{Notes, Slate};
 use crate::hands::spawner::chain;
@@ -12,7 +12,6 @@ use tutela_core::guard::Guard;
 use tutela_core::names::{InstanceId, InstanceKey, RunId, ServiceName};
 use tutela_core::service::{Estate, Phase, StartStep};
 use tutela_core::spec::{LadderStep, ServiceSpec, StopStep};
-use tutela_core::stamp::Stamps;
 use tutela_core::time::Moment;
 use tutela_os::handle::Handle;
 use tutela_os::process::{Child, Nursery};
@@ -23,31 +22,14 @@ use tutela_schema::saved::estate::{decode_estate, decode_stamps};
 /// been: as a spec that is silent has it.
 const LADDER: [(&str, Duration); 1] = [("TERM", Duration::from_secs(10))];
 
-/// Why programs do not outlive this guard.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SafeRefusal {
-    /// This host has no means for it, which the report of its capabilities says.
-    #[error("this host has no means for it")]
-    Absent,
-    /// It did not work, in words.
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl From<tutela_os::Error> for SafeRefusal {
-    fn from(error: tutela_os::Error) -> Self {
-        match error {
-            tutela_os::Error::Unsupported(_) => SafeRefusal::Absent,
-            other => SafeRefusal::Failed(chain(&other)),
-        }
-    }
-}
-
 /// What an earlier guard left, and what this one keeps for the next.
 #[derive(Debug)]
 pub struct Inheritance {
     safe: Safe,
     slate: Slate,
+    stamper: Stamper,
+    /// What it noted down of instances.
+    estates: BTreeMap<InstanceId, Estate>,
     programs: Vec<Program>,
     notify: Option<Handle>,
     /// What could not be taken over, in words.
@@ -83,12 +65,12 @@ impl Inheritance {
     /// Opens the safe of the guard `name` at `socket`, with what an earlier guard left in it.
     ///
     /// # Errors
-    /// This host has none, or it could not be begun: programs will not outlive this guard.
+    /// This host has none ([`tutela_os::Error::Unsupported`]), or it could not be begun: programs will not outlive this guard.
     pub fn open(
         socket: &Path,
         name: &str,
         on_trouble: impl Fn(String) + Send + Sync + 'static,
-    ) -> Result<Inheritance, SafeRefusal> {
+    ) -> Result<Inheritance, tutela_os::Error> {
         let (safe, deposits) = Safe::open(socket, name, on_trouble)?;
         let mut troubles = Vec::new();
         let mut left = None;
@@ -116,13 +98,14 @@ impl Inheritance {
         let slate = match found {
             Some(slate) => slate,
             None => {
-                let slate = Slate::new().map_err(|error| SafeRefusal::Failed(chain(&error)))?;
+                let slate = Slate::new()?;
                 let deposit = Deposit { name: SLATE.to_owned(), note: String::new(), handles: vec![slate.handle()] };
                 safe.keep(deposit)?;
                 slate
             }
         };
-        Ok(Inheritance { safe, slate, programs, notify, troubles })
+        let estates = estates(slate.notes(), &mut troubles);
+        Ok(Inheritance { safe, slate, stamper: Stamper::new(), estates, programs, notify, troubles })
     }
 
     /// The number from which events are counted on, if one was noted down.
@@ -139,12 +122,11 @@ impl Inheritance {
     /// Takes back the programs that live by their estates; of the others what they wrote is left. To be called before
     /// leftovers are looked for, which are all the rest.
     pub fn take_programs(&mut self, nursery: &Nursery) -> Vec<Heir> {
-        let estates = estates(self.slate.notes(), &mut Vec::new());
         let mut heirs = Vec::new();
         for program in std::mem::take(&mut self.programs) {
             let Program { id, run, remains, process, output } = program;
             let output = self.open_output(&id, run, &remains, process.as_ref(), output);
-            let lives = estates.get(&id).is_some_and(|estate| lives(estate, run));
+            let lives = self.estates.get(&id).is_some_and(|estate| lives(estate, run));
             let child = process.filter(|_| lives).and_then(|process| {
                 let taken = nursery.take_back(&remains, &process);
                 taken
@@ -199,11 +181,9 @@ impl Inheritance {
 
     /// Lets the machine go on with every instance that was noted down, and tells the heirs as what they go on.
     pub fn hand_over(&mut self, now: Moment, guard: &mut Guard, heirs: &mut [Heir]) {
-        let notes = self.slate.notes().clone();
-        let (environment, _) = tutela_schema::spec::process_env();
         let living = heirs.iter().enumerate().filter(|(_, heir)| heir.child.is_some());
         let living: BTreeMap<InstanceId, usize> = living.map(|(at, heir)| (heir.id.clone(), at)).collect();
-        for (id, mut estate) in estates(&notes, &mut self.troubles) {
+        for (id, mut estate) in std::mem::take(&mut self.estates) {
             let heir = living.get(&id).and_then(|at| heirs.get_mut(*at));
             let spec = guard.key(&id).and_then(|key| guard.instance(key)).map(|(_, service)| service.spec().clone());
             match heir.as_ref().and_then(|heir| Some((heir.run, heir.child.as_ref()?.pid()))) {
@@ -224,9 +204,9 @@ impl Inheritance {
             let lives = heir.is_some();
             let changed = match &spec {
                 Some(spec) if lives => {
-                    let inherited = |name: &str, value: &str| environment.get(name).is_some_and(|own| own == value);
-                    let started_with = notes.get(&stamps_key(&id)).and_then(|text| decode_stamps(text).ok());
-                    started_with.unwrap_or_default().differing(&Stamps::of(spec, id.index, inherited))
+                    let noted = self.slate.notes().get(&stamps_key(&id));
+                    let started_with = noted.and_then(|text| decode_stamps(text).ok()).unwrap_or_default();
+                    started_with.differing(&self.stamper.stamps(spec, id.index))
                 }
                 _ => Vec::new(),
             };
@@ -247,7 +227,7 @@ impl Inheritance {
 
     /// The parts by which this guard keeps for the next what it got itself.
     pub fn into_parts(self) -> (Depositor, Estates, Safe) {
-        (Depositor(self.safe.clone()), Estates::new(self.safe.clone(), self.slate), self.safe)
+        (Depositor(self.safe.clone()), Estates::new(self.safe.clone(), self.slate, self.stamper), self.safe)
     }
 }
 
@@ -282,32 +262,14 @@ fn estates(notes: &Notes, troubles: &mut Vec<String>) -> BTreeMap<InstanceId, Es
 /// Whether the program of this run lives by the estate, or may: one that was started and not noted down any more is later
 /// than all that was.
 fn lives(estate: &Estate, run: RunId) -> bool {
-    let in_a_tree = match estate.phase {
-        Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping { .. } => true,
-        Phase::Stopped
-        | Phase::Waiting
-        | Phase::Backoff { .. }
-        | Phase::Cooldown { .. }
-        | Phase::Failed
-        | Phase::Done => false,
-    };
+    let in_a_tree = matches!(estate.phase, Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping { .. });
     (run == estate.run && (in_a_tree || estate.pid.is_some())) || (run > estate.run && estate.wanted_up)
 }
 
 /// Whether it was noted down before its program ran.
 fn is_being_spawned(estate: &Estate) -> bool {
-    match estate.phase {
-        Phase::Starting { step: StartStep::Hooks | StartStep::Spawning, .. } => estate.pid.is_none(),
-        Phase::Starting { step: StartStep::Startup | StartStep::Ready, .. }
-        | Phase::Stopped
-        | Phase::Waiting
-        | Phase::Running { .. }
-        | Phase::Stopping { .. }
-        | Phase::Backoff { .. }
-        | Phase::Cooldown { .. }
-        | Phase::Failed
-        | Phase::Done => false,
-    }
+    let before = matches!(estate.phase, Phase::Starting { step: StartStep::Hooks | StartStep::Spawning, .. });
+    before && estate.pid.is_none()
 }
 
 /// What a service is whose spec nobody has any more: something to stop.

@@ -37,7 +37,7 @@ pub(super) fn program_id(service: &str, index: u16, run: RunId) -> String {
     format!("{service} {index} {}", run.0)
 }
 
-/// The spawner's part: deposits programs. Cheap to clone.
+/// Deposits programs, for the spawner, and gives them up, for the conductor. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Depositor(pub(super) Safe);
 
@@ -62,16 +62,28 @@ impl Depositor {
             .keep(Deposit::of_program(&id, remains, handles))
             .map_err(|error| format!("{}-{} would not outlive this guard: {error}", instance.service, instance.index))
     }
-}
 
-/// Gives deposits up. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Releaser(Safe);
-
-impl Releaser {
     /// The program of this run is gone, and all that it wrote is in the files. Never waits.
     pub fn release(&self, id: &InstanceId, run: RunId) {
         self.0.release(&Deposit::name_of_program(&program_id(id.service.as_str(), id.index, run)));
+    }
+}
+
+/// What programs are started with, told apart from what they inherit.
+#[derive(Debug)]
+pub(super) struct Stamper {
+    /// The guard's own environment.
+    environment: BTreeMap<String, String>,
+}
+
+impl Stamper {
+    pub(super) fn new() -> Stamper {
+        Stamper { environment: tutela_schema::spec::process_env().0 }
+    }
+
+    /// What an instance of this service is started with.
+    pub(super) fn stamps(&self, spec: &ServiceSpec, index: u16) -> Stamps {
+        Stamps::of(spec, index, |name, value| self.environment.get(name).is_some_and(|own| own == value))
     }
 }
 
@@ -80,8 +92,7 @@ impl Releaser {
 pub struct Estates {
     safe: Safe,
     slate: Slate,
-    /// The guard's own environment, from which programs inherit.
-    environment: BTreeMap<String, String>,
+    stamper: Stamper,
     /// Which spec the last noted stamps are of.
     stamped: HashMap<InstanceKey, Arc<ServiceSpec>>,
     /// Whether the last note was taken.
@@ -89,16 +100,14 @@ pub struct Estates {
 }
 
 impl Estates {
-    pub(super) fn new(safe: Safe, slate: Slate) -> Estates {
-        let (environment, _) = tutela_schema::spec::process_env();
-        Estates { safe, slate, environment, stamped: HashMap::new(), complete: true }
+    pub(super) fn new(safe: Safe, slate: Slate, stamper: Stamper) -> Estates {
+        Estates { safe, slate, stamper, stamped: HashMap::new(), complete: true }
     }
 
     /// Notes down how an instance stands, and what its program was started with.
     pub fn note(&mut self, key: InstanceKey, id: &InstanceId, estate: &Estate, spec: &Arc<ServiceSpec>) {
         if !self.stamped.get(&key).is_some_and(|known| Arc::ptr_eq(known, spec)) {
-            let inherited = |name: &str, value: &str| self.environment.get(name).is_some_and(|own| own == value);
-            let stamps = encode_stamps(&Stamps::of(spec, id.index, inherited));
+            let stamps = encode_stamps(&self.stamper.stamps(spec, id.index));
             self.complete &= self.slate.note(&stamps_key(id), &stamps);
             self.stamped.insert(key, Arc::clone(spec));
         }
@@ -128,7 +137,7 @@ impl Estates {
     }
 
     /// What gives deposits up.
-    pub fn releaser(&self) -> Releaser {
-        Releaser(self.safe.clone())
+    pub fn depositor(&self) -> Depositor {
+        Depositor(self.safe.clone())
     }
 }

@@ -57,10 +57,10 @@ pub struct Slate {
     at: usize,
 }
 
-/// Why there is no slate, or what is on it cannot be used.
+/// Why what is on a slate cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SlateError {
-    /// The OS gives no such memory, or what it gave is none.
+    /// It is no such memory.
     #[error(transparent)]
     Os(#[from] tutela_os::Error),
     /// It was written by a version that notes down in another form.
@@ -73,11 +73,11 @@ impl Slate {
     ///
     /// # Errors
     /// There is no memory that outlives the guard on this host.
-    pub fn new() -> Result<Slate, SlateError> {
+    pub fn new() -> Result<Slate, tutela_os::Error> {
         Slate::of_size(SLATE_BYTES)
     }
 
-    fn of_size(bytes: usize) -> Result<Slate, SlateError> {
+    fn of_size(bytes: usize) -> Result<Slate, tutela_os::Error> {
         let mut memory = Lasting::create(bytes)?;
         memory.bytes()[..MAGIC.len()].copy_from_slice(&MAGIC);
         Ok(Slate { memory, notes: Notes::new(), held: 0, half: 0, at: 0 })
@@ -137,13 +137,6 @@ impl Slate {
                 self.tidy();
             }
         }
-    }
-
-    /// Takes everything away.
-    pub fn clear(&mut self) {
-        self.notes.clear();
-        self.held = 0;
-        self.tidy();
     }
 
     fn append(&mut self, key: &str, text: Option<&[u8]>) -> bool {
@@ -273,7 +266,8 @@ mod tests {
         assert!(slate.note("c", b""));
         let mut slate = again(again(slate));
         assert_eq!(notes(&slate), [("a", &b"3"[..]), ("c", &b""[..])]);
-        slate.clear();
+        slate.erase("a");
+        slate.erase("c");
         assert_eq!(notes(&again(slate)), []);
     }
 
