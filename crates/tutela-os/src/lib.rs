@@ -13,6 +13,7 @@
 //! - [`endpoint`]: the control socket and who is at its other end;
 //! - [`notify`]: readiness messages from programs, and to the service manager that started the guard;
 //! - [`safe`]: what holds on to descriptors when the guard is gone;
+//! - [`succession`]: how another program takes the guard's place in its process;
 //! - [`pipe`], [`files`], [`paths`], [`accounts`], [`access`]: bytes, folders, people, and who may do what;
 //! - [`lasting`], [`sluice`]: memory and pipes that outlive the guard;
 //! - [`host`]: who started this process, and serving Windows' service control manager;
@@ -49,6 +50,7 @@ pub mod safe;
 pub mod secret;
 pub mod signals;
 pub mod sluice;
+pub mod succession;
 pub mod tcp;
 pub mod terminal;
 pub mod usage;

@@ -4,6 +4,7 @@
 //! - [`conductor`]: the one task that owns the machine;
 //! - [`hands`]: what carries its decisions out;
 //! - [`survive`]: how programs outlive it, and how the next guard goes on with them;
+//! - [`upgrade`]: how another program takes its place;
 //! - [`figures`]: what is counted, for `/metrics` and for collectors;
 //! - [`traces`]: what is done, as spans, for collectors;
 //! - [`api`]: how others speak to it; [`client`]: how we do;
@@ -35,3 +36,4 @@ pub mod run;
 pub mod secrets;
 pub mod survive;
 pub mod traces;
+pub mod upgrade;

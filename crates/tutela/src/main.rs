@@ -11,5 +11,9 @@ fn main() -> ExitCode {
     if let Some(code) = tutela_os::safe::safe_main(std::env::args_os()) {
         return code;
     }
+    // What a guard's process is while another program shows whether it can take its place.
+    if let Some(code) = tutela::upgrade::caretaker::caretaker_main(std::env::args_os()) {
+        return code;
+    }
     tutela::cli::main()
 }

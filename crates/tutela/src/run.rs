@@ -22,6 +22,8 @@ use crate::logs_view::DOORS;
 use crate::preflight::{self, Ports};
 use crate::survive::heirs::Inheritance;
 use crate::traces::{self, Hub};
+use crate::upgrade::trial::{Off, Trial};
+use crate::upgrade::{self, Followed};
 use std::collections::BTreeSet;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
@@ -45,7 +47,9 @@ use tutela_os::paths::Paths;
 use tutela_os::process::{Nursery, NurseryOptions};
 use tutela_os::safe::Safe;
 use tutela_os::signals::Signals;
-use tutela_os::{accounts, background, capabilities, clock, eventlog, files, limits, memory, notify, usage};
+use tutela_os::{
+    accounts, background, capabilities, clock, eventlog, files, limits, memory, notify, succession, usage,
+};
 use tutela_schema::api::CapabilityStatus;
 use tutela_schema::saved::{SavedInstance, Wanted};
 use tutela_schema::spec::{Diagnostic, Loaded, Severity, Sources};
@@ -98,6 +102,8 @@ pub struct Options {
     pub force_walk: bool,
     /// The service that this process is, under Windows' service control manager.
     pub scm: Option<Scm>,
+    /// This process is to show whether it can take another guard's place.
+    pub trial: Option<Arc<Trial>>,
 }
 
 /// Why a guard did not come up.
@@ -148,6 +154,10 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let conductor = runtime()?;
     let hands = runtime()?;
     let _inside = conductor.enter();
+    // Everything up to here can be done beside a guard that guards.
+    if let Some(trial) = &options.trial {
+        trial.wait_for_turn().map_err(off)?;
+    }
     let listener = Arc::new(bind(&hands, paths, &name)?);
     let signals = Signals::open()?;
     let nursery_options =
@@ -156,6 +166,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let mut troubles = Vec::new();
     let (inbox, inputs) = Inbox::new();
     let mut inheritance = inherit(&options, &spec, &name, &inbox, &mut troubles);
+    let handover = inheritance.as_ref().and_then(Inheritance::handover).cloned();
     let mut heirs = inheritance.as_mut().map(|left| left.take_programs(&nursery)).unwrap_or_default();
     troubles.extend(end_leftovers(&nursery)?);
     // Not before: until here they may have been in use by a guard of this name, or by what one left running.
@@ -225,6 +236,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
             What::File { profile, .. } => profile.clone(),
             What::Program(_) => None,
         },
+        upgrades: upgrade_desk(&options, &name, &spec, inheritance.as_ref().map(Inheritance::safe)),
         description: spec.description.clone(),
     });
     let around = Around { keeping: keeping.clone(), dir: context.state_dir.join("sinks"), inbox: inbox.clone() };
@@ -264,6 +276,8 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         notify,
         host: match &options.scm {
             Some(scm) => Some(Host::scm(scm.clone(), Accepts::ALL)),
+            // The one that it knows is the process that began this trial.
+            None if options.trial.is_some() => None,
             None => Host::discover(|key| std::env::var_os(key)),
         },
         controls: options.scm.as_ref().map(Scm::controls),
@@ -294,9 +308,14 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         reload: context.reload.is_some().then(|| asked_reload(&hands, &context)),
         forward_signals: matches!(options.what, What::Program(_)) || std::process::id() == 1,
         // A service that has nothing to do is one all the same; its service manager would only start it again.
-        end_when_done: !host::started_by().is_service_manager(),
+        end_when_done: !host::started_by().is_service_manager() && options.trial.is_none(),
+        followed: handover.zip(safe.clone()).map(|(handover, safe)| Followed { safe, handover }),
+        trial: options.trial.clone(),
     };
     door.adopt(opening, &context);
+    if let Some(trial) = options.trial.clone() {
+        hands.spawn(trial.watch(context.inbox.clone()));
+    }
     let stop_hands = serve(hands, listener.clone(), context)?;
     calm.end();
     // Reading a large spec takes more memory than keeping it.
@@ -408,7 +427,15 @@ fn bind(hands: &Runtime, paths: &Paths, name: &str) -> Result<Listener, Failure>
         ))
     };
     let own = paths.socket(name);
-    let listener = Listener::bind(&own).map_err(|error| match error {
+    let bound = match Listener::bind(&own) {
+        // This process began it to see whether it does well, and became what it is.
+        Err(BindError::InUse { pid: Some(pid), .. }) if succession::is_child(pid) => {
+            succession::dismiss(pid)?;
+            Listener::bind(&own)
+        }
+        bound => bound,
+    };
+    let listener = bound.map_err(|error| match error {
         BindError::InUse { pid, .. } => taken(pid),
         BindError::Failed(error) => Failure::Failed(chain(&error)),
     })?;
@@ -454,8 +481,8 @@ fn inherit(
     let inbox = inbox.clone();
     // A full inbox drops the remark.
     let tell = move |text| drop(inbox.try_send(Input::Trouble(text)));
-    // With process 1 everything ends, whoever holds on to it.
-    let wanted = spec.survive && matches!(options.what, What::File { .. }) && std::process::id() != 1;
+    // With process 1 everything ends, whoever holds on to it; but another program can take its place.
+    let wanted = spec.survive && matches!(options.what, What::File { .. });
     if !wanted && !socket.exists() {
         return None;
     }
@@ -473,6 +500,24 @@ fn inherit(
             None
         }
     }
+}
+
+fn off(off: Off) -> Failure {
+    Failure::Failed(match off {
+        Off::NotWanted => "refused: the guard did not make room".to_owned(),
+        Off::Broken(error) => error,
+    })
+}
+
+/// What can have another program take this guard's place, or why nothing can.
+fn upgrade_desk(options: &Options, name: &str, spec: &GuardSpec, safe: Option<&Safe>) -> upgrade::ask::Desk {
+    let why_not = match (&options.what, &options.trial, spec.survive) {
+        (_, Some(_), _) => "this guard is on trial itself",
+        (What::Program(_), _, _) => "this guard keeps a single program, which ends with it",
+        (What::File { .. }, None, false) => "programs do not outlive this guard: its spec says survive = false",
+        (What::File { .. }, None, true) => "programs do not outlive this guard on this computer",
+    };
+    upgrade::ask::Desk::new(name, &options.paths.safe(name), safe.cloned().ok_or_else(|| why_not.to_owned()))
 }
 
 fn new_door(inbox: &Inbox) -> Door {
@@ -600,6 +645,7 @@ fn identity(name: &str, spec: String, nursery: &Nursery) -> Identity {
             .map(|it| CapabilityStatus { name: it.name.to_owned(), holds: it.holds, detail: it.detail })
             .collect(),
         spec,
+        upgrade: Arc::default(),
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod pipe;
 #[cfg(target_os = "macos")]
 pub(crate) mod process;
 pub(crate) mod safe;
+pub(crate) mod succession;
 #[cfg(target_os = "macos")]
 pub(crate) mod usage;
 

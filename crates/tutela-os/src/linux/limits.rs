@@ -3,6 +3,7 @@
 use crate::Error;
 use crate::limits::OpenFiles;
 use rustix::process::{Resource, Rlimit, getpriority_process, getrlimit, setpriority_process, setrlimit};
+use std::io;
 use std::sync::OnceLock;
 
 /// What the limit was before it was raised.
@@ -71,4 +72,38 @@ pub(crate) fn rise() {
 /// The niceness of a program whose spec wants nothing special; `None`: the guard's own is right.
 pub(crate) fn niceness_for_programs() -> Option<i32> {
     NICENESS_BEFORE.get().copied()
+}
+
+/// What a process inherits of these, to be set as one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    open_files: Option<Rlimit>,
+    core: Option<Rlimit>,
+    niceness: Option<i32>,
+}
+
+/// What this process was started with, as far as it changed it.
+pub(crate) fn as_started() -> Limits {
+    Limits { open_files: for_programs(), core: core_for_programs(), niceness: niceness_for_programs() }
+}
+
+/// What holds now, for the thread that asks.
+pub(crate) fn as_they_are() -> Limits {
+    let (open_files, core) = (getrlimit(Resource::Nofile), getrlimit(Resource::Core));
+    Limits { open_files: Some(open_files), core: Some(core), niceness: getpriority_process(None).ok() }
+}
+
+impl Limits {
+    /// Sets them, for this thread and whatever it becomes or starts. Makes system calls and nothing else.
+    pub(crate) fn hold(&self) -> io::Result<()> {
+        for (resource, limit) in [(Resource::Nofile, self.open_files), (Resource::Core, self.core)] {
+            if let Some(limit) = limit {
+                setrlimit(resource, limit)?;
+            }
+        }
+        if let Some(niceness) = self.niceness {
+            setpriority_process(None, niceness)?;
+        }
+        Ok(())
+    }
 }

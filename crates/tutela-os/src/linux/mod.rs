@@ -24,6 +24,7 @@ pub(crate) mod registration;
 pub(crate) mod safe;
 pub(crate) mod signals;
 pub(crate) mod sluice;
+pub(crate) mod succession;
 pub(crate) mod tcp;
 pub(crate) mod terminal;
 pub(crate) mod usage;

@@ -23,7 +23,10 @@ impl Signals {
                 "the guard's signals are taken over already, and one stream has them all".into(),
             ));
         }
-        bell::guard(&TAKEN_OVER).and_then(Watched::reading).map(Signals)
+        let rung = bell::guard(&TAKEN_OVER)?;
+        // A guard that took another's place was started with them held; what came meanwhile comes now.
+        Calm::begin().release();
+        Watched::reading(rung).map(Signals)
     }
 
     pub(crate) async fn next(&mut self) -> Result<Signal, Error> {
@@ -70,6 +73,14 @@ impl Calm {
         // SAFETY: both sets are whole and of this frame; only the calling thread's mask changes.
         unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const held, &raw mut before) };
         Calm { before }
+    }
+
+    /// Lets them through, whatever was held before.
+    fn release(mut self) {
+        for signal in TAKEN_OVER.into_iter().chain([libc::SIGCHLD]) {
+            // SAFETY: the set is a whole one, the number is a signal of this OS.
+            unsafe { libc::sigdelset(&raw mut self.before, signal) };
+        }
     }
 }
 

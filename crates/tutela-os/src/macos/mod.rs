@@ -21,7 +21,7 @@ pub(crate) mod tcp;
 pub(crate) mod terminal;
 pub(crate) mod usage;
 
-pub(crate) use crate::absent::safe;
+pub(crate) use crate::absent::{safe, succession};
 pub(crate) use crate::unix::{files, paths, secret};
 
 pub(crate) use crate::absent::lasting::{self, self as sluice};

@@ -29,6 +29,6 @@ pub(crate) mod usage;
 pub(crate) mod wide;
 
 pub(crate) use crate::absent::lasting::{self, self as sluice};
-pub(crate) use crate::absent::safe;
+pub(crate) use crate::absent::{safe, succession};
 
 pub(crate) const OS: crate::Os = crate::Os::Windows;

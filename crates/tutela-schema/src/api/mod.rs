@@ -16,6 +16,7 @@ mod query;
 mod refusal;
 mod routes;
 mod status;
+mod upgrade;
 
 pub use command::{
     CommandReply, CommandRequest, InstanceOutcome, Outcome, REASON_CHARS_MAX, ReloadReply, Survivor, Verb,
@@ -33,3 +34,4 @@ pub use status::{
     CapabilityStatus, GuardInfo, GuardStatus, Health, Host, InstanceStatus, LastExit, NextStep, ProbeRole, ProbeStatus,
     ServiceStatus, SinkDrops, SinkState, SinkStatus, State, StatusReply, Usage, Verdict,
 };
+pub use upgrade::{UpgradeInfo, UpgradeOutcome, UpgradeReply, UpgradeRequest};

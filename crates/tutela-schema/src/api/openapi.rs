@@ -110,6 +110,7 @@ fn operation_id(route: &Route) -> String {
     match route.id {
         RouteId::ServiceCommand(verb) => format!("{verb}Service"),
         RouteId::GuardCommand(verb) => format!("{verb}Guard"),
+        RouteId::Upgrade => "upgradeGuard".into(),
         RouteId::Status => "status".into(),
         RouteId::Service => "service".into(),
         RouteId::Logs => "logs".into(),

@@ -6,6 +6,7 @@ use super::health::HealthReply;
 use super::query::{CommandQuery, EventQuery, EventsReply, LogLine, LogQuery, StatusQuery};
 use super::refusal::ErrorReply;
 use super::status::{GuardInfo, ServiceStatus, StatusReply};
+use super::upgrade::{UpgradeReply, UpgradeRequest};
 use crate::events::EventRecord;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use std::fmt;
@@ -33,6 +34,8 @@ pub enum RouteId {
     ServiceCommand(Verb),
     /// `POST /v1/VERB`, for all services.
     GuardCommand(Verb),
+    /// `POST /v1/upgrade`.
+    Upgrade,
     /// `GET /v1/logs/{service}`.
     Logs,
     /// `GET /v1/events`.
@@ -234,6 +237,16 @@ pub const ROUTES: &[Route] = &[
         "Stop every service and end the guard",
         COMMANDED
     ),
+    Route {
+        id: RouteId::Upgrade,
+        method: Method::Post,
+        path: "/v1/upgrade",
+        role: Role::Admin,
+        summary: "Have another program take the guard's place while everything runs on; only at the control socket",
+        query: None,
+        request: Some(of::<UpgradeRequest>),
+        responses: &[json!(202, UpgradeReply, "the new program was tried and takes the guard's place now")],
+    },
     get!(
         RouteId::Logs,
         Viewer,
@@ -415,7 +428,7 @@ mod tests {
     fn who_only_asks_changes_nothing_and_the_guard_itself_is_for_admins() {
         for route in ROUTES {
             let role = match route.id {
-                RouteId::GuardCommand(Verb::Reload | Verb::Shutdown) => Role::Admin,
+                RouteId::GuardCommand(Verb::Reload | Verb::Shutdown) | RouteId::Upgrade => Role::Admin,
                 _ if route.method == Method::Post => Role::Operator,
                 _ => Role::Viewer,
             };

@@ -1,5 +1,6 @@
 //! What is observed: the body of `/v1/status` and of `tutela status --json`.
 
+use super::upgrade::UpgradeInfo;
 use crate::wall::WallTime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -368,4 +369,7 @@ pub struct GuardInfo {
     pub services: Vec<String>,
     /// What this computer lets it do.
     pub capabilities: Vec<CapabilityStatus>,
+    /// The upgrade by which this guard's program came to be the one that runs, or did not; null: there was none.
+    #[serde(default)]
+    pub upgrade: Option<UpgradeInfo>,
 }

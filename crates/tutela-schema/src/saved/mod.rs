@@ -10,6 +10,7 @@
 //! refused, and left as it is: an older guard must not lose what a newer one knew.
 
 pub mod estate;
+pub mod handover;
 pub mod migrations;
 pub mod sink;
 

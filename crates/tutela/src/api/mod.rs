@@ -16,6 +16,7 @@ mod health;
 mod logs;
 mod metrics;
 mod serve;
+mod upgrade;
 
 pub(crate) use logs::wall_of as logs_wall;
 pub use serve::{Context, Reload, reload_now, serve};

@@ -4,7 +4,7 @@ use super::answer::{Answer, json, refusal, whole};
 use super::caller::Caller;
 use super::connection::{LAST_ANSWERS, talk};
 use super::door::Door;
-use super::{events, health, logs, metrics};
+use super::{events, health, logs, metrics, upgrade};
 use crate::audit::{Asker, Auditor};
 use crate::conductor::{Feed, Identity, Inbox, Input, Request as Ask, StatusAnswer, wall_now};
 use crate::figures::Source;
@@ -86,6 +86,8 @@ pub struct Context {
     pub state_dir: PathBuf,
     /// The profile the spec is read with.
     pub profile: Option<String>,
+    /// Has another program take this guard's place.
+    pub upgrades: crate::upgrade::ask::Desk,
     /// For people.
     pub description: String,
 }
@@ -173,6 +175,7 @@ pub(super) async fn answer(request: Request<Incoming>, caller: Caller<'_>, conte
             carry_out(context, verb, service, query, body, by(), &mut trace).await
         }
         (RouteId::GuardCommand(verb), _) => carry_out(context, verb, None, query, body, by(), &mut trace).await,
+        (RouteId::Upgrade, _) => upgrade::upgrade(context, caller, body, by()).await,
         (RouteId::Logs, service) => logs::logs(context, service.unwrap_or_default(), query).await,
         (RouteId::Events, _) => events::events(context, query, &parts.headers).await,
         (RouteId::Info, _) => info(context).await,
@@ -209,8 +212,13 @@ fn role_too_low(found: &RouteMatch, caller: Caller<'_>, context: &Context) -> An
         asker.by,
         caller.role()
     );
-    if let RouteId::ServiceCommand(verb) | RouteId::GuardCommand(verb) = route.id {
-        context.audit.note_stranger(refusal_entry(context, &asker, verb, found.service.as_deref(), &message));
+    let command = match route.id {
+        RouteId::ServiceCommand(verb) | RouteId::GuardCommand(verb) => Some(verb.word()),
+        RouteId::Upgrade => Some(upgrade::COMMAND),
+        _ => None,
+    };
+    if let Some(command) = command {
+        context.audit.note_stranger(refusal_entry(context, &asker, command, found.service.as_deref(), &message));
     }
     let help = format!("ask with credentials that have the role {needed} in the spec's [api]");
     refusal(&ErrorReply::new(ErrorCode::NotAllowed, message, Some(help)))
@@ -227,19 +235,20 @@ pub(super) fn note_turned_away(context: &Context, method: &str, path: &str, addr
 }
 
 /// The command that a request is, and for which service.
-fn commanded(method: &str, path: &str) -> Option<(Verb, Option<String>)> {
+fn commanded(method: &str, path: &str) -> Option<(&'static str, Option<String>)> {
     let found = find_route(method, path).ok()?;
     match found.route.id {
-        RouteId::ServiceCommand(verb) | RouteId::GuardCommand(verb) => Some((verb, found.service)),
+        RouteId::ServiceCommand(verb) | RouteId::GuardCommand(verb) => Some((verb.word(), found.service)),
+        RouteId::Upgrade => Some((upgrade::COMMAND, None)),
         _ => None,
     }
 }
 
 /// What is noted down of a command that is refused before the conductor hears of it.
-fn refusal_entry(context: &Context, asker: &Asker, verb: Verb, service: Option<&str>, why: &str) -> AuditEntry {
+fn refusal_entry(context: &Context, asker: &Asker, command: &str, service: Option<&str>, why: &str) -> AuditEntry {
     let name = &context.identity.name;
     let target = service.map_or_else(|| name.clone(), |service| format!("{name}/{service}"));
-    asker.entry(wall_now(), verb.word(), &target, AuditResult::Refused).saying(why)
+    asker.entry(wall_now(), command, &target, AuditResult::Refused).saying(why)
 }
 
 /// Reads a query into its type; the names and values that it may have are those of the API's description.
@@ -323,7 +332,7 @@ async fn carry_out(
         }
     }
     if let Err(Refused { reply, noted: false }) = &outcome {
-        context.audit.note(refusal_entry(context, &by, verb, service, &reply.error.message));
+        context.audit.note(refusal_entry(context, &by, verb.word(), service, &reply.error.message));
     }
     // Who is answered may rely on what was asked being written down.
     context.audit.settled().await;
@@ -371,7 +380,8 @@ async fn service_status(context: &Context, service: Option<&str>) -> Result<Answ
     Ok(json(StatusCode::OK, &service))
 }
 
-async fn read_request(body: Incoming) -> Result<CommandRequest, ErrorReply> {
+/// The body of a request, which may be left out where every part of it may.
+pub(super) async fn read_body<T: DeserializeOwned + Default>(body: Incoming) -> Result<T, ErrorReply> {
     let too_slow = |_| ErrorReply::new(ErrorCode::Timeout, "refused: the body did not come in time", None);
     let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await;
     let bytes = match read.map_err(too_slow)? {
@@ -385,14 +395,14 @@ async fn read_request(body: Incoming) -> Result<CommandRequest, ErrorReply> {
         }
     };
     if bytes.is_empty() {
-        return Ok(CommandRequest::default());
+        return Ok(T::default());
     }
     serde_json::from_slice(&bytes)
         .map_err(|error| ErrorReply::new(ErrorCode::BadRequest, format!("refused: the body is wrong: {error}"), None))
 }
 
-fn add_reason(by: &mut Asker, request: CommandRequest) {
-    if let Some(reason) = request.reason {
+pub(super) fn add_reason(by: &mut Asker, reason: Option<String>) {
+    if let Some(reason) = reason {
         // It is shown in terminals and is one line of several logs.
         let plain = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
         let reason: String = plain.take(REASON_CHARS_MAX).collect();
@@ -411,7 +421,7 @@ async fn command(
     trace: &mut Option<traces::Request>,
 ) -> Result<Answer, Refused> {
     let query: CommandQuery = query_of(query)?;
-    add_reason(by, read_request(body).await?);
+    add_reason(by, read_body::<CommandRequest>(body).await?.reason);
     let target = target_of(service)?;
     let command = match verb {
         Verb::Start => Command::Start(target),
@@ -443,7 +453,7 @@ async fn reload(
     trace: &mut Option<traces::Request>,
 ) -> Result<Answer, Refused> {
     let query: CommandQuery = query_of(query)?;
-    add_reason(by, read_request(body).await?);
+    add_reason(by, read_body::<CommandRequest>(body).await?.reason);
     let reply = read_again(context, query.wait, by.clone()).await?;
     if let Some(trace) = trace {
         trace.came_to("done", None);
@@ -464,7 +474,7 @@ pub async fn reload_now(context: &Arc<Context>, mut by: Asker) {
         }
     }
     if let Err(Refused { reply, noted: false }) = outcome {
-        context.audit.note(refusal_entry(context, &by, Verb::Reload, None, &reply.error.message));
+        context.audit.note(refusal_entry(context, &by, Verb::Reload.word(), None, &reply.error.message));
     }
 }
 
@@ -536,6 +546,7 @@ async fn info(context: &Context) -> Result<Answer, ErrorReply> {
         state_dir: context.state_dir.display().to_string(),
         services: status.services.into_iter().map(|service| service.name).collect(),
         capabilities: identity.capabilities.clone(),
+        upgrade: identity.upgrade.get().cloned(),
     };
     Ok(json(StatusCode::OK, &info))
 }

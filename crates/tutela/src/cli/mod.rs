@@ -25,6 +25,7 @@ mod secret;
 mod status;
 mod token;
 mod top;
+mod upgrade;
 mod words;
 
 use crate::client::Reach;
@@ -98,6 +99,7 @@ fn dispatch(command: Command, reach: &Reach, scm: Option<Scm>) -> Code {
         Command::Pause(words) => command::command(tutela_schema::api::Verb::Pause, &words, reach),
         Command::Resume(words) => command::command(tutela_schema::api::Verb::Resume, &words, reach),
         Command::Reload(words) => command::reload(&words, reach),
+        Command::Upgrade(words) => upgrade::upgrade(&words, paths),
         Command::Status(words) => status::status(&words, reach),
         Command::Top(words) => top::top(&words, reach),
         Command::Logs(words) => logs::logs(&words, reach),

@@ -5,7 +5,9 @@ use super::{Code, DONE, FAILED, WRONG, report};
 use crate::conductor::Outcome;
 use crate::hands::journal;
 use crate::run::{Failure, Options, What, run as run_guard};
+use crate::upgrade::trial::Trial;
 use std::ffi::OsString;
+use std::sync::Arc;
 use tutela_os::eventlog::{EventLog, Level, Record};
 use tutela_os::host::Scm;
 use tutela_os::paths::Paths;
@@ -29,6 +31,13 @@ pub fn run(words: RunWords, paths: &Paths, scm: Option<Scm>) -> Code {
         Colour::Never => false,
         Colour::Auto => !plain && terminal::stdout_takes_colours(),
     };
+    let trial = match words.on_trial.then(Trial::begin).transpose() {
+        Ok(trial) => trial.map(Arc::new),
+        Err(error) => {
+            report::error(&format!("refused: --on-trial is a word between two guards: {error}"), None);
+            return WRONG;
+        }
+    };
     let options = Options {
         what,
         show_output: !words.quiet && !words.service,
@@ -40,18 +49,22 @@ pub fn run(words: RunWords, paths: &Paths, scm: Option<Scm>) -> Code {
         },
         force_walk: words.force_walk,
         scm: scm.clone(),
+        trial,
     };
+    let trial = options.trial.clone();
     match run_guard(options) {
         Ok(Outcome::Asked | Outcome::AllDone { well: true }) => DONE,
         Ok(Outcome::AllDone { well: false }) => FAILED,
         Err(Failure::Spec(found)) => {
             report::diagnostics(&found);
             let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
+            trial.iter().for_each(|trial| trial.refuse(&format!("the spec was refused: {}", lines.join("; "))));
             tell_service_manager(scm.as_ref(), &format!("the spec was refused\n{}", lines.join("\n")));
             WRONG
         }
         Err(Failure::Failed(message)) => {
             report::error(&message, None);
+            trial.iter().for_each(|trial| trial.refuse(&message));
             tell_service_manager(scm.as_ref(), &message);
             FAILED
         }

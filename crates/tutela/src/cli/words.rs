@@ -79,6 +79,7 @@ impl Command {
             | Command::Events(_)
             | Command::Metrics(_) => true,
             Command::Run(_)
+            | Command::Upgrade(_)
             | Command::Check(_)
             | Command::Install(_)
             | Command::Uninstall(_)
@@ -115,6 +116,8 @@ pub enum Command {
     Restart(TargetWords),
     /// Read the spec again; what is not different goes on undisturbed
     Reload(TargetWords),
+    /// Have another tutela take a guard's place while everything runs on
+    Upgrade(UpgradeWords),
     /// Hold every process of a service still
     Pause(TargetWords),
     /// Let a paused service go on
@@ -183,6 +186,9 @@ pub struct RunWords {
     /// it happens to be started with do not say it
     #[arg(long, hide = true, value_enum, conflicts_with = "service")]
     pub folders: Option<FoldersOf>,
+    /// Show whether this program can take the place of the guard that began it
+    #[arg(long, hide = true)]
+    pub on_trial: bool,
     /// Walk the process table even where control groups are to be had
     #[arg(long, hide = true)]
     pub force_walk: bool,
@@ -319,6 +325,26 @@ pub struct TargetWords {
     #[arg(long)]
     pub reason: Option<String>,
     /// Print what came of it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tutela upgrade`.
+#[derive(Debug, Args)]
+pub struct UpgradeWords {
+    /// The guards
+    #[arg(value_name = "NAME", required_unless_present = "all")]
+    pub guards: Vec<String>,
+    /// Every guard that this account may control
+    #[arg(long, conflicts_with = "guards")]
+    pub all: bool,
+    /// The program that is to take its place, instead of the one that this command is
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
+    /// Why, for the event ledger
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Print what became of each as one line of JSON
     #[arg(long)]
     pub json: bool,
 }

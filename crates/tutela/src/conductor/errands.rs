@@ -58,6 +58,12 @@ pub(super) struct Out {
     started: Option<oneshot::Sender<Result<Started, String>>>,
 }
 
+impl Out {
+    pub(super) fn is_hook(&self) -> bool {
+        matches!(self.errand, Errand::Hook { .. })
+    }
+}
+
 /// Why an errand is called back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {

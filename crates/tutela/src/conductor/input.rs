@@ -8,6 +8,7 @@ use crate::hands::alerts::outbox::Ticket;
 use crate::hands::launch::Order;
 use crate::hands::sinks::hand::SinkNews;
 use crate::hands::spawner::Started;
+use crate::upgrade::ask::Leave;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tutela_core::guard::{self, Command, Target};
@@ -69,6 +70,8 @@ pub enum Input {
     Door(News),
     /// A hand met trouble of its own, in words.
     Trouble(String),
+    /// Another guard is to have the room of this one.
+    Leave(Leave),
 }
 
 /// What a disk does with output.

@@ -23,6 +23,7 @@ mod figures;
 mod heirs;
 mod host;
 mod input;
+mod leaving;
 mod publish;
 mod requests;
 mod told;
@@ -47,6 +48,8 @@ use crate::hands::spawner::{Spawner, Started, chain};
 use crate::survive::heirs::Heir;
 use crate::survive::keeping::Estates;
 use crate::traces::{Hub, OsEdge, Tracer};
+use crate::upgrade::Followed;
+use crate::upgrade::trial::Trial;
 use publish::Shadow;
 use requests::Ticket;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -165,6 +168,10 @@ pub struct Parts {
     pub forward_signals: bool,
     /// Whether the guard ends when nothing is left that could run by itself.
     pub end_when_done: bool,
+    /// The guard before this one has made room for it.
+    pub followed: Option<Followed>,
+    /// This guard is a trial, and has to say that it guards.
+    pub trial: Option<Arc<Trial>>,
 }
 
 /// How a guard ended.
@@ -245,6 +252,9 @@ pub struct Conductor {
     interrupts: u32,
     /// Everything is held still, because the service manager asked for it.
     held: Option<host::Held>,
+    /// Room is to be made for another guard.
+    leaving: Option<leaving::Leaving>,
+    trial: Option<Arc<Trial>>,
 }
 
 /// A program that was started and is not released yet.
@@ -338,8 +348,11 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         rest_until: None,
         interrupts: 0,
         held: None,
+        leaving: None,
+        trial: parts.trial,
     };
-    conductor.begin(kept_down, troubles, parts.heirs);
+    conductor.begin(kept_down, troubles, parts.heirs, parts.followed);
+    let mut guards = false;
     let mut host_alive = host::Alive::default();
     let mut turn_began = std::time::Instant::now();
     loop {
@@ -353,6 +366,12 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
                 journal.end();
             }
             return Ok((outcome, conductor.console));
+        }
+        if !std::mem::replace(&mut guards, true) {
+            conductor.trial.iter().for_each(|trial| trial.say_that_it_guards());
+        }
+        if let Some(leave) = conductor.time_to_leave(clock::now()) {
+            conductor.leave(leave).await;
         }
         // An alarm that cannot be armed would leave deadlines unheard; the next input's turn tries again.
         let _ = alarm.arm(conductor.next_deadline());
@@ -398,6 +417,7 @@ impl Conductor {
         kept_down: std::collections::BTreeSet<tutela_core::names::InstanceId>,
         troubles: Vec<String>,
         heirs: Vec<Heir>,
+        followed: Option<Followed>,
     ) {
         let now = clock::now();
         self.say_started(now);
@@ -413,6 +433,9 @@ impl Conductor {
         self.guard.begin(now, &kept_down);
         self.touch_all();
         self.trace_booted(now);
+        if let Some(followed) = followed {
+            self.follow(followed);
+        }
     }
 
     fn turn(&mut self, woken: Woken, inputs: &mut mpsc::Receiver<Input>) {
@@ -509,6 +532,7 @@ impl Conductor {
             Input::Output { label, news } => self.say_output(now, &label, news),
             Input::Door(news) => self.say_door(now, news),
             Input::Trouble(text) => self.trouble(text),
+            Input::Leave(leave) => self.leave_soon(now, leave),
         }
     }
 
@@ -542,6 +566,9 @@ impl Conductor {
     }
 
     fn handle_signal(&mut self, now: Moment, signal: Signal, sender: Option<Sender>) {
+        if let Some(dismissal) = self.dismissal(signal, sender) {
+            return self.leave_soon(now, dismissal);
+        }
         let by = format!("signal {signal}");
         let asker = Asker::of_signal(by.clone(), sender);
         match signal {
@@ -668,6 +695,7 @@ impl Conductor {
     fn next_deadline(&self) -> Option<Moment> {
         let tickets = self.tickets.iter().map(Ticket::deadline).min();
         let others = tickets.into_iter().chain(self.alerts.outbox.poll_timeout()).chain(self.next_word());
+        let others = others.chain(self.leaves_at_latest());
         self.guard.poll_timeout().into_iter().chain(others).min()
     }
 

@@ -15,7 +15,7 @@ use tutela_core::service::{Cause, Event as Fact, Exit, ProbeRole, RestartCause, 
 use tutela_core::spec::Occasion;
 use tutela_core::time::Moment;
 use tutela_os::Unsupported;
-use tutela_schema::api::DiagnosticBody;
+use tutela_schema::api::{DiagnosticBody, UpgradeInfo};
 use tutela_schema::events::{EventKind, EventRecord};
 use tutela_schema::saved::{SavedExit, SavedInstance, Wanted};
 use tutela_schema::spec::Diagnostic;
@@ -270,6 +270,30 @@ impl Conductor {
             .with("pid", identity.pid)
             .with("spec", identity.spec);
         self.tell(now, None, None, telling);
+    }
+
+    /// How the program of this guard came to be the one that runs, or did not.
+    pub(super) fn say_upgraded(&mut self, now: Moment) {
+        let Some(upgrade) = self.identity.upgrade.get().cloned() else { return };
+        let UpgradeInfo { from, to, program, reason, unwatched_ms, .. } = upgrade;
+        let gaps: Vec<String> = unwatched_ms.iter().map(|gap| format!("{gap} ms")).collect();
+        let gaps = if gaps.is_empty() { "an unknown time".to_owned() } else { gaps.join(" and ") };
+        let telling = match &reason {
+            None => {
+                let message =
+                    format!("upgraded from {from} to {to} ({program}); nothing was restarted, unwatched for {gaps}");
+                Telling::new(EventKind::Upgraded, message)
+            }
+            Some(reason) => {
+                let message = format!(
+                    "the upgrade from {from} to {to} ({program}) was rolled back: {reason}; nothing was restarted, unwatched \
+                     for {gaps}"
+                );
+                Telling::new(EventKind::UpgradeFailed, message).with("error", reason.as_str())
+            }
+        };
+        let telling = telling.with("from", from).with("to", to).with("program", program);
+        self.tell(now, None, None, telling.with("unwatched_ms", unwatched_ms));
     }
 
     pub(super) fn say_ended(&mut self) {

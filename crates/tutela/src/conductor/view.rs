@@ -1,6 +1,7 @@
 //! What the machine knows, as the API tells it.
 
 use super::{Conductor, Live, StatusAnswer};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 use tutela_core::guard::Target;
 use tutela_core::health::{Health, roll_up};
@@ -34,6 +35,8 @@ pub struct Identity {
     pub capabilities: Vec<api::CapabilityStatus>,
     /// What it keeps, for people: the spec's path, or a command line.
     pub spec: String,
+    /// The upgrade by which it came to run, or did not.
+    pub upgrade: Arc<OnceLock<api::UpgradeInfo>>,
 }
 
 /// One pair of clock readings, by which moments become times of day.

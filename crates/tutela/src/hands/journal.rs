@@ -122,7 +122,8 @@ fn level_of(record: &EventRecord) -> Level {
         | EventKind::Cooldown
         | EventKind::HalfOpenFailed
         | EventKind::LogsFailing
-        | EventKind::ReloadRefused => Level::Error,
+        | EventKind::ReloadRefused
+        | EventKind::UpgradeFailed => Level::Error,
         EventKind::StartFailed
         | EventKind::Unhealthy
         | EventKind::StopStepFailed
@@ -141,6 +142,7 @@ fn level_of(record: &EventRecord) -> Level {
         | EventKind::Reloaded
         | EventKind::Recovered
         | EventKind::TakenBack
+        | EventKind::Upgraded
         | EventKind::ApiListening => Level::Notice,
         EventKind::Commanded
         | EventKind::StateChanged
@@ -184,6 +186,8 @@ pub fn id_of(kind: &EventKind) -> u16 {
         EventKind::HookRan => 23,
         EventKind::StopStepFailed => 24,
         EventKind::TakenBack => 25,
+        EventKind::Upgraded => 26,
+        EventKind::UpgradeFailed => 27,
         EventKind::AlertDelivered => 30,
         EventKind::AlertFailed => 31,
         EventKind::LogsFailing => 32,

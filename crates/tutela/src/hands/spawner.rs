@@ -29,6 +29,9 @@ const HANGS_AFTER: Duration = Duration::from_millis(250);
 /// the schema allows 10,000 instances.
 const ORDERS_MAX: usize = 65_536;
 
+/// How often it is looked whether starts that were begun are made, before the guard makes room for another.
+const HALT_LOOK: Duration = Duration::from_micros(200);
+
 /// A program that was started.
 pub struct Started {
     /// Whose it is, or on whose behalf it runs.
@@ -72,6 +75,8 @@ struct Queue {
     orders: VecDeque<(Job, Instant)>,
     idle: usize,
     threads: usize,
+    /// Nothing is begun.
+    halted: bool,
     closed: bool,
 }
 
@@ -115,6 +120,21 @@ impl Spawner {
         Ok(())
     }
 
+    /// Begins nothing until the answer is dropped, and returns when what was begun is made, `within` at the most. Orders
+    /// wait meanwhile.
+    pub fn halt(&self, within: Duration) -> Halted {
+        self.shared.lock().halted = true;
+        let until = Instant::now() + within;
+        let is_at_work = || {
+            let queue = self.shared.lock();
+            queue.idle < queue.threads
+        };
+        while is_at_work() && Instant::now() < until {
+            std::thread::sleep(HALT_LOOK);
+        }
+        Halted(self.shared.clone())
+    }
+
     fn add_thread(&self, queue: &mut Queue) -> std::io::Result<()> {
         let shared = self.shared.clone();
         // The end of a program is the conductor's to hear.
@@ -122,6 +142,16 @@ impl Spawner {
         std::thread::Builder::new().name("spawner".into()).stack_size(256 * 1024).spawn(move || shared.work())?;
         queue.threads += 1;
         Ok(())
+    }
+}
+
+/// While it lives, nothing is begun.
+pub struct Halted(Arc<Shared>);
+
+impl Drop for Halted {
+    fn drop(&mut self) {
+        self.0.lock().halted = false;
+        self.0.filled.notify_all();
     }
 }
 
@@ -152,7 +182,8 @@ impl Shared {
         let mut queue = self.lock();
         queue.idle += 1;
         loop {
-            if let Some((job, _)) = queue.orders.pop_front() {
+            let job = if queue.halted { None } else { queue.orders.pop_front() };
+            if let Some((job, _)) = job {
                 queue.idle -= 1;
                 return Some(job);
             }

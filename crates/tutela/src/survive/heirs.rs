@@ -4,6 +4,7 @@ use super::keeping::{Depositor, Estates, NEXT_EVENT, NOTIFY, SLATE, Stamper, est
 use super::output::{KeptOutput, NewDeposit};
 use super::slate::{Notes, Slate};
 use crate::hands::spawner::chain;
+use crate::upgrade::HANDOVER;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tutela_os::handle::Handle;
 use tutela_os::process::{Child, Nursery};
 use tutela_os::safe::{Deposit, Safe};
 use tutela_schema::saved::estate::{decode_estate, decode_stamps};
+use tutela_schema::saved::handover::{self, Handover};
 
 /// How a program is stopped whose service is not in the spec any more, when nobody is left who knows how it would have
 /// been: as a spec that is silent has it.
@@ -32,6 +34,8 @@ pub struct Inheritance {
     estates: BTreeMap<InstanceId, Estate>,
     programs: Vec<Program>,
     notify: Option<Handle>,
+    /// What one that made room for another had to tell.
+    handover: Option<Handover>,
     /// What could not be taken over, in words.
     pub troubles: Vec<String>,
 }
@@ -74,10 +78,14 @@ impl Inheritance {
         let (safe, deposits) = Safe::open(socket, name, on_trouble)?;
         let mut troubles = Vec::new();
         let mut left = None;
-        let (mut programs, mut notify) = (Vec::new(), None);
+        let (mut programs, mut notify, mut handover) = (Vec::new(), None, None);
         for deposit in deposits {
             if deposit.name == NOTIFY {
                 notify = deposit.handles.into_iter().next();
+                continue;
+            }
+            if deposit.name == HANDOVER {
+                handover = handover::decode(&deposit.note);
                 continue;
             }
             if deposit.name == SLATE {
@@ -105,7 +113,7 @@ impl Inheritance {
             }
         };
         let estates = estates(slate.notes(), &mut troubles);
-        Ok(Inheritance { safe, slate, stamper: Stamper::new(), estates, programs, notify, troubles })
+        Ok(Inheritance { safe, slate, stamper: Stamper::new(), estates, programs, notify, handover, troubles })
     }
 
     /// The number from which events are counted on, if one was noted down.
@@ -117,6 +125,16 @@ impl Inheritance {
     /// The socket on which the programs of an earlier guard speak.
     pub fn notify(&self) -> Option<&Handle> {
         self.notify.as_ref()
+    }
+
+    /// What this guard leaves things in.
+    pub fn safe(&self) -> &Safe {
+        &self.safe
+    }
+
+    /// What a guard that made room for another had to tell.
+    pub fn handover(&self) -> Option<&Handover> {
+        self.handover.as_ref()
     }
 
     /// Takes back the programs that live by their estates; of the others what they wrote is left. To be called before

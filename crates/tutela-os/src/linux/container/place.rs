@@ -3,7 +3,9 @@
 //! A host has one writer per part of the hierarchy. Where systemd runs, that is systemd, unless it has
 //! delegated the part to us; where it does not, as in most containers, the part we are in is ours.
 
+use super::group::GUARD_LEAF;
 use rustix::fs::{Access, AtFlags, CWD};
+use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +30,7 @@ pub(super) fn find() -> Result<Place, String> {
         std::fs::read_to_string("/proc/self/mountinfo").map_err(|error| format!("/proc/self/mountinfo: {error}"))?;
     let own = super::super::proc::control_group(std::process::id())
         .ok_or("this kernel has no unified control group hierarchy (version 2)")?;
-    let folder = folder_of(&mounts, &own)?;
+    let folder = above_guard(folder_of(&mounts, &own)?);
     let place = if Path::new("/run/systemd/system").is_dir() { delegated(&folder)? } else { folder };
     // Making groups takes a writable folder; putting a process in takes the right to move our own.
     for file in [place.clone(), place.join("cgroup.procs")] {
@@ -56,6 +58,14 @@ fn folder_of(mounts: &str, own: &str) -> Result<PathBuf, String> {
         return Err(format!("this process's control group {own} belongs to another control group namespace"));
     }
     Ok(point.join(below))
+}
+
+/// The place in which an earlier guard of this process made its groups, when we are in the one that it made for itself.
+fn above_guard(own: PathBuf) -> PathBuf {
+    let nursery = own.parent().filter(|_| own.ends_with(GUARD_LEAF));
+    let is_ours =
+        |nursery: &&Path| nursery.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with("tutela-"));
+    nursery.filter(is_ours).and_then(Path::parent).map(Path::to_path_buf).unwrap_or(own)
 }
 
 /// Root and mount point of a line of `mountinfo` that is the unified hierarchy. Spaces in paths are
@@ -134,6 +144,14 @@ mod tests {
         assert_eq!(at("app.slice/shop.service/other"), None);
         assert_eq!(at("app.slice/guard"), None);
         assert_eq!(at("app.slice/shop.service"), None);
+    }
+
+    #[test]
+    fn the_group_that_a_guard_made_for_itself_is_no_place() {
+        let place = |own: &str| above_guard(own.into()).display().to_string();
+        assert_eq!(place("/a/shop.service/tutela-shop-0-1.2.3/guard"), "/a/shop.service");
+        assert_eq!(place("/a/shop.service/guard"), "/a/shop.service/guard");
+        assert_eq!(place("/a/tutela-shop-0-1.2.3/api.0"), "/a/tutela-shop-0-1.2.3/api.0");
     }
 
     #[test]

@@ -30,9 +30,12 @@ pub(super) fn family(guard_name: &str, scope: &str) -> String {
     format!("tutela-{guard_name}-{hash:08x}-")
 }
 
-/// What this process is called as a guard.
+/// What this process is called as a guard. A process can be one guard after the other, each another program, so when it
+/// became this one is part of it.
 pub(super) fn tag(family: &str) -> Result<String, Error> {
-    Ok(format!("{family}{}.{}", std::process::id(), proc::own_stat()?.began))
+    let since_boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let became = since_boot.tv_sec.unsigned_abs() * 1_000_000 + since_boot.tv_nsec.unsigned_abs() / 1_000;
+    Ok(format!("{family}{}.{}.{became}", std::process::id(), proc::own_stat()?.began))
 }
 
 /// The tail of a mark: which run of which tree of which guard.
@@ -49,21 +52,46 @@ pub(super) fn token_in(mark: &str, tag: &str) -> Option<u64> {
     })
 }
 
-/// The guard's process number, if the tag is of this family and that guard has ended.
-fn dead_guard(tag: &str, family: &str) -> Option<u32> {
-    let (pid, began) = tag.strip_prefix(family)?.split_once('.')?;
-    let (pid, began) = (pid.parse().ok()?, began.parse::<u64>().ok()?);
-    let lives = proc::stat(pid).is_some_and(|stat| stat.began == began && !stat.has_ended());
-    (!lives).then_some(pid)
+/// A guard among those of its name and scope, of which one at a time is at work: the one that looks.
+#[derive(Debug)]
+pub(super) struct Kin {
+    family: String,
+    /// Its own tag.
+    tag: String,
+}
+
+impl Kin {
+    pub(super) fn new(guard_name: &str, scope: &str) -> Result<Kin, Error> {
+        let family = family(guard_name, scope);
+        let tag = tag(&family)?;
+        Ok(Kin { family, tag })
+    }
+
+    pub(super) fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// The process number of the guard of this tag, if it is an earlier one of this family.
+    fn dead_guard(&self, tag: &str) -> Option<u32> {
+        let mut parts = tag.strip_prefix(&self.family)?.split('.');
+        let (pid, began) = (parts.next()?.parse().ok()?, parts.next()?.parse::<u64>().ok()?);
+        if tag == self.tag {
+            return None;
+        }
+        // What it was before it became this guard, or what begun this guard to have its place taken, lives as a process only.
+        let has_given_way = pid == std::process::id() || Some(pid) == crate::platform::succession::parent();
+        let lives = proc::stat(pid).is_some_and(|stat| stat.began == began && !stat.has_ended());
+        (has_given_way || !lives).then_some(pid)
+    }
 }
 
 /// The leftover that a process belongs to by its mark. What was taken back is nobody's leftover.
-fn by_mark(stat: &Stat, family: &str, taken: &Taken) -> Option<(u32, String)> {
+fn by_mark(stat: &Stat, kin: &Kin, taken: &Taken) -> Option<(u32, String)> {
     let mark = proc::variable(stat.pid, walk::MARK).filter(|mark| !taken.has_mark(mark))?;
     mark.split('/').find_map(|tail| {
         let (tag, rest) = tail.split_once(':')?;
         let (label, _) = rest.rsplit_once(':')?;
-        Some((dead_guard(tag, family)?, label.to_owned()))
+        Some((kin.dead_guard(tag)?, label.to_owned()))
     })
 }
 
@@ -73,14 +101,14 @@ fn label_of(folder: &str) -> &str {
 }
 
 /// Leftovers by mark and, where `place` holds control groups of this family, by group.
-pub(super) fn find(family: &str, place: Option<&Path>, taken: &Taken) -> Result<Vec<Leftover>, Error> {
+pub(super) fn find(kin: &Kin, place: Option<&Path>, taken: &Taken) -> Result<Vec<Leftover>, Error> {
     let mut found: BTreeMap<(u32, String), Vec<u32>> = BTreeMap::new();
     let bound = Instant::now() + UNFINISHED_BOUND;
     let mut open = proc::all()?;
     while !open.is_empty() {
         let mut unfinished = Vec::new();
         for stat in open.into_iter().filter(|stat| !stat.has_ended()) {
-            match by_mark(&stat, family, taken) {
+            match by_mark(&stat, kin, taken) {
                 Some(whose) => found.entry(whose).or_default().push(stat.pid),
                 None if proc::has_no_environment_yet(&stat) => unfinished.push(stat),
                 None => {}
@@ -92,7 +120,7 @@ pub(super) fn find(family: &str, place: Option<&Path>, taken: &Taken) -> Result<
         std::thread::sleep(END_PAUSE);
         open = unfinished.into_iter().filter_map(|stat| proc::stat(stat.pid)).collect();
     }
-    each_group(family, place, taken, |guard, label, path| {
+    each_group(kin, place, taken, |guard, label, path| {
         found.entry((guard, label.to_owned())).or_default().extend(group::pids_below(path));
     });
     let leftover = |((guard_pid, label), mut pids): (_, Vec<u32>)| {
@@ -104,9 +132,9 @@ pub(super) fn find(family: &str, place: Option<&Path>, taken: &Taken) -> Result<
 }
 
 /// Every tree's group of every guard of the family that has ended.
-fn each_group(family: &str, place: Option<&Path>, taken: &Taken, mut each: impl FnMut(u32, &str, &Path)) {
+fn each_group(kin: &Kin, place: Option<&Path>, taken: &Taken, mut each: impl FnMut(u32, &str, &Path)) {
     for root in place.and_then(|place| std::fs::read_dir(place).ok()).into_iter().flatten().flatten() {
-        let Some(guard) = root.file_name().to_str().and_then(|tag| dead_guard(tag, family)) else { continue };
+        let Some(guard) = root.file_name().to_str().and_then(|tag| kin.dead_guard(tag)) else { continue };
         for tree in std::fs::read_dir(root.path()).into_iter().flatten().flatten() {
             if tree.file_name() == group::GUARD_LEAF {
                 // Of the guard itself; who is still in it is its safe, which is this guard's by now.
@@ -122,11 +150,11 @@ fn each_group(family: &str, place: Option<&Path>, taken: &Taken, mut each: impl 
     }
 }
 
-pub(super) fn end(leftover: &Leftover, family: &str, place: Option<&Path>, taken: &Taken) -> Result<(), Error> {
+pub(super) fn end(leftover: &Leftover, kin: &Kin, place: Option<&Path>, taken: &Taken) -> Result<(), Error> {
     let bound = Instant::now() + END_BOUND;
     loop {
         let (mut left, mut groups) = (Vec::new(), 0_usize);
-        each_group(family, place, taken, |guard, label, path| {
+        each_group(kin, place, taken, |guard, label, path| {
             if guard != leftover.guard_pid || label != leftover.label {
                 return;
             }
@@ -142,7 +170,7 @@ pub(super) fn end(leftover: &Leftover, family: &str, place: Option<&Path>, taken
         let whose = (leftover.guard_pid, leftover.label.clone());
         let marked: Vec<Stat> = proc::all()?
             .into_iter()
-            .filter(|stat| !stat.has_ended() && by_mark(stat, family, taken) == Some(whose.clone()))
+            .filter(|stat| !stat.has_ended() && by_mark(stat, kin, taken) == Some(whose.clone()))
             .collect();
         left.extend(marked.iter().cloned());
         walk::signal_each(marked, Signal::KILL, |_| true)?;
@@ -163,6 +191,7 @@ pub(super) fn end(leftover: &Leftover, family: &str, place: Option<&Path>, taken
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 
@@ -176,10 +205,21 @@ mod tests {
 
     #[test]
     fn a_guard_that_lives_leaves_nothing() {
-        let family = family("shop", "");
-        let own = proc::own_stat().map(|stat| format!("{family}{}.{}", stat.pid, stat.began)).unwrap_or_default();
-        assert_eq!(dead_guard(&own, &family), None);
-        assert_eq!(dead_guard(&format!("{family}4194000.1"), &family), Some(4_194_000));
+        let kin = Kin::new("shop", "").unwrap();
+        assert_eq!(kin.dead_guard(kin.tag()), None);
+        let first = proc::stat(1).unwrap();
+        assert_eq!(kin.dead_guard(&format!("{}1.{}.7", kin.family, first.began)), None);
+        assert_eq!(kin.dead_guard(&format!("{}1.{}.7", kin.family, first.began + 1)), Some(1));
+        // As earlier versions wrote it.
+        assert_eq!(kin.dead_guard(&format!("{}4194000.1", kin.family)), Some(4_194_000));
+        assert_eq!(kin.dead_guard("tutela-other-0-4194000.1"), None);
+    }
+
+    #[test]
+    fn what_a_process_was_as_a_guard_before_is_left_by_nobody_who_lives() {
+        let kin = Kin::new("shop", "").unwrap();
+        let before = format!("{}{}.{}.7", kin.family, std::process::id(), proc::own_stat().unwrap().began);
+        assert_eq!(kin.dead_guard(&before), Some(std::process::id()));
     }
 
     #[test]

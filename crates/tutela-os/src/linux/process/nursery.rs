@@ -35,8 +35,7 @@ pub(crate) struct Nursery {
     kind: ContainerKind,
     registry: Registry,
     launcher: Launcher,
-    /// Guards of this name and scope; see [`leftovers`].
-    family: String,
+    kin: leftovers::Kin,
     signal: Mutex<Option<OwnedFd>>,
     taken: Taken,
 }
@@ -58,16 +57,15 @@ impl Nursery {
         rustix::process::set_child_subreaper(Some(Pid::INIT))
             .map_err(|errno| Error::io("become the one who adopts orphans (child subreaper)", errno))?;
         let signal = bell::children()?;
-        let family = leftovers::family(guard_name, &options.scope);
-        let tag = leftovers::tag(&family)?;
-        let container = Container::choose(&tag, options)?;
+        let kin = leftovers::Kin::new(guard_name, &options.scope)?;
+        let container = Container::choose(kin.tag(), options)?;
         let kind = match &container {
             Container::Groups(root) => root.kind(),
             Container::Walk { reason, .. } => ContainerKind::Walk { reason: reason.clone() },
         };
-        let launcher = Launcher::new(container, tag)?;
+        let launcher = Launcher::new(container, kin.tag().to_owned())?;
         let (registry, taken) = (Registry::default(), Taken::default());
-        Ok(Nursery { kind, registry, launcher, family, signal: Mutex::new(Some(signal)), taken })
+        Ok(Nursery { kind, registry, launcher, kin, signal: Mutex::new(Some(signal)), taken })
     }
 
     pub(crate) fn container(&self) -> &ContainerKind {
@@ -108,6 +106,8 @@ impl Nursery {
         let process =
             process.0.0.try_clone().map_err(|source| Error::io("take the descriptor of a process", source))?;
         let child = self.launcher.take_back(&remains, process)?;
+        // Where this process was the earlier guard too, the kernel tells it how its child ended, whatever its version.
+        self.registry.adopt(&child);
         self.taken.add(child.token, remains);
         Ok(child)
     }
@@ -117,11 +117,11 @@ impl Nursery {
     }
 
     pub(crate) fn leftovers(&self) -> Result<Vec<Leftover>, Error> {
-        leftovers::find(&self.family, self.launcher.groups_place(), &self.taken)
+        leftovers::find(&self.kin, self.launcher.groups_place(), &self.taken)
     }
 
     pub(crate) fn end_leftover(&self, leftover: &Leftover) -> Result<(), Error> {
-        leftovers::end(leftover, &self.family, self.launcher.groups_place(), &self.taken)
+        leftovers::end(leftover, &self.kin, self.launcher.groups_place(), &self.taken)
     }
 
     pub(crate) fn owner_of(&self, pid: u32) -> Option<ChildToken> {
@@ -173,6 +173,13 @@ impl Registry {
         // Once its end was told its number may be another process's.
         if !flight.reaped.load(Ordering::Acquire) {
             state.running.insert(flight.pid.load(Ordering::Acquire).unsigned_abs(), ChildToken(flight.token));
+        }
+    }
+
+    /// A program that was not started here is looked for among the children of this process.
+    fn adopt(&self, child: &Child) {
+        if super::super::succession::is_child(child.pid) {
+            self.lock().running.insert(child.pid, child.token);
         }
     }
 

@@ -1,0 +1,178 @@
+//! The guard's own side: it tries the new program beside itself, and makes room for it.
+
+use super::caretaker::{Charge, become_caretaker, words_of_trial};
+use super::{HANDOVER, READY, REFUSED, leave, micros, own_words};
+use crate::hands::spawner::chain;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tutela_os::clock;
+use tutela_os::files::{self, Look};
+use tutela_os::safe::Safe;
+use tutela_os::succession::{self, Heard, Trial};
+use tutela_schema::api::{ErrorCode, ErrorReply, UpgradeReply};
+use tutela_schema::saved::handover::{self, Handover};
+
+/// How long the new program may take to read the spec and to look at this computer. The guard guards meanwhile.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// The longest version that is taken from a stranger's word, in bytes.
+const VERSION_BYTES_MAX: usize = 64;
+
+/// What the guard needs to make room.
+pub struct Desk {
+    room: Result<Room, String>,
+    /// One at a time.
+    under_way: Arc<AtomicBool>,
+}
+
+struct Room {
+    safe: Safe,
+    socket: PathBuf,
+    guard: String,
+}
+
+/// One upgrade, from the trial on. Dropping it ends that and leaves everything as it was.
+pub struct Tried {
+    /// What is answered.
+    pub reply: UpgradeReply,
+    by: String,
+    trial: Trial,
+    safe: Safe,
+    socket: PathBuf,
+    guard: String,
+    _under_way: UnderWay,
+}
+
+struct UnderWay(Arc<AtomicBool>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// What the conductor does when it has let go.
+pub struct Leave {
+    go: Box<dyn FnOnce() -> String + Send>,
+}
+
+impl std::fmt::Debug for Leave {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Leave").finish_non_exhaustive()
+    }
+}
+
+impl Leave {
+    /// This process ends: another one guards.
+    pub fn ending(at_last: impl FnOnce() + Send + 'static) -> Leave {
+        let go = move || {
+            at_last();
+            std::process::exit(0)
+        };
+        Leave { go: Box::new(go) }
+    }
+
+    /// This process becomes another program; the answer is why it did not, after which it goes on guarding.
+    pub fn go(self) -> String {
+        (self.go)()
+    }
+}
+
+impl Desk {
+    /// `safe`: what outlives the guard, or why nothing does.
+    pub fn new(guard: &str, socket: &Path, safe: Result<Safe, String>) -> Desk {
+        let room = safe.map(|safe| Room { safe, socket: socket.to_owned(), guard: guard.to_owned() });
+        Desk { room, under_way: Arc::default() }
+    }
+
+    /// Tries `program`. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// It cannot take this guard's place, or another one is being tried. Nothing has changed.
+    pub fn attempt(&self, program: &str, by: &str) -> Result<Tried, ErrorReply> {
+        let conflict = |message: String, help: Option<String>| {
+            ErrorReply::new(ErrorCode::Conflict, format!("refused: {message}; nothing was changed"), help)
+        };
+        let room = self.room.as_ref().map_err(|why| conflict(why.clone(), None))?;
+        if self.under_way.swap(true, Ordering::AcqRel) {
+            return Err(conflict("another upgrade is under way".into(), Some("wait for its end".into())));
+        }
+        let under_way = UnderWay(self.under_way.clone());
+        let path = look_at(program)?;
+        let unfit = |why: String| {
+            let help = "it has to be a Tutela that knows how to take a guard's place; try `FILE check SPEC`";
+            conflict(format!("{program} cannot take the place of this guard: {why}"), Some(help.into()))
+        };
+        let trial = succession::begin_trial(&path, &words_of_trial()).map_err(|error| unfit(chain(&error)))?;
+        let to = match trial.line.hear(READY_WITHIN).map_err(|error| unfit(chain(&error)))? {
+            Heard::Said(word) => match (word.strip_prefix(READY), word.strip_prefix(REFUSED)) {
+                (Some(version), _) if version.len() <= VERSION_BYTES_MAX => version.to_owned(),
+                (_, Some(why)) => return Err(unfit(why.to_owned())),
+                (_, None) => return Err(unfit(format!("it answered {word:?}"))),
+            },
+            Heard::Closed => return Err(unfit("it ended without a word".into())),
+            Heard::Nothing => {
+                // Whatever it does, it is not wanted any more.
+                let _ = succession::dismiss(trial.pid);
+                return Err(unfit(format!("it was not ready within {} s", READY_WITHIN.as_secs())));
+            }
+        };
+        let id = format!("{}-{}", std::process::id(), micros(clock::now()));
+        let reply = UpgradeReply { id, from: env!("CARGO_PKG_VERSION").to_owned(), to, program: program.to_owned() };
+        let Room { safe, socket, guard } = room;
+        let (safe, socket, guard) = (safe.clone(), socket.clone(), guard.clone());
+        Ok(Tried { reply, by: by.to_owned(), trial, safe, socket, guard, _under_way: under_way })
+    }
+}
+
+/// What is begun gets everything that this guard may do, so nobody else may have made it.
+fn look_at(program: &str) -> Result<PathBuf, ErrorReply> {
+    let refused = |why: String, help: &str| {
+        let message = format!("refused: {program:?} {why}; nothing was changed");
+        ErrorReply::new(ErrorCode::BadRequest, message, Some(help.to_owned()))
+    };
+    let path = Path::new(program);
+    if !path.is_absolute() {
+        return Err(refused("is no absolute path".into(), "write it from the root on, such as /usr/bin/tutela"));
+    }
+    let path = path.canonicalize().map_err(|error| refused(format!("cannot be found: {error}"), "look at the path"))?;
+    if !path.is_file() {
+        return Err(refused("is no file".into(), "name the program itself"));
+    }
+    for part in path.ancestors().take(2) {
+        files::refuse_strangers(part, Look::Folder).map_err(|error| {
+            refused(format!("is not to be trusted: {}", chain(&error)), "mend it, or copy it to a folder of yours")
+        })?;
+    }
+    Ok(path)
+}
+
+impl Tried {
+    /// What the conductor does with it once it has let go.
+    pub fn into_leave(self) -> Leave {
+        Leave { go: Box::new(move || self.hand_over()) }
+    }
+
+    /// Returns only when it did not work, with the reason.
+    fn hand_over(self) -> String {
+        let UpgradeReply { id, from, to, program } = self.reply.clone();
+        let last_turn_us = micros(clock::now());
+        let handover = Handover { id, from, to, program, by: self.by, last_turn_us, ..Handover::default() };
+        if let Err(error) = leave(&self.safe, &handover) {
+            return chain(&error);
+        }
+        let charge = Charge {
+            pid: self.trial.pid,
+            program: PathBuf::from(&self.reply.program),
+            safe: self.socket,
+            guard: self.guard,
+            handover: handover::encode(&handover),
+            words: own_words(),
+        };
+        let why = become_caretaker(&self.trial.line, charge);
+        self.safe.release(HANDOVER);
+        why
+    }
+}

@@ -1,0 +1,121 @@
+//! Runs. Another program takes the guard's place while everything that it keeps runs on.
+//!
+//! Four parts, in the order in which they work; what passes between two of them is a word on a line or the [`Handover`] in
+//! the guard's safe. Nothing here keeps programs alive: that is [`crate::survive`], for which each change is the end of one
+//! guard and the beginning of the next.
+//!
+//! 1. [`ask`]: the guard is asked, and begins the new program as a *trial*, beside itself: does it start, does it read the
+//!    spec? Then the guard lets go and its process becomes the caretaker.
+//! 2. [`caretaker`]: lets the trial be the guard for a moment, and watches it.
+//! 3. [`trial`]: the new program's side of that.
+//! 4. The caretaker's process becomes the new program, which takes over from the trial; or the former program again, when
+//!    the trial did not do well, whatever it was that went wrong.
+//!
+//! So the process that a service manager, a terminal or a container knows stays the same throughout, and the new program
+//! is never the only one that could mend what is wrong with it.
+
+pub mod ask;
+pub mod caretaker;
+pub mod trial;
+
+use std::ffi::OsString;
+use tutela_core::time::Moment;
+use tutela_os::safe::{Deposit, Safe};
+use tutela_schema::api::{UpgradeInfo, UpgradeOutcome};
+use tutela_schema::saved::handover::{self, Handover};
+
+/// The name of the handover's deposit.
+pub const HANDOVER: &str = "handover";
+
+/// From the caretaker to the trial: nobody guards, it is its turn.
+const GO: &str = "go";
+
+/// From the trial: it can take over. Its version follows.
+const READY: &str = "ready ";
+
+/// From the trial: it cannot take over. Why follows.
+const REFUSED: &str = "refused ";
+
+/// From the trial to the caretaker: it guards.
+const GUARDS: &str = "guards";
+
+/// From the trial to the caretaker: it has guarded for a while, and well.
+const WELL: &str = "well";
+
+/// Leaves a handover for whoever follows.
+///
+/// # Errors
+/// There is no safe that takes it.
+pub fn leave(safe: &Safe, handover: &Handover) -> Result<(), tutela_os::Error> {
+    safe.keep(Deposit { name: HANDOVER.to_owned(), note: handover::encode(handover), handles: Vec::new() })
+}
+
+/// What the guard before this one had left when it made room.
+#[derive(Debug)]
+pub struct Followed {
+    /// Where it left it.
+    pub safe: Safe,
+    /// What it left.
+    pub handover: Handover,
+}
+
+impl Followed {
+    /// Adds the time since that guard's last turn.
+    fn add_gap(&mut self, now: Moment) {
+        self.handover.gaps_us.push(micros(now).saturating_sub(self.handover.last_turn_us));
+    }
+
+    /// The upgrade is over with this guard; nobody after it hears of it.
+    pub fn end(mut self, now: Moment) -> UpgradeInfo {
+        self.add_gap(now);
+        self.safe.release(HANDOVER);
+        outcome(self.handover)
+    }
+}
+
+/// What became of it. One that was killed in the middle has neither confirmed nor failed; so much is known then.
+fn outcome(handover: Handover) -> UpgradeInfo {
+    let Handover { id, from, to, program, gaps_us, confirmed, failed, .. } = handover;
+    let reason = match (confirmed, failed) {
+        (_, Some(reason)) => Some(reason),
+        (true, None) => None,
+        (false, None) => Some("it was cut off before the new program had confirmed".to_owned()),
+    };
+    UpgradeInfo {
+        id,
+        from,
+        to,
+        program,
+        outcome: if reason.is_some() { UpgradeOutcome::RolledBack } else { UpgradeOutcome::Done },
+        reason,
+        unwatched_ms: gaps_us.into_iter().map(|micros| micros.div_ceil(1_000)).collect(),
+    }
+}
+
+fn micros(moment: Moment) -> u64 {
+    u64::try_from(moment.since(Moment::ZERO).as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The words that this guard was started with, without the program's own name.
+fn own_words() -> Vec<OsString> {
+    std::env::args_os().skip(1).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_neither_confirmed_nor_failed_was_cut_off() {
+        let of = |confirmed: bool, failed: Option<&str>| {
+            let told =
+                Handover { confirmed, failed: failed.map(str::to_owned), gaps_us: vec![1_500], ..Handover::default() };
+            let info = outcome(told);
+            (info.outcome, info.reason.is_some(), info.unwatched_ms)
+        };
+        assert_eq!(of(true, None), (UpgradeOutcome::Done, false, vec![2]));
+        assert_eq!(of(false, Some("it hung")), (UpgradeOutcome::RolledBack, true, vec![2]));
+        assert_eq!(of(true, Some("it died")), (UpgradeOutcome::RolledBack, true, vec![2]));
+        assert_eq!(of(false, None), (UpgradeOutcome::RolledBack, true, vec![2]));
+    }
+}
