@@ -95,11 +95,14 @@ pub fn become_program(
 }
 
 /// The file of the program that this process runs, also when another file has its name by now.
-///
-/// # Errors
-/// This OS does not say.
-pub fn own_program() -> Result<PathBuf, Error> {
-    platform::succession::own_program()
+pub fn own_program() -> PathBuf {
+    platform::succession::program_of(std::process::id())
+}
+
+/// The file of the program that the process `pid` runs, also when it was begun by way of a script, or another file has its
+/// name by now; good for as long as the process lives.
+pub fn program_of(pid: u32) -> PathBuf {
+    platform::succession::program_of(pid)
 }
 
 /// Collects the children that have ended, and answers whether `pid` is among them.

@@ -1,5 +1,7 @@
 //! Brings a guard up: every part in its order, each refusal before anything is started; and down again.
 
+mod before;
+
 use crate::api::door::Door;
 use crate::api::{self, Context, Reload};
 use crate::audit::Auditor;
@@ -11,7 +13,7 @@ use crate::hands::console::{Console, Look};
 use crate::hands::journal::Journal;
 use crate::hands::keeping::{Keeping, follow_host};
 use crate::hands::launch::Surroundings;
-use crate::hands::ledger::{Kept, Ledger};
+use crate::hands::ledger::Ledger;
 use crate::hands::probes::TlsContexts;
 use crate::hands::questions::QuestionDesk;
 use crate::hands::sinks::desk::{Around, Sinks};
@@ -24,23 +26,20 @@ use crate::survive::heirs::Inheritance;
 use crate::traces::{self, Hub};
 use crate::upgrade::trial::{Off, Trial};
 use crate::upgrade::{self, Followed};
+use before::{end_leftovers, end_leftovers_beside, inherit, notify_inbox, restored};
 use std::collections::BTreeSet;
-use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{oneshot, watch};
-use tutela_core::guard::Guard;
-use tutela_core::names::{InstanceId, Name, RunId};
-use tutela_core::service::{Exit, History, RestartCause, RestartTally};
+use tutela_core::names::Name;
 use tutela_core::spec::{GuardSpec, StartMode};
 use tutela_logs::Pumps;
 use tutela_logs::keeper::KeeperHandle;
 use tutela_logs::pump::{PumpEvent, WriterEvent};
 use tutela_os::endpoint::{self, BindError, Listener};
-use tutela_os::handle::Handle;
 use tutela_os::host::{self, Accepts, Scm};
 use tutela_os::notify::{Host, Inbox as NotifyInbox};
 use tutela_os::paths::Paths;
@@ -51,14 +50,10 @@ use tutela_os::{
     accounts, background, capabilities, clock, eventlog, files, limits, memory, notify, succession, usage,
 };
 use tutela_schema::api::CapabilityStatus;
-use tutela_schema::saved::{SavedInstance, Wanted};
 use tutela_schema::spec::{Diagnostic, Loaded, Severity, Sources};
 
 /// How long the pump may read on once everything is stopped.
 const PUMP_END: Duration = Duration::from_secs(5);
-
-/// The longest address that a program can put into a socket's name; the kernel's 108 with the end of the text.
-const NOTIFY_ADDRESS_BYTES_MAX: usize = 107;
 
 /// How long sinks may take for what is left once everything is stopped. What is not delivered by then is delivered by the
 /// next guard.
@@ -168,7 +163,9 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let mut inheritance = inherit(&options, &spec, &name, &inbox, &mut troubles);
     let handover = inheritance.as_ref().and_then(Inheritance::handover).cloned();
     let mut heirs = inheritance.as_mut().map(|left| left.take_programs(&nursery)).unwrap_or_default();
-    troubles.extend(end_leftovers(&nursery)?);
+    if heirs.is_empty() {
+        troubles.extend(end_leftovers(&nursery)?);
+    }
     // Not before: until here they may have been in use by a guard of this name, or by what one left running.
     let running: BTreeSet<_> =
         heirs.iter().filter(|heir| heir.child.is_some()).map(|heir| heir.id.service.clone()).collect();
@@ -182,7 +179,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let door = Arc::new(new_door(&inbox));
     let opening = open_door(&door, &spec, loaded.as_ref())?;
     drop(loaded);
-    prepare_containers(&nursery, &spec);
+    prepare_containers(&nursery, &spec, &running);
     let (ledger, kept) = Ledger::open(&state_dir).map_err(Failure::Failed)?;
     let ledger = Arc::new(ledger);
     troubles.extend(kept.troubles.iter().cloned());
@@ -268,6 +265,9 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     }
     let spawner = Spawner::start(nursery.clone(), pump.clone(), inbox.clone(), depositor)
         .map_err(|error| Failure::Failed(format!("failed to start the spawner's thread: {error}")))?;
+    if !heirs.is_empty() {
+        end_leftovers_beside(nursery.clone(), spawner.halt(Duration::ZERO), inbox.clone())?;
+    }
     let parts = Parts {
         guard,
         child_signal: nursery.child_signal()?,
@@ -447,61 +447,6 @@ fn bind(hands: &Runtime, paths: &Paths, name: &str) -> Result<Listener, Failure>
     }
 }
 
-/// The socket on which programs speak: the one that an earlier guard had, with what waits in it, or a new one.
-fn notify_inbox(path: &Path, shared: Option<&Handle>, troubles: &mut Vec<String>) -> Option<NotifyInbox> {
-    let taken = shared.and_then(|shared| NotifyInbox::from_shared(shared, path).ok());
-    match taken.map_or_else(|| NotifyInbox::bind(path), Ok) {
-        Ok(inbox) if inbox.address().len() <= NOTIFY_ADDRESS_BYTES_MAX => Some(inbox),
-        Ok(inbox) => {
-            let address = inbox.address();
-            troubles.push(format!(
-                "programs get no NOTIFY_SOCKET: {} has more than the {NOTIFY_ADDRESS_BYTES_MAX} bytes that they can use; \
-                 set TUTELA_HOME to a shorter folder",
-                address.display()
-            ));
-            None
-        }
-        Err(error) => {
-            troubles.push(chain(&error));
-            None
-        }
-    }
-}
-
-/// What an earlier guard left for this one, and the means to leave something for the next. `None`: programs do not
-/// outlive this guard, by the spec or because this host has no such means; what outlived an earlier one is ended then.
-fn inherit(
-    options: &Options,
-    spec: &GuardSpec,
-    name: &str,
-    inbox: &Inbox,
-    troubles: &mut Vec<String>,
-) -> Option<Inheritance> {
-    let socket = options.paths.safe(name);
-    let inbox = inbox.clone();
-    // A full inbox drops the remark.
-    let tell = move |text| drop(inbox.try_send(Input::Trouble(text)));
-    // With process 1 everything ends, whoever holds on to it; but another program can take its place.
-    let wanted = spec.survive && matches!(options.what, What::File { .. });
-    if !wanted && !socket.exists() {
-        return None;
-    }
-    match Inheritance::open(&socket, name, tell) {
-        Ok(inheritance) if wanted => Some(inheritance),
-        Ok(unwanted) => {
-            let (_, _, safe) = unwanted.into_parts();
-            safe.end();
-            None
-        }
-        // The report of capabilities says so.
-        Err(tutela_os::Error::Unsupported(_)) => None,
-        Err(error) => {
-            troubles.push(format!("programs do not outlive this guard: {}", chain(&error)));
-            None
-        }
-    }
-}
-
 fn off(off: Off) -> Failure {
     Failure::Failed(match off {
         Off::NotWanted => "refused: the guard did not make room".to_owned(),
@@ -535,27 +480,12 @@ fn open_door(door: &Door, spec: &GuardSpec, loaded: Option<&Loaded>) -> Result<a
     })
 }
 
-/// Ends what a guard that crashed left running: a start beside it would be a second living tree.
-fn end_leftovers(nursery: &Nursery) -> Result<Vec<String>, Failure> {
-    let mut troubles = Vec::new();
-    for leftover in nursery.leftovers()? {
-        nursery.end_leftover(&leftover)?;
-        if !leftover.pids.is_empty() {
-            let pids: Vec<String> = leftover.pids.iter().map(ToString::to_string).collect();
-            troubles.push(format!(
-                "the guard before this one (pid {}) ended without stopping {}; its processes were ended: {}",
-                leftover.guard_pid,
-                leftover.label,
-                pids.join(", ")
-            ));
-        }
-    }
-    Ok(troubles)
-}
-
 /// Makes the containers of what starts at once, so that a thousand programs follow each other closely.
-fn prepare_containers(nursery: &Nursery, spec: &GuardSpec) {
-    for service in spec.services.values().filter(|service| service.start == StartMode::Auto) {
+fn prepare_containers(nursery: &Nursery, spec: &GuardSpec, running: &BTreeSet<Name>) {
+    let starts = |service: &&Arc<tutela_core::spec::ServiceSpec>| {
+        service.start == StartMode::Auto && !running.contains(&service.name)
+    };
+    for service in spec.services.values().filter(starts) {
         for index in 0..service.instances {
             let tree = InstanceRef { service: service.name.clone(), index }.tree();
             // One that cannot be made is told where it hurts: at the start.
@@ -706,54 +636,6 @@ fn wind_down(conductor: &Runtime, pump: &Pumps, sinks: &Sinks, ledger: Arc<Ledge
         }
     }
     console.end();
-}
-
-/// A machine with what an earlier guard knew, and the instances that an operator had stopped under it. One
-/// that ended in order has stopped everything, so what was asked of it is over with it.
-fn restored(spec: GuardSpec, kept: &Kept) -> (Guard, BTreeSet<InstanceId>) {
-    let mut guard = Guard::new(clock::now(), spec, seed());
-    let mut kept_down = BTreeSet::new();
-    for saved in &kept.instances {
-        let Ok(service) = Name::new(&saved.service) else { continue };
-        let id = InstanceId { service, index: saved.instance };
-        let (history, last_exit) = history_of(saved);
-        // The start after the last end that was written down may have been made and not been written.
-        let run = RunId(saved.run + u64::from(!kept.ended_in_order));
-        guard.restore(&id, run, history, last_exit);
-        if saved.wanted == Some(Wanted::Down) && !kept.ended_in_order {
-            kept_down.insert(id);
-        }
-    }
-    (guard, kept_down)
-}
-
-fn history_of(saved: &SavedInstance) -> (History, Option<(Exit, tutela_core::time::Moment)>) {
-    let moment = |at: tutela_schema::wall::WallTime| clock::moment_of(SystemTime::from(at.0));
-    let mut by_cause = RestartTally::default();
-    for cause in RestartCause::ALL {
-        by_cause.restore(cause, saved.restarts_by.get(cause.word()).copied().unwrap_or(0));
-    }
-    let history = History {
-        restarts: saved.restarts,
-        by_cause,
-        in_a_row: saved.failures,
-        recent: saved.window.iter().map(|at| moment(*at)).collect::<VecDeque<_>>(),
-        cooldown_until: saved.cooldown_until.map(moment),
-        half_open: false,
-    };
-    let last_exit = saved.last_exit.as_ref().map(|exit| {
-        let how = match (exit.code, &exit.signal) {
-            (Some(code), _) => Exit::Code(code),
-            (None, Some(name)) => {
-                let signal = tutela_os::process::Signal::from_name(name);
-                let number = signal.map_or(0, tutela_os::process::Signal::number);
-                Exit::Signal { number, name: format!("SIG{name}"), core_dumped: false, oom: false }
-            }
-            (None, None) => Exit::Unknown,
-        };
-        (how, moment(exit.at))
-    });
-    (history, last_exit)
 }
 
 /// Something that differs from guard to guard, to spread restarts by.

@@ -46,8 +46,8 @@ pub(crate) fn become_program(
     absent()
 }
 
-pub(crate) fn own_program() -> Result<PathBuf, Error> {
-    std::env::current_exe().map_err(|source| Error::io("find this program's own file", source))
+pub(crate) fn program_of(_pid: u32) -> PathBuf {
+    PathBuf::from("tutela")
 }
 
 pub(crate) fn collect_ended(_pid: u32) -> bool {

@@ -155,9 +155,12 @@ pub(crate) fn become_program(
     failed(source)
 }
 
-pub(crate) fn own_program() -> Result<PathBuf, Error> {
-    // The kernel's own link: it finds the file also when another one has its name.
-    Ok(PathBuf::from("/proc/self/exe"))
+pub(crate) fn program_of(pid: u32) -> PathBuf {
+    // The kernel's own link finds the file also when another one has its name. The name is better where it holds: it is
+    // what the process table shows.
+    let link = PathBuf::from(format!("/proc/{pid}/exe"));
+    let named = std::fs::read_link(&link).ok().filter(|named| crate::files::is_same(named, &link));
+    named.unwrap_or(link)
 }
 
 pub(crate) fn collect_ended(pid: u32) -> bool {

@@ -75,8 +75,8 @@ struct Queue {
     orders: VecDeque<(Job, Instant)>,
     idle: usize,
     threads: usize,
-    /// Nothing is begun.
-    halted: bool,
+    /// How many want nothing to be begun.
+    halted: usize,
     closed: bool,
 }
 
@@ -123,7 +123,7 @@ impl Spawner {
     /// Begins nothing until the answer is dropped, and returns when what was begun is made, `within` at the most. Orders
     /// wait meanwhile.
     pub fn halt(&self, within: Duration) -> Halted {
-        self.shared.lock().halted = true;
+        self.shared.lock().halted += 1;
         let until = Instant::now() + within;
         let is_at_work = || {
             let queue = self.shared.lock();
@@ -150,7 +150,7 @@ pub struct Halted(Arc<Shared>);
 
 impl Drop for Halted {
     fn drop(&mut self) {
-        self.0.lock().halted = false;
+        self.0.lock().halted -= 1;
         self.0.filled.notify_all();
     }
 }
@@ -182,7 +182,7 @@ impl Shared {
         let mut queue = self.lock();
         queue.idle += 1;
         loop {
-            let job = if queue.halted { None } else { queue.orders.pop_front() };
+            let job = if queue.halted > 0 { None } else { queue.orders.pop_front() };
             if let Some((job, _)) = job {
                 queue.idle -= 1;
                 return Some(job);

@@ -6,7 +6,7 @@
 
 use super::{GO, GUARDS, HANDOVER, READY, REFUSED, WELL, own_words};
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tutela_os::notify::Host;
@@ -88,13 +88,16 @@ pub fn caretaker_main(args: impl IntoIterator<Item = OsString>) -> Option<ExitCo
     let outcome =
         Line::of_number(line).map_err(|error| error.to_string()).and_then(|line| take_care(&line, charge.pid));
     let why = match outcome {
-        Ok(()) => succession::become_program(&charge.program, &name, None, |_| charge.words.clone()).to_string(),
+        // What was tried, whatever has been put in its place since, and by whatever script it was begun.
+        Ok(()) => {
+            let tried = succession::program_of(charge.pid);
+            succession::become_program(&tried, &name, None, |_| charge.words.clone()).to_string()
+        }
         Err(why) => why,
     };
     eprintln!("tutela: {} did not take the guard's place: {why}; the former program goes on", charge.program.display());
     tell_next(&charge, &why);
-    let own = succession::own_program().unwrap_or_else(|_| PathBuf::from("tutela"));
-    let error = succession::become_program(&own, &name, None, |_| charge.words.clone());
+    let error = succession::become_program(&succession::own_program(), &name, None, |_| charge.words.clone());
     eprintln!("tutela: {error}; what the guard kept runs on, without one");
     Some(ExitCode::FAILURE)
 }
@@ -166,9 +169,9 @@ pub(super) fn words_of_trial() -> Vec<OsString> {
 
 /// What the process that has let go becomes; returns only when it did not work.
 pub(super) fn become_caretaker(line: &Line, charge: Charge) -> String {
-    let own = succession::own_program().unwrap_or_else(|_| Path::new("tutela").to_path_buf());
     let name = std::env::args_os().next().unwrap_or_else(|| "tutela".into());
-    succession::become_program(&own, &name, Some(line), |number| charge.into_words(number)).to_string()
+    succession::become_program(&succession::own_program(), &name, Some(line), |number| charge.into_words(number))
+        .to_string()
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tutela_core::time::Moment;
-use tutela_os::clock;
 use tutela_os::succession::{self, Heard, Line};
+use tutela_os::{clock, host};
 
 /// How long the former guard may take to let go, once the new program has said that it is ready. It waits for hooks that
 /// run.
@@ -31,6 +31,8 @@ pub struct Trial {
     line: Line,
     /// The process that began it, and whose number the guard keeps.
     parent: Option<u32>,
+    /// Whether a service manager began that one.
+    is_managed: bool,
     /// Whether it guards.
     guards: AtomicBool,
     /// What it leaves for the guard that follows, and where.
@@ -52,12 +54,12 @@ impl Trial {
     /// # Errors
     /// There is none: somebody tries the words that a guard uses.
     pub fn begin() -> Result<Trial, tutela_os::Error> {
-        Ok(Trial {
-            line: Line::of_stdin()?,
-            parent: succession::parent(),
-            guards: AtomicBool::new(false),
-            word: Mutex::new(None),
-        })
+        let line = Line::of_stdin()?;
+        let parent = succession::parent();
+        // systemd names the process that it began, which is not this one.
+        let named = std::env::var("SYSTEMD_EXEC_PID").ok().and_then(|pid| pid.parse().ok());
+        let is_managed = host::started_by().is_service_manager() || (named.is_some() && named == parent);
+        Ok(Trial { line, parent, is_managed, guards: AtomicBool::new(false), word: Mutex::new(None) })
     }
 
     /// Everything that can be done beside a guard is done: waits for its turn.
@@ -122,8 +124,8 @@ impl Trial {
         }
     }
 
-    /// Says that it does well, after a while of guarding. Then waits until the process that began it is gone, which it does
-    /// not outlive.
+    /// Says that it does well, after a while of guarding. Then it is mostly dismissed by the process that began it, which is
+    /// a guard by then; when that ends instead, what is right depends on who begins guards here.
     pub async fn watch(self: Arc<Trial>, inbox: Inbox) {
         while !self.guards.load(Ordering::Acquire) {
             tokio::time::sleep(PARENT_LOOK).await;
@@ -147,6 +149,13 @@ impl Trial {
         while succession::parent() == self.parent {
             tokio::time::sleep(PARENT_LOOK).await;
         }
-        let _ = inbox.send(Input::Leave(self.dismissal())).await;
+        // A service manager begins another guard, which needs the room. Elsewhere nobody does.
+        let last = match self.is_managed {
+            true => Input::Leave(self.dismissal()),
+            false => Input::Trouble(
+                "the process in whose place this guard was tried has ended; this one guards on".to_owned(),
+            ),
+        };
+        let _ = inbox.send(last).await;
     }
 }

@@ -121,7 +121,11 @@ pub(super) fn find(kin: &Kin, place: Option<&Path>, taken: &Taken) -> Result<Vec
         open = unfinished.into_iter().filter_map(|stat| proc::stat(stat.pid)).collect();
     }
     each_group(kin, place, taken, |guard, label, path| {
-        found.entry((guard, label.to_owned())).or_default().extend(group::pids_below(path));
+        let pids = group::pids_below(path);
+        // Mostly that of a service that was not started yet: there is nobody to end.
+        if !pids.is_empty() || !group::remove_empty(path) {
+            found.entry((guard, label.to_owned())).or_default().extend(pids);
+        }
     });
     let leftover = |((guard_pid, label), mut pids): (_, Vec<u32>)| {
         pids.sort_unstable();

@@ -1,0 +1,209 @@
+//! Another program takes a guard's place while everything that it keeps runs on; one that is not fit for it does not.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use serde_json::Value;
+use std::path::PathBuf;
+use std::time::Duration;
+use tutela_it::processes::{kill, lives, set_mode};
+use tutela_it::{BOUND, Container, Guard, Instance, Stage, wait_until};
+
+/// The longest that a program that is not fit may keep an upgrade waiting: two waits of the guard's process and a dismissal.
+const ROLLED_BACK_WITHIN: Duration = Duration::from_secs(40);
+
+/// A number from outside, for more than every change needs.
+fn from_outside(name: &str, usual: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// The file that the guard's process runs.
+fn program_of(guard: &Guard) -> PathBuf {
+    std::fs::read_link(format!("/proc/{}/exe", guard.pid())).unwrap()
+}
+
+/// The same program under another name: what runs is told by it.
+fn another(stage: &Stage, name: &str) -> PathBuf {
+    let path = stage.path(name);
+    let own = tutela_it::program::tutela();
+    if std::fs::hard_link(&own, &path).is_err() {
+        std::fs::copy(&own, &path).unwrap();
+    }
+    path
+}
+
+fn script(stage: &Stage, name: &str, text: &str) -> PathBuf {
+    let path = stage.write(name, &format!("#!/bin/sh\n{text}\n"));
+    set_mode(&path, 0o755);
+    path
+}
+
+/// Which programs run, and how often each was restarted.
+fn lasting(guard: &Guard, names: &[String]) -> Vec<(String, Option<u32>, u64)> {
+    let status = guard.status();
+    let of = |name: &String| {
+        let Instance { state, pid, restarts, .. } = Instance::find(&status, name).unwrap();
+        (state, pid, restarts)
+    };
+    names.iter().map(of).collect()
+}
+
+/// The numbers of lines `line N` of a program, in the order of its log files, rotated ones first.
+fn numbers(stage: &Stage, label: &str) -> Vec<u64> {
+    let text = stage.cli_ok(&["logs", &format!("{}/{label}", stage.name()), "-n", "100000000"]);
+    text.lines().filter_map(|line| line.split("line ").nth(1)?.trim().parse().ok()).collect()
+}
+
+/// Every line of each is there, once and in order.
+fn assert_whole(guard: &Guard, names: &[String]) {
+    for name in names {
+        let seen = wait_until(BOUND, "the last line is there", || {
+            let seen = numbers(guard, name);
+            (seen.len() == numbers(guard, name).len()).then_some(seen)
+        });
+        let whole: Vec<u64> = (0..seen.len() as u64).collect();
+        let fault = seen.iter().zip(&whole).find(|(a, b)| a != b);
+        assert!(seen == whole, "{name} has {} lines up to {:?}, first fault at {fault:?}", seen.len(), seen.last());
+        assert!(seen.len() > 10, "{name} wrote {} lines", seen.len());
+    }
+}
+
+/// Programs that write all the time, and one that crashes all the time.
+fn flood(stage: &Stage, services: u64, drip_ms: u64) -> Vec<String> {
+    let mut spec = String::from(
+        "[services.crashes]\ncommand = [\"understudy\", \"say=up\", \"wait=50\", \"exit=1\"]\n\
+         restart = { delay = \"20ms\", burst = 0, jitter = 0.0 }\n",
+    );
+    let names: Vec<String> = (0..services).map(|number| format!("s{number}")).collect();
+    for name in &names {
+        spec += &format!(
+            "[services.{name}]\ncommand = [\"understudy\", \"drip={drip_ms}\", \"hang\"]\nlogs = {{ rotate_size = \"64KiB\", keep = 10000 }}\n"
+        );
+    }
+    stage.write_spec(&spec);
+    names
+}
+
+/// `TUTELA_FAULT_UPGRADES` and `TUTELA_FAULT_UPGRADED` (services) make it longer.
+#[test]
+fn the_next_program_takes_over_and_nothing_restarts_and_no_line_is_lost() {
+    let (upgrades, services) = (from_outside("TUTELA_FAULT_UPGRADES", 2), from_outside("TUTELA_FAULT_UPGRADED", 8));
+    for container in Container::ALL {
+        let stage = Stage::new();
+        // Some thousand lines a second in all, whatever their number.
+        let names = flood(&stage, services, (services / 4).max(2));
+        let mut guard = stage.start(container);
+        for name in &names {
+            guard.wait_state(name, "running");
+        }
+        let before = lasting(&guard, &names);
+        // What programs inherit is what the guard was started with, whatever became of its process since.
+        let limits = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let (pid, before_limits) = (guard.pid(), limits(before[0].1.unwrap()));
+        let mut gaps = Vec::new();
+        for round in 0..upgrades {
+            let next = another(&guard, &format!("tutela-{round}"));
+            let told = guard.cli_ok(&["upgrade", guard.name(), "--to", next.to_str().unwrap(), "--json"]);
+            let told: Value = serde_json::from_str(&told).unwrap();
+            assert_eq!(told["outcome"], "done", "{told}");
+            gaps.extend(told["unwatched_ms"].as_array().unwrap().iter().map(|gap| gap.as_u64().unwrap()));
+            assert_eq!(lasting(&guard, &names), before, "{container:?}, upgrade {round}");
+            assert_eq!(program_of(&guard), next);
+            assert_eq!(guard.api("GET", "/v1/info", 200)["pid"], pid);
+        }
+        println!("{container:?}: {upgrades} upgrades under {services} services, unwatched for {gaps:?} ms");
+        assert_eq!(gaps.len() as u64, 2 * upgrades, "{gaps:?}");
+        assert!(guard.events_of("trouble").is_empty(), "{:?}", guard.messages());
+        assert_eq!(guard.events_of("upgraded").len() as u64, upgrades);
+        // The new guard is told by the kernel how the children of its process end, and can stop them.
+        let first = before[0].1.unwrap();
+        kill(first, "KILL");
+        let again = guard.wait_for("s0", "runs again", |it| it.state == "running" && it.restarts == 1);
+        assert_eq!(again.last_signal.as_deref(), Some("KILL"));
+        assert_eq!(limits(again.pid.unwrap()), before_limits);
+        let crashed = guard.instance("crashes").restarts;
+        guard.wait_for("crashes", "goes on crashing", |it| it.restarts > crashed + 2 && it.last_code == Some(1));
+        guard.cli_ok(&["stop", guard.name()]);
+        assert!(before.iter().all(|(_, pid, _)| !lives(pid.unwrap())));
+        assert_whole(&guard, &names[1..]);
+        assert_eq!(guard.end(), 0);
+        assert!(guard.living().is_empty());
+    }
+}
+
+#[test]
+fn what_is_not_fit_is_refused_or_rolled_back_by_itself() {
+    let own = tutela_it::program::tutela();
+    let own = own.display();
+    let ready = "printf 'ready 9.9' >&0; dd bs=100 count=1 <&0 2>/dev/null";
+    // Name, what it does, and whether the guard's process ever became something else for it.
+    let unfit = [
+        ("ends", "exit 0".to_owned(), false),
+        ("lies", "printf 'hello' >&0; sleep 5".to_owned(), false),
+        ("ends-in-its-turn", format!("{ready}; exit 3"), true),
+        ("hangs-in-its-turn", format!("{ready}; exec sleep 1000"), true),
+        ("dies-as-guard", format!("(sleep 1; kill -KILL $$) & exec {own} \"$@\""), true),
+        ("hangs-as-guard", format!("(sleep 1; kill -STOP $$) & exec {own} \"$@\""), true),
+    ];
+    std::thread::scope(|scope| {
+        for (name, text, handed_over) in &unfit {
+            scope.spawn(move || {
+                let stage = Stage::new();
+                let names = flood(&stage, 3, 5);
+                let mut guard = stage.start(Container::ControlGroup);
+                for service in &names {
+                    guard.wait_state(service, "running");
+                }
+                let (before, former) = (lasting(&guard, &names), program_of(&guard));
+                let program = script(&guard, name, text);
+                let mut command = guard.command();
+                command.args(["upgrade", guard.name(), "--to", program.to_str().unwrap()]);
+                let ended = tutela_it::run_within(ROLLED_BACK_WITHIN, command);
+                assert_eq!(ended.code, 1, "{name}: {}", ended.err);
+                let nothing_changed = ended.err.contains("nothing was changed");
+                assert_eq!(nothing_changed, !handed_over, "{name}: {}", ended.err);
+                assert_eq!(ended.err.contains("rolled back"), *handed_over, "{name}: {}", ended.err);
+                assert_eq!(lasting(&guard, &names), before, "{name}");
+                assert_eq!(program_of(&guard), former, "{name}");
+                assert_eq!(guard.events_of("upgrade_failed").len(), usize::from(*handed_over), "{name}");
+                let info = guard.api("GET", "/v1/info", 200);
+                assert_eq!(info["upgrade"]["outcome"] == "rolled_back", *handed_over, "{name}: {info}");
+                // It guards as before.
+                kill(before[0].1.unwrap(), "KILL");
+                guard.wait_for("s0", "runs again", |it| it.state == "running" && it.restarts == 1);
+                guard.cli_ok(&["stop", guard.name()]);
+                assert_whole(&guard, &names[1..]);
+                assert_eq!(guard.end(), 0, "{name}");
+            });
+        }
+    });
+}
+
+#[test]
+fn a_program_that_nobody_should_trust_and_a_guard_that_cannot_are_refused() {
+    let stage = Stage::new();
+    stage.write_spec("[services.a]\ncommand = [\"understudy\", \"hang\"]\n");
+    let guard = stage.start(Container::ControlGroup);
+    let a = guard.wait_state("a", "running").pid;
+    let next = script(&guard, "next", "exit 0");
+    let upgrade = |words: &[&str]| guard.cli([&["upgrade", guard.name()], words].concat());
+    let open = guard.path("open");
+    std::fs::create_dir(&open).unwrap();
+    std::fs::copy(&next, open.join("next")).unwrap();
+    set_mode(&open, 0o777);
+    let said = upgrade(&["--to", open.join("next").to_str().unwrap()]);
+    assert!(said.code == 1 || said.code == 2, "{}", said.err);
+    assert!(said.err.contains("is not to be trusted") && said.err.contains("chmod o-w"), "{}", said.err);
+    set_mode(&next, 0o757);
+    let said = upgrade(&["--to", next.to_str().unwrap()]);
+    assert!(said.err.contains("is not to be trusted"), "{}", said.err);
+    let said = upgrade(&["--to", guard.path("none").to_str().unwrap()]);
+    assert_eq!((said.code, said.err.contains("cannot be found")), (2, true), "{}", said.err);
+    let said = guard.cli(["upgrade", "nobody"]);
+    assert_eq!(said.code, 4, "{}", said.err);
+    assert_eq!(guard.cli(["run", "--on-trial", guard.spec_path().to_str().unwrap()]).code, 2);
+    assert_eq!(guard.instance("a").pid, a);
+    let stage = guard.close();
+    stage.write_spec("survive = false\n[services.a]\ncommand = [\"understudy\", \"hang\"]\n");
+    let guard = stage.start(Container::ControlGroup);
+    let said = guard.cli(["upgrade", guard.name()]);
+    assert!(said.code == 1 && said.err.contains("survive = false"), "{}", said.err);
+}
