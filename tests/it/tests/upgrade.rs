@@ -52,13 +52,10 @@ fn numbers(stage: &Stage, label: &str) -> Vec<u64> {
     text.lines().filter_map(|line| line.split("line ").nth(1)?.trim().parse().ok()).collect()
 }
 
-/// Every line of each is there, once and in order.
+/// Every line of each is there, once and in order; to be asked when they are stopped.
 fn assert_whole(guard: &Guard, names: &[String]) {
     for name in names {
-        let seen = wait_until(BOUND, "the last line is there", || {
-            let seen = numbers(guard, name);
-            (seen.len() == numbers(guard, name).len()).then_some(seen)
-        });
+        let seen = numbers(guard, name);
         let whole: Vec<u64> = (0..seen.len() as u64).collect();
         let fault = seen.iter().zip(&whole).find(|(a, b)| a != b);
         assert!(seen == whole, "{name} has {} lines up to {:?}, first fault at {fault:?}", seen.len(), seen.last());
@@ -85,11 +82,11 @@ fn flood(stage: &Stage, services: u64, drip_ms: u64) -> Vec<String> {
 /// `TUTELA_FAULT_UPGRADES` and `TUTELA_FAULT_UPGRADED` (services) make it longer.
 #[test]
 fn the_next_program_takes_over_and_nothing_restarts_and_no_line_is_lost() {
-    let (upgrades, services) = (from_outside("TUTELA_FAULT_UPGRADES", 2), from_outside("TUTELA_FAULT_UPGRADED", 8));
+    let (upgrades, services) = (from_outside("TUTELA_FAULT_UPGRADES", 2), from_outside("TUTELA_FAULT_UPGRADED", 6));
     for container in Container::ALL {
         let stage = Stage::new();
         // Some thousand lines a second in all, whatever their number.
-        let names = flood(&stage, services, (services / 4).max(2));
+        let names = flood(&stage, services, (services / 4).max(5));
         let mut guard = stage.start(container);
         for name in &names {
             guard.wait_state(name, "running");
@@ -157,10 +154,10 @@ fn what_is_not_fit_is_refused_or_rolled_back_by_itself() {
                 let mut command = guard.command();
                 command.args(["upgrade", guard.name(), "--to", program.to_str().unwrap()]);
                 let ended = tutela_it::run_within(ROLLED_BACK_WITHIN, command);
-                assert_eq!(ended.code, 1, "{name}: {}", ended.err);
-                let nothing_changed = ended.err.contains("nothing was changed");
-                assert_eq!(nothing_changed, !handed_over, "{name}: {}", ended.err);
-                assert_eq!(ended.err.contains("rolled back"), *handed_over, "{name}: {}", ended.err);
+                assert_eq!(ended.code, 1, "{name}: {}", ended.stderr);
+                let nothing_changed = ended.stderr.contains("nothing was changed");
+                assert_eq!(nothing_changed, !handed_over, "{name}: {}", ended.stderr);
+                assert_eq!(ended.stderr.contains("rolled back"), *handed_over, "{name}: {}", ended.stderr);
                 assert_eq!(lasting(&guard, &names), before, "{name}");
                 assert_eq!(program_of(&guard), former, "{name}");
                 assert_eq!(guard.events_of("upgrade_failed").len(), usize::from(*handed_over), "{name}");
@@ -190,20 +187,20 @@ fn a_program_that_nobody_should_trust_and_a_guard_that_cannot_are_refused() {
     std::fs::copy(&next, open.join("next")).unwrap();
     set_mode(&open, 0o777);
     let said = upgrade(&["--to", open.join("next").to_str().unwrap()]);
-    assert!(said.code == 1 || said.code == 2, "{}", said.err);
-    assert!(said.err.contains("is not to be trusted") && said.err.contains("chmod o-w"), "{}", said.err);
+    assert!(said.code == 1 || said.code == 2, "{}", said.stderr);
+    assert!(said.stderr.contains("is not to be trusted") && said.stderr.contains("chmod o-w"), "{}", said.stderr);
     set_mode(&next, 0o757);
     let said = upgrade(&["--to", next.to_str().unwrap()]);
-    assert!(said.err.contains("is not to be trusted"), "{}", said.err);
+    assert!(said.stderr.contains("is not to be trusted"), "{}", said.stderr);
     let said = upgrade(&["--to", guard.path("none").to_str().unwrap()]);
-    assert_eq!((said.code, said.err.contains("cannot be found")), (2, true), "{}", said.err);
+    assert_eq!((said.code, said.stderr.contains("cannot be found")), (2, true), "{}", said.stderr);
     let said = guard.cli(["upgrade", "nobody"]);
-    assert_eq!(said.code, 4, "{}", said.err);
+    assert_eq!(said.code, 4, "{}", said.stderr);
     assert_eq!(guard.cli(["run", "--on-trial", guard.spec_path().to_str().unwrap()]).code, 2);
     assert_eq!(guard.instance("a").pid, a);
     let stage = guard.close();
     stage.write_spec("survive = false\n[services.a]\ncommand = [\"understudy\", \"hang\"]\n");
     let guard = stage.start(Container::ControlGroup);
     let said = guard.cli(["upgrade", guard.name()]);
-    assert!(said.code == 1 && said.err.contains("survive = false"), "{}", said.err);
+    assert!(said.code == 1 && said.stderr.contains("survive = false"), "{}", said.stderr);
 }

@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 pub struct UpgradeRequest {
     /// The file of the new program, as a path that does not depend on a folder.
     pub program: String,
+    /// What this upgrade is to be called, so that whoever asks finds what became of it also when the answer is lost: up to
+    /// 64 letters, digits and `-`. Left out: the guard gives a name.
+    #[serde(default)]
+    pub id: Option<String>,
     /// Why, for the event ledger.
     #[serde(default)]
     pub reason: Option<String>,

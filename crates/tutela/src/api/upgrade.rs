@@ -47,9 +47,9 @@ async fn begin(
         return Err(ErrorReply::new(ErrorCode::Conflict, message, Some(help)));
     }
     let request: UpgradeRequest = read_body(body).await?;
-    add_reason(by, request.reason);
+    add_reason(by, request.reason.clone());
     let (desk, by) = (context.clone(), by.by.clone());
-    let tried = tokio::task::spawn_blocking(move || desk.upgrades.attempt(&request.program, &by));
+    let tried = tokio::task::spawn_blocking(move || desk.upgrades.attempt(&request, &by));
     let tried = tried.await.map_err(|_| ended())??;
     let reply = tried.reply.clone();
     let inbox = context.inbox.clone();

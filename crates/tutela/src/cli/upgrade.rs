@@ -60,15 +60,21 @@ fn upgrade_one(name: &str, program: &PathBuf, words: &UpgradeWords, paths: &Path
     let Some(route) = Route::of(RouteId::Upgrade) else { return UNKNOWN };
     let client = Client::new(paths, name);
     let reason = words.reason.as_ref().map(|reason| reason.chars().take(REASON_CHARS_MAX).collect());
-    let request = UpgradeRequest { program: program.display().to_string(), reason };
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let id = format!("{}-{}", std::process::id(), since.as_nanos());
+    let request = UpgradeRequest { program: program.display().to_string(), id: Some(id.clone()), reason };
     // A text and nothing else: there is no value that JSON cannot hold.
     let body = serde_json::to_string(&request).unwrap_or_default();
-    let reply: UpgradeReply = match block_on(client.post(route.path, body)) {
-        Ok(Ok(reply)) => reply,
-        Ok(Err(error)) => return report::client_error(&error),
+    let answer: Result<UpgradeReply, ClientError> = match block_on(client.post(route.path, body)) {
+        Ok(answer) => answer,
         Err(code) => return code,
     };
-    match wait_for_end(&client, &reply.id) {
+    match answer {
+        // Without an answer it may have been begun all the same: the guard stays only for a moment after it.
+        Ok(_) | Err(ClientError::Failed { .. }) => {}
+        Err(error) => return report::client_error(&error),
+    }
+    match wait_for_end(&client, &id) {
         Ok(info) => tell(name, &info, words.json),
         Err(why) => {
             report::error(

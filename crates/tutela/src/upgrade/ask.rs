@@ -11,7 +11,7 @@ use tutela_os::clock;
 use tutela_os::files::{self, Look};
 use tutela_os::safe::Safe;
 use tutela_os::succession::{self, Heard, Trial};
-use tutela_schema::api::{ErrorCode, ErrorReply, UpgradeReply};
+use tutela_schema::api::{ErrorCode, ErrorReply, UpgradeReply, UpgradeRequest};
 use tutela_schema::saved::handover::{self, Handover};
 
 /// How long the new program may take to read the spec and to look at this computer. The guard guards meanwhile.
@@ -19,6 +19,9 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// The longest version that is taken from a stranger's word, in bytes.
 const VERSION_BYTES_MAX: usize = 64;
+
+/// The longest name of an upgrade that its asker gives it, in bytes.
+const ID_BYTES_MAX: usize = 64;
 
 /// What the guard needs to make room.
 pub struct Desk {
@@ -91,7 +94,8 @@ impl Desk {
     ///
     /// # Errors
     /// It cannot take this guard's place, or another one is being tried. Nothing has changed.
-    pub fn attempt(&self, program: &str, by: &str) -> Result<Tried, ErrorReply> {
+    pub fn attempt(&self, request: &UpgradeRequest, by: &str) -> Result<Tried, ErrorReply> {
+        let program = request.program.as_str();
         let conflict = |message: String, help: Option<String>| {
             ErrorReply::new(ErrorCode::Conflict, format!("refused: {message}; nothing was changed"), help)
         };
@@ -100,7 +104,11 @@ impl Desk {
             return Err(conflict("another upgrade is under way".into(), Some("wait for its end".into())));
         }
         let under_way = UnderWay(self.under_way.clone());
-        let path = look_at(program)?;
+        let (path, id) = (look_at(program)?, request.id.clone());
+        if id.as_ref().is_some_and(|id| !is_id(id)) {
+            let message = "refused: the id of an upgrade has up to 64 letters, digits and `-`; nothing was changed";
+            return Err(ErrorReply::new(ErrorCode::BadRequest, message, None));
+        }
         let unfit = |why: String| {
             let help = "it has to be a Tutela that knows how to take a guard's place; try `FILE check SPEC`";
             conflict(format!("{program} cannot take the place of this guard: {why}"), Some(help.into()))
@@ -119,12 +127,16 @@ impl Desk {
                 return Err(unfit(format!("it was not ready within {} s", READY_WITHIN.as_secs())));
             }
         };
-        let id = format!("{}-{}", std::process::id(), micros(clock::now()));
+        let id = id.unwrap_or_else(|| format!("{}-{}", std::process::id(), micros(clock::now())));
         let reply = UpgradeReply { id, from: env!("CARGO_PKG_VERSION").to_owned(), to, program: program.to_owned() };
         let Room { safe, socket, guard } = room;
         let (safe, socket, guard) = (safe.clone(), socket.clone(), guard.clone());
         Ok(Tried { reply, by: by.to_owned(), trial, safe, socket, guard, _under_way: under_way })
     }
+}
+
+fn is_id(id: &str) -> bool {
+    (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// What is begun gets everything that this guard may do, so nobody else may have made it.
