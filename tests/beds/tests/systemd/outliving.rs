@@ -87,6 +87,36 @@ fn a_crash_of_the_guard_is_none_of_its_programs_and_a_stop_leaves_nothing() {
 }
 
 #[test]
+fn another_program_takes_the_guards_place_and_systemd_sees_no_change() {
+    const NEXT: &str = "/usr/local/bin/tutela-next";
+    let booted = with_tutela();
+    booted.run(&format!("cp /usr/local/bin/tutela {NEXT}")).ok();
+    for account in ACCOUNTS {
+        start(&booted, account);
+        let (programs, group) = (pids(&booted), group(&booted));
+        let main = property(&booted, "shop", "MainPID");
+        // There and back.
+        for program in [NEXT, "/usr/local/bin/tutela"] {
+            booted.run(&format!("tutela upgrade shop --to {program}")).ok();
+            assert_eq!(booted.run(&format!("readlink /proc/{main}/exe")).ok(), program, "{account}");
+            assert_eq!(property(&booted, "shop", "MainPID"), main, "{account}");
+            assert_eq!(property(&booted, "shop", "NRestarts"), "0", "{account}");
+            await_states(&booted, "shop", &SERVICES.map(|service| (service, "running")));
+            assert_eq!(pids(&booted), programs, "{account}");
+        }
+        let log = "/var/log/tutela/shop/talker-0.log";
+        let lines = booted.run(&format!("wc -l <{log}")).ok();
+        booted.wait_until("it is written on", &format!("test $(wc -l <{log}) -gt {lines}"));
+        booted.run(&format!("awk '$0 != NR {{ print NR \": \" $0; exit 1 }}' {log}")).ok();
+
+        booted.run("systemctl stop shop").ok();
+        assert_eq!(property(&booted, "shop", "Result"), "success", "{account}");
+        nothing_is_left(&booted, &group);
+        booted.run("tutela uninstall --purge shop").ok();
+    }
+}
+
+#[test]
 fn a_guard_that_hangs_when_it_is_stopped_leaves_nothing() {
     let booted = with_tutela();
     for account in ACCOUNTS {
