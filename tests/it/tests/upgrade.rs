@@ -67,7 +67,7 @@ fn assert_whole(guard: &Guard, names: &[String]) {
 fn flood(stage: &Stage, services: u64, drip_ms: u64) -> Vec<String> {
     let mut spec = String::from(
         "[services.crashes]\ncommand = [\"understudy\", \"say=up\", \"wait=50\", \"exit=1\"]\n\
-         restart = { delay = \"20ms\", burst = 0, jitter = 0.0 }\n",
+         restart = { delay = \"20ms\", max_delay = \"20ms\", burst = 0, jitter = 0.0 }\n",
     );
     let names: Vec<String> = (0..services).map(|number| format!("s{number}")).collect();
     for name in &names {
