@@ -213,6 +213,7 @@ impl Guard {
             self.settle_taken(now, keys);
         }
         self.start_delayed_if_due(now);
+        self.touch_all();
     }
 
     /// What is disabled in the spec of this guard stops, and what needs it, as after a reload.

@@ -12,6 +12,7 @@
 pub mod estate;
 pub mod migrations;
 pub mod sink;
+pub mod slate;
 
 use crate::wall::WallTime;
 use schemars::JsonSchema;
