@@ -59,6 +59,8 @@ struct SavedStamps {
 struct SavedEstate {
     run: u64,
     wanted_up: bool,
+    #[serde(default)]
+    asked_down: bool,
     phase: SavedPhase,
     since: u64,
     #[serde(default)]
@@ -174,6 +176,7 @@ impl From<&Estate> for SavedEstate {
         let Estate {
             run,
             wanted_up,
+            asked_down,
             phase,
             since,
             cause,
@@ -192,6 +195,7 @@ impl From<&Estate> for SavedEstate {
         SavedEstate {
             run: run.0,
             wanted_up: *wanted_up,
+            asked_down: *asked_down,
             phase: phase.into(),
             since: since.as_nanos(),
             cause: cause.clone(),
@@ -232,6 +236,7 @@ impl From<SavedEstate> for Estate {
         Estate {
             run: RunId(saved.run),
             wanted_up: saved.wanted_up,
+            asked_down: saved.asked_down,
             phase: saved.phase.into(),
             since: Moment::from_nanos(saved.since),
             cause: saved.cause,
@@ -425,6 +430,7 @@ mod tests {
         Estate {
             run: RunId(7),
             wanted_up: true,
+            asked_down: true,
             phase,
             since: at(1),
             cause: "its ready probe passed".into(),

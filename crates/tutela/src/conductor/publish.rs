@@ -232,7 +232,7 @@ impl Conductor {
         let mut dial = None;
         for key in touched {
             let Some((id, service)) = self.guard.instance(*key) else { continue };
-            let shadow = shadow_of(service);
+            let shadow = shadow_of(service, self.guard.is_asked_down(*key));
             if self.shadows.get(key) == Some(&shadow) {
                 continue;
             }
@@ -457,9 +457,8 @@ fn tell_reload(changes: &[(tutela_core::names::ServiceName, Change)]) -> Telling
         .with("adjusted", of(|change| matches!(change, Change::Live(_))))
 }
 
-fn shadow_of(service: &Service) -> Shadow {
+fn shadow_of(service: &Service, kept_down: bool) -> Shadow {
     let history = service.history();
-    let asked_down = matches!(service.cause(), Cause::Asked { .. } | Cause::Because(_)) && !service.is_wanted_up();
     Shadow {
         restarts: history.restarts,
         by_cause: history.by_cause,
@@ -467,7 +466,7 @@ fn shadow_of(service: &Service) -> Shadow {
         cooldown_until: history.cooldown_until,
         half_open: history.half_open,
         last_exit: service.last_exit().map(|(_, at)| *at),
-        kept_down: asked_down,
+        kept_down,
     }
 }
 

@@ -88,3 +88,28 @@ fn whoever_may_stand_otherwise_is_named_once() {
     s.guard.handle(s.now, api, Input::Exited { run: s.noted("api").run, exit: Exit::Code(0) });
     assert!(s.guard.take_touched().contains(&api));
 }
+
+#[test]
+fn what_somebody_stopped_is_known_as_that_through_any_number_of_guards() {
+    let mut s = Scenario::running(spec("api: db; db:"));
+    s.stop("db");
+    s.obey();
+    s.is("api db", StateName::Stopped);
+    for _ in 0..2 {
+        let (api, db) = (s.noted("api"), s.noted("db"));
+        assert!(api.asked_down && db.asked_down);
+        s.guard = Guard::new(s.now, spec("api: db; db:"), 8);
+        for (word, estate) in [("api", api), ("db", db)] {
+            s.guard.inherit(s.now, &id(word), estate, None, |_| Vec::new(), || unreachable!("it is in the spec"));
+        }
+        s.begin();
+        s.is("api db", StateName::Stopped);
+    }
+    s.start("api");
+    s.obey();
+    assert!(!s.noted("api").asked_down && !s.noted("db").asked_down);
+    // Whoever is stopped to start again with the others is not kept down.
+    s.slow(&["api", "db"]);
+    s.command(Command::Restart(Target::All)).expect("accepted");
+    assert!(!s.noted("api").asked_down && !s.noted("db").asked_down);
+}
