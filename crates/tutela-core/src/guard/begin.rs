@@ -35,6 +35,7 @@ impl Guard {
     pub fn estate(&self, key: InstanceKey) -> Option<Estate> {
         let slot = self.slots.get(&key)?;
         let mut estate = slot.service.estate();
+        estate.asked_down = self.is_asked_down(key);
         let mut because = slot.pending_stop.as_ref();
         estate.then = if slot.retired {
             Then::Remove
@@ -48,6 +49,13 @@ impl Guard {
         };
         estate.then_because = because.map(ToString::to_string).unwrap_or_default();
         Some(estate)
+    }
+
+    /// Whether an instance is down, or is going down, because somebody asked for that.
+    pub fn is_asked_down(&self, key: InstanceKey) -> bool {
+        let Some(slot) = self.slots.get(&key) else { return false };
+        let asked_to = slot.pending_stop.as_ref().is_some_and(|cause| slot.service.is_asked_by(cause));
+        !slot.service.is_wanted_up() && (asked_to || slot.service.is_asked_down()) && !self.awaits_restart(key)
     }
 
     /// Whether it is down only because the delayed start is still to come.
@@ -213,6 +221,7 @@ impl Guard {
             self.settle_taken(now, keys);
         }
         self.start_delayed_if_due(now);
+        self.touch_all();
     }
 
     /// What is disabled in the spec of this guard stops, and what needs it, as after a reload.

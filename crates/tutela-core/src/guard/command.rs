@@ -102,6 +102,7 @@ impl Guard {
             Command::Hurry => ("hurry".to_owned(), self.hurry(now)),
         };
         self.events.push_back(Event::Commanded { what, by: by.to_owned() });
+        self.touch_all();
         // Those that left a common restart may have been the last that it waited for.
         let mut open = Vec::new();
         self.restart_group_if_at_rest(now, &mut open);

@@ -14,6 +14,7 @@
 
 mod begin;
 mod command;
+mod heirs;
 mod reload;
 mod settle;
 mod tally;
@@ -21,6 +22,7 @@ mod tally;
 mod tests;
 
 pub use command::{Command, Refusal, Target};
+pub use heirs::is_heir;
 pub use tally::Tally;
 
 use crate::chance::Chance;
@@ -187,6 +189,8 @@ pub struct Guard {
     ending: bool,
     chance: Chance,
     next_key: u32,
+    /// Whose estate may be another one than when it was last asked for.
+    touched: BTreeSet<InstanceKey>,
     actions: VecDeque<(InstanceKey, Action)>,
     events: VecDeque<Event>,
 }
@@ -253,6 +257,7 @@ impl Guard {
             ending: false,
             chance: Chance::from_seed(seed),
             next_key: 0,
+            touched: BTreeSet::new(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
             spec: Arc::new(spec),
@@ -270,6 +275,10 @@ impl Guard {
     /// Takes what happened to an instance. News of instances that are gone are ignored.
     pub fn handle(&mut self, now: Moment, key: InstanceKey, input: Input) {
         let Some(slot) = self.slots.get_mut(&key) else { return };
+        if matches!(input, Input::Notice { .. } | Input::LogMatch { .. }) {
+            // What a program says once is remembered, also where nothing follows from it yet.
+            self.touched.insert(key);
+        }
         let service = &mut slot.service;
         match input {
             Input::Spawned { run, pid } => service.handle_spawned(now, run, pid),
@@ -317,6 +326,7 @@ impl Guard {
                 self.settle(now, key);
             }
         }
+        self.touch_all();
     }
 
     /// The next thing to do, and for whom.
@@ -333,6 +343,11 @@ impl Guard {
     pub fn poll_timeout(&self) -> Option<Moment> {
         let first = self.deadlines.first().map(|(at, _)| *at);
         first.into_iter().chain(self.delayed.as_ref().map(|delayed| delayed.until)).min()
+    }
+
+    /// Whose [`Guard::estate`] is to be noted down: all those of which it may be another one than at the last call.
+    pub fn take_touched(&mut self) -> BTreeSet<InstanceKey> {
+        std::mem::take(&mut self.touched)
     }
 
     // ---- what it knows ----
@@ -407,8 +422,14 @@ impl Guard {
         key
     }
 
+    /// What a command, a reload or a sleep changes, nobody says of each instance.
+    fn touch_all(&mut self) {
+        self.touched.extend(self.slots.keys());
+    }
+
     fn remove(&mut self, key: InstanceKey) {
         let Some(slot) = self.slots.remove(&key) else { return };
+        self.touched.remove(&key);
         if let Some(at) = slot.deadline {
             self.deadlines.remove(&(at, key));
         }

@@ -25,9 +25,11 @@ impl Guard {
     pub(super) fn publish(&mut self, key: InstanceKey) {
         let Some(slot) = self.slots.get_mut(&key) else { return };
         while let Some(action) = slot.service.poll_action() {
+            self.touched.insert(key);
             self.actions.push_back((key, action));
         }
         while let Some(event) = slot.service.poll_event() {
+            self.touched.insert(key);
             self.events.push_back(Event::Instance { key, id: slot.id.clone(), event });
         }
         let deadline = slot.service.poll_timeout();
@@ -176,6 +178,8 @@ impl Guard {
             return;
         }
         let Some(delayed) = self.delayed.take() else { return };
+        // Whoever waited for it no longer does, whether it starts or not.
+        self.touch_all();
         let wanted = self.starting_with(StartMode::Delayed, &delayed.kept_down);
         let waves = self.waves();
         let mut keys: Vec<InstanceKey> = self.slots.keys().copied().collect();

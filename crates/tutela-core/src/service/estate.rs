@@ -26,6 +26,8 @@ pub struct Estate {
     pub run: RunId,
     /// Whether it is wanted up. A living one that is not waits for its turn to stop.
     pub wanted_up: bool,
+    /// Somebody asked for it to be down: a computer that boots is no reason to start it.
+    pub asked_down: bool,
     /// The state.
     pub phase: Phase,
     /// Since when the state holds.
@@ -159,6 +161,7 @@ impl Service {
         Estate {
             run: self.run,
             wanted_up: self.wanted == Wanted::Up,
+            asked_down: self.is_asked_down(),
             phase: self.phase(),
             since: self.since,
             cause: self.lasting_cause().to_string(),
@@ -211,6 +214,7 @@ impl Service {
     pub fn take_back(&mut self, now: Moment, estate: Estate) {
         self.run = estate.run.min(RUN_MAX);
         self.wanted = if estate.wanted_up { Wanted::Up } else { Wanted::Down };
+        self.asked_down = estate.asked_down;
         self.since = estate.since.min(now);
         self.cause = Cause::Kept(estate.cause);
         self.pid = estate.pid;

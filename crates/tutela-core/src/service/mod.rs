@@ -65,6 +65,8 @@ pub struct Service {
     next_spec: Option<Arc<ServiceSpec>>,
     index: u16,
     wanted: Wanted,
+    /// Under an earlier guard somebody asked for it to be down. Means something as long as the cause is that guard's.
+    asked_down: bool,
     state: State,
     since: Moment,
     cause: Cause,
@@ -117,6 +119,7 @@ impl Service {
             next_spec: None,
             index,
             wanted: Wanted::Down,
+            asked_down: false,
             state: State::Stopped,
             since: now,
             cause,

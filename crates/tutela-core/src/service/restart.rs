@@ -34,7 +34,7 @@ impl History {
         self.half_open = false;
     }
 
-    pub(super) fn begin_half_open(&mut self) {
+    pub(crate) fn begin_half_open(&mut self) {
         self.cooldown_until = None;
         self.half_open = true;
         self.restarts = self.restarts.saturating_add(1);

@@ -72,6 +72,38 @@ pub struct Next {
 }
 
 impl Service {
+    /// Whether it is down, or is going down, because somebody asked for that.
+    pub fn is_asked_down(&self) -> bool {
+        !self.is_wanted_up() && self.is_asked_by(&self.cause)
+    }
+
+    /// Whether this reason is somebody's wish.
+    pub(crate) fn is_asked_by(&self, cause: &Cause) -> bool {
+        match cause {
+            Cause::Asked { .. } | Cause::Because(_) => true,
+            Cause::Kept(_) => self.asked_down,
+            Cause::GuardStarted
+            | Cause::GuardEnding
+            | Cause::Manual
+            | Cause::Delayed
+            | Cause::Disabled
+            | Cause::Needs { .. }
+            | Cause::Ended(_)
+            | Cause::Hook { .. }
+            | Cause::StartTimeout(_)
+            | Cause::StartupFailed(_)
+            | Cause::Unhealthy(_)
+            | Cause::Ready(_)
+            | Cause::BackoffOver
+            | Cause::CrashLoop { .. }
+            | Cause::HalfOpen
+            | Cause::HalfOpenFailed(_)
+            | Cause::KeptCooldown
+            | Cause::Reloaded(_)
+            | Cause::Unkillable(_) => false,
+        }
+    }
+
     /// The state's name.
     pub fn state_name(&self) -> StateName {
         match &self.state {

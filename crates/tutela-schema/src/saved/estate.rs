@@ -6,9 +6,10 @@
 //! that are not known are passed over, keys that are missing have the value that changes least, and words that are not
 //! known refuse the one text, whose program is then ended and started anew.
 
+use super::slate::Notes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tutela_core::names::RunId;
+use tutela_core::names::{InstanceId, RunId, ServiceName};
 use tutela_core::probe::Verdict;
 use tutela_core::service::{
     Afterwards, Estate, Exit, History, KeptVerdict, Phase, ProbeRole, RestartCause, RestartTally, StartStep, Then,
@@ -58,6 +59,8 @@ struct SavedStamps {
 struct SavedEstate {
     run: u64,
     wanted_up: bool,
+    #[serde(default)]
+    asked_down: bool,
     phase: SavedPhase,
     since: u64,
     #[serde(default)]
@@ -173,6 +176,7 @@ impl From<&Estate> for SavedEstate {
         let Estate {
             run,
             wanted_up,
+            asked_down,
             phase,
             since,
             cause,
@@ -191,6 +195,7 @@ impl From<&Estate> for SavedEstate {
         SavedEstate {
             run: run.0,
             wanted_up: *wanted_up,
+            asked_down: *asked_down,
             phase: phase.into(),
             since: since.as_nanos(),
             cause: cause.clone(),
@@ -231,6 +236,7 @@ impl From<SavedEstate> for Estate {
         Estate {
             run: RunId(saved.run),
             wanted_up: saved.wanted_up,
+            asked_down: saved.asked_down,
             phase: saved.phase.into(),
             since: Moment::from_nanos(saved.since),
             cause: saved.cause,
@@ -384,6 +390,32 @@ impl SavedVerdict {
     }
 }
 
+/// The key under which an instance's estate is noted.
+pub fn estate_key(id: &InstanceId) -> String {
+    format!("estate {} {}", id.service, id.index)
+}
+
+/// The key under which it is noted what an instance's program was started with.
+pub fn stamps_key(id: &InstanceId) -> String {
+    format!("stamps {} {}", id.service, id.index)
+}
+
+/// Every estate that can be read, and of each of the others why not, in words.
+pub fn estates(notes: &Notes) -> (BTreeMap<InstanceId, Estate>, Vec<(InstanceId, String)>) {
+    let (mut found, mut unread) = (BTreeMap::new(), Vec::new());
+    for (key, text) in notes {
+        let mut words = key.split(' ');
+        let (Some("estate"), Some(service), Some(index)) = (words.next(), words.next(), words.next()) else { continue };
+        let (Ok(service), Ok(index)) = (ServiceName::new(service), index.parse()) else { continue };
+        let id = InstanceId { service, index };
+        match decode_estate(text) {
+            Ok(estate) => drop(found.insert(id, estate)),
+            Err(error) => unread.push((id, error)),
+        }
+    }
+    (found, unread)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
@@ -398,6 +430,7 @@ mod tests {
         Estate {
             run: RunId(7),
             wanted_up: true,
+            asked_down: true,
             phase,
             since: at(1),
             cause: "its ready probe passed".into(),

@@ -13,6 +13,7 @@ pub mod estate;
 pub mod handover;
 pub mod migrations;
 pub mod sink;
+pub mod slate;
 
 use crate::wall::WallTime;
 use schemars::JsonSchema;

@@ -42,7 +42,6 @@ impl Conductor {
         let mut tidying = Vec::new();
         self.witness(now);
         while let Some((key, action)) = self.guard.poll_action() {
-            self.touched.insert(key);
             if let Some(tracer) = &mut self.tracer {
                 tracer.action(now, key, &action);
             }

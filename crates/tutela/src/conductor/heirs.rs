@@ -7,6 +7,7 @@ use crate::hands::spawner::chain;
 use crate::survive::heirs::Heir;
 use crate::survive::keeping::Estates;
 use crate::survive::output::KeptOutput;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tutela_core::names::{InstanceId, InstanceKey, RunId};
 use tutela_core::spec::ServiceSpec;
@@ -108,15 +109,10 @@ impl Conductor {
         self.main_ended(now, key, run, exit);
     }
 
-    /// Everything is noted down anew: a command or a reload concerns more than it tells of.
-    pub(super) fn touch_all(&mut self) {
-        self.touched.extend(self.guard.instances().map(|(key, _, _)| key));
-    }
-
     /// Notes down how every instance stands that this turn has touched.
-    pub(super) fn note_estates(&mut self) {
+    pub(super) fn note_estates(&mut self, touched: &BTreeSet<InstanceKey>) {
         let Some(estates) = &mut self.estates else { return };
-        for key in &self.touched {
+        for key in touched {
             let Some((id, service)) = self.guard.instance(*key) else { continue };
             if let Some(estate) = self.guard.estate(*key) {
                 estates.note(*key, id, &estate, service.spec());

@@ -224,7 +224,6 @@ pub struct Conductor {
     tickets: Vec<Ticket>,
     alerts: alerts::Desk,
     shadows: HashMap<InstanceKey, Shadow>,
-    touched: HashSet<InstanceKey>,
     /// What became of each instance's output, also while it does not run.
     outputs: HashMap<InstanceKey, CaptureCounters>,
     /// Events so far, by kind.
@@ -331,7 +330,6 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         tickets: Vec::new(),
         alerts: alerts::Desk::restore(parts.alerts, &mut troubles),
         shadows: HashMap::new(),
-        touched: HashSet::new(),
         outputs: HashMap::new(),
         events: BTreeMap::new(),
         turns: figures::Turns::default(),
@@ -431,7 +429,6 @@ impl Conductor {
         // Before the machine acts on any of them.
         self.take_heirs(heirs);
         self.guard.begin(now, &kept_down);
-        self.touch_all();
         self.trace_booted(now);
         if let Some(followed) = followed {
             self.follow(followed);
@@ -620,7 +617,6 @@ impl Conductor {
     fn take_notices(&mut self, now: Moment, key: InstanceKey, run: RunId, text: &[u8]) {
         use tutela_core::service::Notice as Core;
         use tutela_os::notify::Notice;
-        self.touched.insert(key);
         for notice in tutela_os::notify::parse(text) {
             let notice = match notice {
                 Notice::Ready => Core::Ready,
@@ -658,8 +654,9 @@ impl Conductor {
         self.give_spans(now);
         self.tend_alerts(now);
         // Who is answered may rely on what was asked being kept.
-        self.note_estates();
-        self.save_touched(now);
+        let touched = self.guard.take_touched();
+        self.note_estates(&touched);
+        self.save_touched(&touched);
         self.watch_ledger();
         self.rest_after_many();
         self.answer_tickets(now);

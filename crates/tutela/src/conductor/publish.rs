@@ -6,6 +6,7 @@ use crate::api::door::News;
 use crate::hands::sinks::forwarder::ForwarderEvent;
 use crate::hands::sinks::hand::SinkNews;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::broadcast;
 use tutela_core::guard::Event;
@@ -94,7 +95,6 @@ impl Conductor {
     pub(super) fn publish(&mut self, now: Moment, event: Event) {
         match event {
             Event::Instance { key, id, event } => {
-                self.touched.insert(key);
                 self.told.note();
                 if let Some(mut telling) = self.tell_instance(key, &event) {
                     // The instance may be in its next run by the time that this is told.
@@ -107,12 +107,10 @@ impl Conductor {
             Event::Commanded { what, by } => {
                 let telling = Telling::new(EventKind::Commanded, format!("{what}, asked by {by}"));
                 self.tell(now, None, None, telling.with("command", what).with("by", by));
-                self.touch_all();
             }
             Event::Reloaded { changes } => {
                 let telling = tell_reload(&changes);
                 self.tell(now, None, None, telling);
-                self.touch_all();
             }
             Event::Added { .. } => self.told.note(),
             Event::Removed { key, id } => {
@@ -121,7 +119,6 @@ impl Conductor {
                 self.forget_estate(key, &id);
                 let tree = self.live.remove(&key).map(|live| live.child.tree().clone());
                 self.forget(key, &format!("{}-{}", id.service, id.index), tree);
-                self.touched.remove(&key);
                 self.outputs.remove(&key);
             }
         }
@@ -231,24 +228,21 @@ impl Conductor {
     }
 
     /// Writes down what changed of the instances that were touched.
-    pub(super) fn save_touched(&mut self, _now: Moment) {
-        if self.touched.is_empty() {
-            return;
-        }
+    pub(super) fn save_touched(&mut self, touched: &BTreeSet<InstanceKey>) {
         let mut dial = None;
-        for key in std::mem::take(&mut self.touched) {
-            let Some((id, service)) = self.guard.instance(key) else { continue };
-            let shadow = shadow_of(service);
-            if self.shadows.get(&key) == Some(&shadow) {
+        for key in touched {
+            let Some((id, service)) = self.guard.instance(*key) else { continue };
+            let shadow = shadow_of(service, self.guard.is_asked_down(*key));
+            if self.shadows.get(key) == Some(&shadow) {
                 continue;
             }
             let unremarkable = shadow.restarts == 0 && shadow.last_exit.is_none() && !shadow.kept_down;
-            if unremarkable && !self.shadows.contains_key(&key) {
+            if unremarkable && !self.shadows.contains_key(key) {
                 continue;
             }
             let dial = dial.get_or_insert_with(Dial::read);
             let saved = saved_of(dial, id, service, shadow.kept_down);
-            self.shadows.insert(key, shadow);
+            self.shadows.insert(*key, shadow);
             self.ledger.save(saved);
         }
     }
@@ -487,9 +481,8 @@ fn tell_reload(changes: &[(tutela_core::names::ServiceName, Change)]) -> Telling
         .with("adjusted", of(|change| matches!(change, Change::Live(_))))
 }
 
-fn shadow_of(service: &Service) -> Shadow {
+fn shadow_of(service: &Service, kept_down: bool) -> Shadow {
     let history = service.history();
-    let asked_down = matches!(service.cause(), Cause::Asked { .. } | Cause::Because(_)) && !service.is_wanted_up();
     Shadow {
         restarts: history.restarts,
         by_cause: history.by_cause,
@@ -497,7 +490,7 @@ fn shadow_of(service: &Service) -> Shadow {
         cooldown_until: history.cooldown_until,
         half_open: history.half_open,
         last_exit: service.last_exit().map(|(_, at)| *at),
-        kept_down: asked_down,
+        kept_down,
     }
 }
 

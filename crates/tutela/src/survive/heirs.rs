@@ -1,23 +1,22 @@
 //! What an earlier guard left, and to whom it goes.
 
-use super::keeping::{Depositor, Estates, NEXT_EVENT, NOTIFY, SLATE, Stamper, estate_key, program_id, stamps_key};
+use super::keeping::{Depositor, Estates, NEXT_EVENT, NOTIFY, SLATE, Stamper, program_id};
 use super::output::{KeptOutput, NewDeposit};
-use super::slate::{Notes, Slate};
+use super::slate::{self, Slate};
 use crate::hands::spawner::chain;
 use crate::upgrade::HANDOVER;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
-use tutela_core::guard::Guard;
+use tutela_core::guard::{Guard, is_heir};
 use tutela_core::names::{InstanceId, InstanceKey, RunId, ServiceName};
-use tutela_core::service::{Estate, Phase, StartStep};
+use tutela_core::service::Estate;
 use tutela_core::spec::{LadderStep, ServiceSpec, StopStep};
 use tutela_core::time::Moment;
 use tutela_os::handle::Handle;
 use tutela_os::process::{Child, Nursery};
 use tutela_os::safe::{Deposit, Safe};
-use tutela_schema::saved::estate::{decode_estate, decode_stamps};
+use tutela_schema::saved::estate::{decode_stamps, estate_key, estates, stamps_key};
 use tutela_schema::saved::handover::{self, Handover};
 
 /// How a program is stopped whose service is not in the spec any more, when nobody is left who knows how it would have
@@ -99,20 +98,23 @@ impl Inheritance {
                 None => safe.release(&name),
             }
         }
-        let found = left.map(Slate::open).transpose().unwrap_or_else(|error| {
+        let found = left.map(slate::open).transpose().unwrap_or_else(|error| {
             troubles.push(chain(&error));
             None
         });
         let slate = match found {
             Some(slate) => slate,
             None => {
-                let slate = Slate::new()?;
-                let deposit = Deposit { name: SLATE.to_owned(), note: String::new(), handles: vec![slate.handle()] };
+                let slate = slate::create()?;
+                let deposit =
+                    Deposit { name: SLATE.to_owned(), note: String::new(), handles: vec![slate.memory().handle()] };
                 safe.keep(deposit)?;
                 slate
             }
         };
-        let estates = estates(slate.notes(), &mut troubles);
+        let (estates, unread) = estates(slate.notes());
+        let told = |(id, error)| format!("what an earlier guard noted of {id} cannot be used: {error}");
+        troubles.extend(unread.into_iter().map(told));
         Ok(Inheritance { safe, slate, stamper: Stamper::new(), estates, programs, notify, handover, troubles })
     }
 
@@ -144,7 +146,7 @@ impl Inheritance {
         for program in std::mem::take(&mut self.programs) {
             let Program { id, run, remains, process, output } = program;
             let output = self.open_output(&id, run, &remains, process.as_ref(), output);
-            let lives = self.estates.get(&id).is_some_and(|estate| lives(estate, run));
+            let lives = self.estates.get(&id).is_some_and(|estate| is_heir(estate, run));
             let child = process.filter(|_| lives).and_then(|process| {
                 let taken = nursery.take_back(&remains, &process);
                 taken
@@ -201,42 +203,19 @@ impl Inheritance {
     pub fn hand_over(&mut self, now: Moment, guard: &mut Guard, heirs: &mut [Heir]) {
         let living = heirs.iter().enumerate().filter(|(_, heir)| heir.child.is_some());
         let living: BTreeMap<InstanceId, usize> = living.map(|(at, heir)| (heir.id.clone(), at)).collect();
-        for (id, mut estate) in std::mem::take(&mut self.estates) {
+        for (id, estate) in std::mem::take(&mut self.estates) {
             let heir = living.get(&id).and_then(|at| heirs.get_mut(*at));
-            let spec = guard.key(&id).and_then(|key| guard.instance(key)).map(|(_, service)| service.spec().clone());
-            match heir.as_ref().and_then(|heir| Some((heir.run, heir.child.as_ref()?.pid()))) {
-                // It was started, and the guard died before it had noted that down.
-                Some((run, pid)) if run > estate.run || is_being_spawned(&estate) => {
-                    let startup = spec.as_ref().is_some_and(|spec| spec.startup.is_some());
-                    let until = spec.as_ref().and_then(|spec| spec.start_timeout).map(|limit| now + limit);
-                    let step = if startup { StartStep::Startup } else { StartStep::Ready };
-                    estate.phase = Phase::Starting { until, step };
-                    estate =
-                        Estate { run, pid: Some(pid), started: now, since: now, ran: true, paused: false, ..estate };
-                    estate.verdicts.clear();
-                }
-                Some(_) => {}
-                // Its tree was ended as a leftover.
-                None => estate.pid = None,
+            let program = heir.as_ref().and_then(|heir| Some((heir.run, heir.child.as_ref()?.pid())));
+            let differing = |spec: &ServiceSpec| {
+                let noted = self.slate.notes().get(&stamps_key(&id));
+                let started_with = noted.and_then(|text| decode_stamps(text).ok()).unwrap_or_default();
+                started_with.differing(&self.stamper.stamps(spec, id.index))
+            };
+            let key = guard.inherit(now, &id, estate, program, differing, || gone(&id.service));
+            if key.is_none() {
+                self.slate.erase(&estate_key(&id));
+                self.slate.erase(&stamps_key(&id));
             }
-            let lives = heir.is_some();
-            let changed = match &spec {
-                Some(spec) if lives => {
-                    let noted = self.slate.notes().get(&stamps_key(&id));
-                    let started_with = noted.and_then(|text| decode_stamps(text).ok()).unwrap_or_default();
-                    started_with.differing(&self.stamper.stamps(spec, id.index))
-                }
-                _ => Vec::new(),
-            };
-            let key = match guard.take_back(now, &id, estate.clone(), changed) {
-                Some(key) => Some(key),
-                None if lives => Some(guard.take_back_retired(now, &id, estate, Arc::new(gone(&id.service)))),
-                None => {
-                    self.slate.erase(&estate_key(&id));
-                    self.slate.erase(&stamps_key(&id));
-                    None
-                }
-            };
             if let (Some(heir), Some(_)) = (heir, key) {
                 heir.key = key;
             }
@@ -259,35 +238,6 @@ impl Program {
         let (id, run) = (InstanceId { service, index }, RunId(run));
         Some(Program { id, run, remains: deposit.note, process, output: handles.collect() })
     }
-}
-
-/// Every estate that can be read.
-fn estates(notes: &Notes, troubles: &mut Vec<String>) -> BTreeMap<InstanceId, Estate> {
-    let mut found = BTreeMap::new();
-    for (key, text) in notes {
-        let mut words = key.split(' ');
-        let (Some("estate"), Some(service), Some(index)) = (words.next(), words.next(), words.next()) else { continue };
-        let (Ok(service), Ok(index)) = (ServiceName::new(service), index.parse()) else { continue };
-        let id = InstanceId { service, index };
-        match decode_estate(text) {
-            Ok(estate) => drop(found.insert(id, estate)),
-            Err(error) => troubles.push(format!("what an earlier guard noted of {id} cannot be used: {error}")),
-        }
-    }
-    found
-}
-
-/// Whether the program of this run lives by the estate, or may: one that was started and not noted down any more is later
-/// than all that was.
-fn lives(estate: &Estate, run: RunId) -> bool {
-    let in_a_tree = matches!(estate.phase, Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping { .. });
-    (run == estate.run && (in_a_tree || estate.pid.is_some())) || (run > estate.run && estate.wanted_up)
-}
-
-/// Whether it was noted down before its program ran.
-fn is_being_spawned(estate: &Estate) -> bool {
-    let before = matches!(estate.phase, Phase::Starting { step: StartStep::Hooks | StartStep::Spawning, .. });
-    before && estate.pid.is_none()
 }
 
 /// What a service is whose spec nobody has any more: something to stop.

@@ -11,7 +11,7 @@ use tutela_core::stamp::Stamps;
 use tutela_os::handle::Handle;
 use tutela_os::process::Child;
 use tutela_os::safe::{Deposit, Safe};
-use tutela_schema::saved::estate::{encode_estate, encode_stamps};
+use tutela_schema::saved::estate::{encode_estate, encode_stamps, estate_key, stamps_key};
 
 /// The name of the slate's own deposit.
 pub(super) const SLATE: &str = "slate";
@@ -21,16 +21,6 @@ pub(super) const NOTIFY: &str = "notify";
 
 /// The key under which the number of the next event is noted.
 pub(super) const NEXT_EVENT: &str = "next event";
-
-/// The key of an instance's estate.
-pub(super) fn estate_key(id: &InstanceId) -> String {
-    format!("estate {} {}", id.service, id.index)
-}
-
-/// The key of what an instance's program was started with.
-pub(super) fn stamps_key(id: &InstanceId) -> String {
-    format!("stamps {} {}", id.service, id.index)
-}
 
 /// What a program's deposit is called: whose it is, and which run of it.
 pub(super) fn program_id(service: &str, index: u16, run: RunId) -> String {

@@ -406,6 +406,7 @@ fn estates() -> impl Strategy<Value = Estate> {
         |(run, [wanted_up, ran, paused], phase, [since, started, at], (pid, exit), history, verdicts, then)| Estate {
             run: RunId(run),
             wanted_up,
+            asked_down: !wanted_up,
             phase,
             since,
             cause: "nonsense".to_owned(),

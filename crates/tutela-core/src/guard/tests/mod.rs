@@ -6,6 +6,7 @@
 
 mod commands;
 mod estates;
+mod heirs;
 mod lives;
 mod order;
 mod reload;

@@ -1,0 +1,421 @@
+//! The slate: what a guard notes down in memory that outlives it, so that the next one can go on.
+//!
+//! A note is a text under a key; a later note under the key takes its place. Notes are appended to one half of the memory,
+//! each with its length and a checksum; when the half is full, the newest note of each key goes to the other half, and one
+//! store makes that half the one that holds. So at whatever moment the guard is killed, what the memory says is what it
+//! said before the note under way, or after it.
+//!
+//! What lies behind the last record may be anything: a half that was written before, a record that was cut. So the place of
+//! the next record's head is emptied before a record is written, and what follows a record is never taken for another one.
+//!
+//! Written by the conductor, after each of its turns, with no call to the system; read once by the next guard. Nothing of
+//! it is ever on a disk, and it is gone with the computer's boot, together with the programs that it speaks of.
+//! Deliberately absent: what the notes mean ([`super::estate`]), and where the memory comes from ([`Memory`]).
+
+use flate2::Crc;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// The size of the memory. Bytes that were never written cost nothing, so this is only a bound: 10,000 instances with
+/// notes of 4 KB fill a third of a half.
+pub const SLATE_BYTES: usize = 256 * 1024 * 1024;
+
+/// What is at the front, before the halves: a page.
+const HEAD_BYTES: usize = 4096;
+
+/// A half is tidied when it has this many bytes and the notes that hold are less than a quarter of them.
+const TIDY_FROM: usize = 4 * 1024 * 1024;
+
+/// The longest note. A window of restarts and a long status text fit many times.
+const NOTE_BYTES_MAX: usize = 1024 * 1024;
+
+/// The longest key, in bytes: a word, a name of at most 48 bytes and a number fit many times.
+const KEY_BYTES_MAX: usize = 512;
+
+/// What the memory begins with.
+const MAGIC: [u8; 8] = *b"tutela 1";
+
+/// Where the number of the half stands that holds.
+const HOLDS_AT: usize = 8;
+
+/// Of each record: the length of its key, of its text, and the checksum of both and of these.
+const RECORD_HEAD_BYTES: usize = 2 + 4 + 4;
+
+/// In the place of the length of a text: the key has none any more.
+const GONE: u32 = u32::MAX;
+
+/// The notes by their keys.
+pub type Notes = BTreeMap<String, Vec<u8>>;
+
+/// Memory that outlives who writes to it.
+pub trait Memory {
+    /// All of it. Its length never changes.
+    fn bytes(&mut self) -> &[u8];
+
+    /// Stores `bytes` at `at`: there for the successor from then on. Whoever is killed meanwhile may have stored any part.
+    /// All of it lies within the memory.
+    fn store(&mut self, at: usize, bytes: &[u8]);
+
+    /// Gives the whole pages of this part back to the computer. They are zero then, or stay as they are.
+    fn release(&mut self, part: Range<usize>);
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Slate<M> {
+    memory: M,
+    notes: Notes,
+    /// Bytes that the notes take as records.
+    held: usize,
+    half: u8,
+    /// Where the next record begins, in the half.
+    at: usize,
+}
+
+/// What is on a slate cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("what an earlier guard noted down is in a form that this version of tutela does not know")]
+pub struct UnknownForm;
+
+impl<M: Memory> Slate<M> {
+    /// An empty slate, on memory that is all zero.
+    pub fn create(mut memory: M) -> Slate<M> {
+        memory.store(0, &MAGIC);
+        Slate { memory, notes: Notes::new(), held: 0, half: 0, at: 0 }
+    }
+
+    /// The slate of an earlier guard, with what is on it.
+    ///
+    /// # Errors
+    /// It is none, or in a form that is not known.
+    pub fn open(mut memory: M) -> Result<Slate<M>, UnknownForm> {
+        let bytes = memory.bytes();
+        if bytes.len() < 2 * HEAD_BYTES || bytes[..MAGIC.len()] != MAGIC {
+            return Err(UnknownForm);
+        }
+        let half = bytes[HOLDS_AT] & 1;
+        let (notes, at) = read(&bytes[range_of(bytes.len(), half)]);
+        let held = notes.iter().map(|(key, text)| length_of(key, text)).sum();
+        Ok(Slate { memory, notes, held, half, at })
+    }
+
+    /// What it is written on.
+    pub fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// The same, taken from it.
+    pub fn into_memory(self) -> M {
+        self.memory
+    }
+
+    /// What is on it.
+    pub fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    /// Notes something down. Answers whether that is so: a text or key that is longer than all that can be meant is not
+    /// taken, nor is anything when all the memory is full of notes that hold. The former note of the key is gone then too:
+    /// what is not known is better than what is not true.
+    pub fn note(&mut self, key: &str, text: &[u8]) -> bool {
+        if self.notes.get(key).is_some_and(|known| known == text) {
+            return true;
+        }
+        let fits = key.len() <= KEY_BYTES_MAX && text.len() <= NOTE_BYTES_MAX;
+        if !fits || !self.append(key, Some(text)) {
+            self.erase(key);
+            return false;
+        }
+        self.held += length_of(key, text);
+        if let Some(former) = self.notes.insert(key.to_owned(), text.to_vec()) {
+            self.held -= length_of(key, &former);
+        }
+        true
+    }
+
+    /// Takes a note away.
+    pub fn erase(&mut self, key: &str) {
+        if let Some(former) = self.notes.remove(key) {
+            self.held -= length_of(key, &former);
+            // Where not even that fits, tidying leaves it out.
+            if !self.append(key, None) {
+                self.tidy();
+            }
+        }
+    }
+
+    fn append(&mut self, key: &str, text: Option<&[u8]>) -> bool {
+        let record = record_of(key, text);
+        let room = range_of(self.memory.bytes().len(), self.half).len();
+        let untidy = self.at >= TIDY_FROM && self.held < self.at / 4;
+        if untidy || self.at + record.len() > room {
+            self.tidy();
+        }
+        self.write(&record)
+    }
+
+    fn write(&mut self, record: &[u8]) -> bool {
+        let half = range_of(self.memory.bytes().len(), self.half);
+        let (begin, end) = (half.start + self.at, half.start + self.at + record.len());
+        if end > half.end {
+            return false;
+        }
+        // No record is behind this one, whatever lay there. At the very end of the half there is no room for one.
+        let behind = RECORD_HEAD_BYTES.min(half.end - end);
+        self.memory.store(end, &[0; RECORD_HEAD_BYTES][..behind]);
+        self.memory.store(begin, record);
+        self.at += record.len();
+        true
+    }
+
+    /// Writes the notes that hold to the other half, and lets that one hold.
+    fn tidy(&mut self) {
+        let (former, size) = (self.half, self.memory.bytes().len());
+        self.half = 1 - former;
+        self.at = 0;
+        // With nothing to write, what lay there would hold.
+        self.memory.store(range_of(size, self.half).start, &[0; RECORD_HEAD_BYTES]);
+        for (key, text) in std::mem::take(&mut self.notes) {
+            // They fitted into the other half, which has the same size.
+            self.write(&record_of(&key, Some(&text)));
+            self.notes.insert(key, text);
+        }
+        self.memory.store(HOLDS_AT, &[self.half]);
+        self.memory.release(range_of(size, former));
+    }
+}
+
+/// Where a half is.
+fn range_of(size: usize, half: u8) -> Range<usize> {
+    // Whole pages, so that a half can be released without touching the other.
+    let length = (size - HEAD_BYTES) / 2 / HEAD_BYTES * HEAD_BYTES;
+    let begin = HEAD_BYTES + usize::from(half) * length;
+    begin..begin + length
+}
+
+fn length_of(key: &str, text: &[u8]) -> usize {
+    RECORD_HEAD_BYTES + key.len() + text.len()
+}
+
+fn record_of(key: &str, text: Option<&[u8]>) -> Vec<u8> {
+    // Both lengths were looked at before.
+    let key_length = u16::try_from(key.len()).unwrap_or(u16::MAX).to_le_bytes();
+    let text_length = text.map_or(GONE, |text| u32::try_from(text.len()).unwrap_or(GONE)).to_le_bytes();
+    let text = text.unwrap_or_default();
+    let mut record = Vec::with_capacity(length_of(key, text));
+    record.extend_from_slice(&key_length);
+    record.extend_from_slice(&text_length);
+    record.extend_from_slice(&checksum(&record, key.as_bytes(), text).to_le_bytes());
+    record.extend_from_slice(key.as_bytes());
+    record.extend_from_slice(text);
+    record
+}
+
+/// Tells a record from what was left by one that was not written to its end. Never zero, which memory is made of.
+fn checksum(lengths: &[u8], key: &[u8], text: &[u8]) -> u32 {
+    let mut crc = Crc::new();
+    crc.update(lengths);
+    crc.update(key);
+    crc.update(text);
+    crc.sum() | 1
+}
+
+/// The notes of a half, up to its end or to the first record that is not whole; and where that is.
+fn read(half: &[u8]) -> (Notes, usize) {
+    let (mut notes, mut at) = (Notes::new(), 0);
+    while let Some((key, text, length)) = half.get(at..).and_then(next_record) {
+        match text {
+            Some(text) => drop(notes.insert(key.to_owned(), text.to_vec())),
+            None => drop(notes.remove(key)),
+        }
+        at += length;
+    }
+    (notes, at)
+}
+
+fn next_record(bytes: &[u8]) -> Option<(&str, Option<&[u8]>, usize)> {
+    let (lengths, rest) = bytes.split_at_checked(2 + 4)?;
+    let (sum, rest) = rest.split_first_chunk::<4>()?;
+    let key_length = usize::from(u16::from_le_bytes(*lengths.first_chunk::<2>()?));
+    let text_length = u32::from_le_bytes(*lengths.last_chunk::<4>()?);
+    let (key, rest) = rest.split_at_checked(key_length)?;
+    let text = if text_length == GONE { None } else { Some(rest.get(..usize::try_from(text_length).ok()?)?) };
+    if checksum(lengths, key, text.unwrap_or_default()) != u32::from_le_bytes(*sum) {
+        return None;
+    }
+    let key = std::str::from_utf8(key).ok()?;
+    Some((key, text, RECORD_HEAD_BYTES + key_length + text.map_or(0, <[u8]>::len)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Small enough to be full soon.
+    const SMALL: usize = 5 * HEAD_BYTES;
+
+    /// Memory whose writer can be killed, and whose pages are not always given back.
+    #[derive(Debug, Clone)]
+    struct Paper {
+        bytes: Vec<u8>,
+        /// Bytes until the writer is killed: nothing is stored or released from then on.
+        left: usize,
+        keeps: bool,
+    }
+
+    impl Paper {
+        fn of(size: usize) -> Paper {
+            Paper { bytes: vec![0; size], left: usize::MAX, keeps: false }
+        }
+    }
+
+    impl Memory for Paper {
+        fn bytes(&mut self) -> &[u8] {
+            &self.bytes
+        }
+
+        fn store(&mut self, at: usize, bytes: &[u8]) {
+            let stored = bytes.len().min(self.left);
+            self.bytes[at..at + stored].copy_from_slice(&bytes[..stored]);
+            self.left -= stored;
+        }
+
+        fn release(&mut self, part: Range<usize>) {
+            if self.left > 0 && !self.keeps {
+                self.bytes[part].fill(0);
+            }
+        }
+    }
+
+    fn small() -> Slate<Paper> {
+        Slate::create(Paper::of(SMALL))
+    }
+
+    fn again(slate: Slate<Paper>) -> Slate<Paper> {
+        let memory = slate.into_memory();
+        Slate::open(Paper { left: usize::MAX, ..memory }).unwrap()
+    }
+
+    fn notes(slate: &Slate<Paper>) -> Vec<(&str, &[u8])> {
+        slate.notes().iter().map(|(key, text)| (key.as_str(), text.as_slice())).collect()
+    }
+
+    #[test]
+    fn the_next_guard_reads_what_was_noted_last_and_goes_on() {
+        let mut slate = small();
+        assert!(slate.note("a", b"1") && slate.note("b", b"2") && slate.note("a", b"3"));
+        slate.erase("b");
+        slate.erase("never there");
+        let mut slate = again(slate);
+        assert_eq!(notes(&slate), [("a", &b"3"[..])]);
+        assert!(slate.note("c", b""));
+        let mut slate = again(again(slate));
+        assert_eq!(notes(&slate), [("a", &b"3"[..]), ("c", &b""[..])]);
+        slate.erase("a");
+        slate.erase("c");
+        assert_eq!(notes(&again(slate)), []);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_taken_and_takes_nothing_else_with_it() {
+        let mut slate = small();
+        assert!(slate.note("a", &[1; 1000]) && slate.note("b", b"old"));
+        assert!(!slate.note("b", &[2; 3 * HEAD_BYTES]));
+        assert!(!slate.note(&"k".repeat(KEY_BYTES_MAX + 1), b"x"));
+        let slate = again(slate);
+        assert_eq!(notes(&slate), [("a", &[1; 1000][..])]);
+    }
+
+    #[test]
+    fn memory_of_another_form_is_refused() {
+        assert!(Slate::open(Paper::of(SMALL)).is_err());
+        let mut other = Paper::of(SMALL);
+        other.store(0, b"tutela 2");
+        assert!(Slate::open(other).is_err());
+    }
+
+    /// A guard was killed when the other half held already and this one was not given back; the next one comes back to
+    /// it with a record that ends where one of those begins.
+    #[test]
+    fn what_lies_behind_the_last_record_is_no_note() {
+        let mut slate = small();
+        slate.memory.keeps = true;
+        slate.note("a", b"1");
+        slate.note("b", b"long gone");
+        slate.erase("b");
+        slate.tidy();
+        slate.note("a", b"2");
+        slate.tidy();
+        assert_eq!(notes(&again(slate)), [("a", &b"2"[..])]);
+        let mut slate = small();
+        slate.memory.keeps = true;
+        slate.note("a", b"1");
+        slate.tidy();
+        slate.erase("a");
+        slate.tidy();
+        assert_eq!(notes(&again(slate)), []);
+    }
+
+    proptest! {
+        /// However often it is tidied, and whatever is killed in between or in the middle of it: before the note under
+        /// way, or after it.
+        #[test]
+        fn it_holds_what_a_map_would(
+            steps in proptest::collection::vec(
+                (0_u8..6, proptest::option::of(0_usize..900), proptest::option::weighted(0.2, 0_usize..4000)),
+                1..200,
+            ),
+            keeps: bool,
+        ) {
+            let mut slate = small();
+            slate.memory.keeps = keeps;
+            let mut map = Notes::new();
+            for (number, (key, length, killed)) in steps.into_iter().enumerate() {
+                let key = format!("key {key}");
+                let mut after = map.clone();
+                slate.memory.left = killed.unwrap_or(usize::MAX);
+                match length {
+                    Some(length) => {
+                        let text = vec![number as u8; length];
+                        prop_assert!(slate.note(&key, &text));
+                        after.insert(key, text);
+                    }
+                    None => {
+                        slate.erase(&key);
+                        after.remove(&key);
+                    }
+                }
+                if killed.is_some() {
+                    slate = again(slate);
+                    prop_assert!(*slate.notes() == map || *slate.notes() == after);
+                    map = slate.notes().clone();
+                } else {
+                    prop_assert_eq!(slate.notes(), &after);
+                    map = after;
+                }
+            }
+        }
+
+        /// A record that was cut or written over at any byte ends what is read, and changes nothing before it.
+        #[test]
+        fn a_torn_record_is_as_if_it_were_not_there(cut in 0_usize..60, byte in 1_u8..) {
+            let mut slate = small();
+            slate.note("first", b"holds");
+            let at = HEAD_BYTES + slate.at;
+            slate.note("second", b"is torn in the middle of it");
+            let length = HEAD_BYTES + slate.at - at;
+            slate.memory.bytes[at + cut % length] ^= byte;
+            let slate = again(slate);
+            prop_assert_eq!(notes(&slate), [("first", &b"holds"[..])]);
+        }
+
+        /// Nonsense is read as little, without a panic.
+        #[test]
+        fn nonsense_is_no_note(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let (notes, at) = read(&bytes);
+            prop_assert!(at <= bytes.len() && notes.len() <= bytes.len());
+        }
+    }
+}
