@@ -155,7 +155,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let nursery = Arc::new(Nursery::open(&name, &nursery_options)?);
     let mut troubles = Vec::new();
     let (inbox, inputs) = Inbox::new();
-    let mut inheritance = inherit(&options, &spec, &name, &inbox, &mut troubles);
+    let mut inheritance = inherit(&options, &spec, &name, &nursery, &inbox, &mut troubles);
     let mut heirs = inheritance.as_mut().map(|left| left.take_programs(&nursery)).unwrap_or_default();
     troubles.extend(end_leftovers(&nursery)?);
     // Not before: until here they may have been in use by a guard of this name, or by what one left running.
@@ -251,6 +251,8 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     if let (Some(estates), Some(notify)) = (&estates, &notify) {
         match notify.share() {
             Ok(socket) => estates.keep_notify(socket),
+            // The next guard opens another one under the same name.
+            Err(tutela_os::Error::Unsupported(_)) => {}
             Err(error) => troubles.push(chain(&error)),
         }
     }
@@ -447,6 +449,7 @@ fn inherit(
     options: &Options,
     spec: &GuardSpec,
     name: &str,
+    nursery: &Nursery,
     inbox: &Inbox,
     troubles: &mut Vec<String>,
 ) -> Option<Inheritance> {
@@ -456,14 +459,13 @@ fn inherit(
     let tell = move |text| drop(inbox.try_send(Input::Trouble(text)));
     // With process 1 everything ends, whoever holds on to it.
     let wanted = spec.survive && matches!(options.what, What::File { .. }) && std::process::id() != 1;
-    if !wanted && !socket.exists() {
+    if !wanted && !Safe::is_left(&socket) {
         return None;
     }
     match Inheritance::open(&socket, name, tell) {
         Ok(inheritance) if wanted => Some(inheritance),
         Ok(unwanted) => {
-            let (_, _, safe) = unwanted.into_parts();
-            safe.end();
+            unwanted.give_up(nursery);
             None
         }
         // The report of capabilities says so.

@@ -11,12 +11,16 @@
 
 use flate2::Crc;
 use std::collections::BTreeMap;
+use std::sync::atomic::{Ordering, compiler_fence};
 use tutela_os::handle::Handle;
-use tutela_os::lasting::Lasting;
+use tutela_os::lasting::{self, Lasting};
 
 /// The size of the memory. Bytes that were never written cost nothing, so this is only a bound: 10,000 instances with
 /// notes of 4 KB fill a third of a half.
 const SLATE_BYTES: usize = 256 * 1024 * 1024;
+
+/// The size where every byte counts from the start: 4,000 instances with notes of 4 KB fill a half.
+const SLATE_BYTES_PAID: usize = 32 * 1024 * 1024;
 
 /// What is at the front, before the halves: a page.
 const HEAD_BYTES: usize = 4096;
@@ -74,7 +78,7 @@ impl Slate {
     /// # Errors
     /// There is no memory that outlives the guard on this host.
     pub fn new() -> Result<Slate, tutela_os::Error> {
-        Slate::of_size(SLATE_BYTES)
+        Slate::of_size(if lasting::PAID_WHEN_MADE { SLATE_BYTES_PAID } else { SLATE_BYTES })
     }
 
     fn of_size(bytes: usize) -> Result<Slate, tutela_os::Error> {
@@ -152,7 +156,13 @@ impl Slate {
     fn write(&mut self, record: &[u8]) -> bool {
         let bytes = self.memory.bytes();
         let half = range_of(bytes.len(), self.half);
-        let Some(place) = bytes[half].get_mut(self.at..self.at + record.len()) else { return false };
+        let Some(place) = bytes[half].get_mut(self.at..) else { return false };
+        let Some((place, behind)) = place.split_at_mut_checked(record.len()) else { return false };
+        // What is behind it may be a record of an earlier time, where released memory is not zero. It is the end before
+        // this one is there.
+        let end = behind.len().min(RECORD_HEAD_BYTES);
+        behind[..end].fill(0);
+        compiler_fence(Ordering::SeqCst);
         place.copy_from_slice(record);
         self.at += record.len();
         true
@@ -163,7 +173,9 @@ impl Slate {
         let (former, size) = (self.half, self.memory.bytes().len());
         self.half = 1 - former;
         self.at = 0;
-        // It is empty: it was released when the other one began to hold.
+        // What may be left in it has its end before it, also when there is nothing to write.
+        let begin = range_of(size, self.half).start;
+        self.memory.bytes()[begin..begin + RECORD_HEAD_BYTES].fill(0);
         for (key, text) in std::mem::take(&mut self.notes) {
             // They fitted into the other half, which has the same size.
             self.write(&record_of(&key, Some(&text)));
@@ -287,6 +299,27 @@ mod tests {
         assert!(matches!(Slate::open(other.handle()), Err(SlateError::Form)));
         other.bytes()[..8].copy_from_slice(b"tutela 2");
         assert!(matches!(Slate::open(other.handle()), Err(SlateError::Form)));
+    }
+
+    #[test]
+    fn what_stands_in_released_memory_is_not_read_again() {
+        let mut slate = Slate::of_size(SMALL).unwrap();
+        // As where released memory is not zero: the other half is full of whole records.
+        let other = range_of(SMALL, 1);
+        let stale = record_of("stale", Some(b"")).repeat(other.len() / length_of("stale", b""));
+        slate.memory.bytes()[other][..stale.len()].copy_from_slice(&stale);
+        slate.note("a", b"1");
+        slate.tidy();
+        assert_eq!(notes(&again(slate)), [("a", &b"1"[..])]);
+        let mut slate = Slate::of_size(SMALL).unwrap();
+        let other = range_of(SMALL, 1);
+        slate.memory.bytes()[other][..stale.len()].copy_from_slice(&stale);
+        slate.tidy();
+        assert_eq!(notes(&slate), []);
+        let mut slate = again(slate);
+        assert_eq!(notes(&slate), []);
+        slate.note("b", b"2");
+        assert_eq!(notes(&again(slate)), [("b", &b"2"[..])]);
     }
 
     proptest! {
