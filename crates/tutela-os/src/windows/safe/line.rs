@@ -24,7 +24,7 @@ use windows_sys::Win32::System::Pipes::{
 };
 use windows_sys::Win32::System::Threading::{
     INFINITE, PROCESS_ACCESS_RIGHTS, PROCESS_DUP_HANDLE, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE,
-    WaitForSingleObject,
+    PROCESS_TERMINATE, WaitForSingleObject,
 };
 
 /// How much each side can write before the other has read it: a message and some.
@@ -66,7 +66,7 @@ impl Line {
         Line::of(pipe)
     }
 
-    /// The guard's end, and the process of the safe, which has to be this account's.
+    /// The guard's end, and the process of the safe, which has to be this account's. It may be ended through the handle.
     pub(super) fn dial(name: &Path) -> io::Result<(Line, OwnedHandle)> {
         let name = terminated(name)?;
         // Whoever answers may learn who we are, and not act in our name.
@@ -83,7 +83,7 @@ impl Line {
         let mut pid = 0;
         // SAFETY: the pipe is open, and the answer's place is live and ours.
         done(unsafe { GetNamedPipeServerProcessId(line.pipe.as_raw_handle(), &raw mut pid) })?;
-        let process = own_process(pid, 0)?;
+        let process = own_process(pid, PROCESS_TERMINATE)?;
         Ok((line, process))
     }
 

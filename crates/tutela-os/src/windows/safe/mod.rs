@@ -19,7 +19,7 @@ mod tests;
 
 use super::process::start_safe;
 use super::watch::{event, ring};
-use super::wide::terminated;
+use super::wide::{done, terminated};
 use crate::Error;
 use crate::safe::Deposit;
 use line::{Line, is};
@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, ERROR_PIPE_BUSY, WAIT_OBJECT_0};
 use windows_sys::Win32::System::Pipes::WaitNamedPipeW;
-use windows_sys::Win32::System::Threading::{INFINITE, WaitForMultipleObjects};
+use windows_sys::Win32::System::Threading::{INFINITE, TerminateProcess, WaitForMultipleObjects, WaitForSingleObject};
 
 /// The word that makes this program a safe.
 const WORD: &str = "--keep-open-for";
@@ -116,10 +116,19 @@ impl Safe {
     pub(crate) fn open(pipe: &Path, guard: &str, on_trouble: OnTrouble) -> Result<(Safe, Vec<Deposit>), Error> {
         let failed = |what: &str, source: io::Error| Error::io(format!("{what} {}", pipe.display()), source);
         let (connection, deposits) = match dial(pipe) {
-            Ok(connection) => {
-                let deposits = connection.ask_for_all().map_err(|source| failed("take over the safe at", source))?;
-                (connection, deposits)
-            }
+            Ok(connection) => match connection.ask_for_all() {
+                Ok(deposits) => (connection, deposits),
+                Err(error) => {
+                    // What is in it would run on beside what this guard starts. With the safe the kernel ends it.
+                    connection.put_down().map_err(|source| failed("end the safe that makes no sense at", source))?;
+                    let new = begin(pipe, guard).map_err(|source| failed("begin the safe at", source))?;
+                    on_trouble(format!(
+                        "the process that kept programs over the end of the former guard could not be asked ({error}); \
+                         it was ended, and they with it"
+                    ));
+                    (new, Vec::new())
+                }
+            },
             Err(error) if is(&error, ERROR_FILE_NOT_FOUND) => {
                 let connection = begin(pipe, guard).map_err(|source| failed("begin the safe at", source))?;
                 (connection, Vec::new())
@@ -296,6 +305,21 @@ impl Connection {
                 Message::Told => return Ok(deposits),
                 _ => return Err(message::damaged()),
             }
+        }
+    }
+}
+
+impl Connection {
+    /// Ends the safe with everything in it, and waits until it is gone.
+    fn put_down(&self) -> io::Result<()> {
+        let process = self.process.as_raw_handle();
+        // SAFETY: the handle is open for the call; no memory of ours is read or written.
+        let ended = done(unsafe { TerminateProcess(process, 1) });
+        let millis = u32::try_from(BEGIN_WAIT.as_millis()).unwrap_or(u32::MAX);
+        // SAFETY: the handle is open for the call.
+        match unsafe { WaitForSingleObject(process, millis) } {
+            WAIT_OBJECT_0 => Ok(()),
+            _ => ended.and(Err(io::ErrorKind::TimedOut.into())),
         }
     }
 }
