@@ -92,12 +92,24 @@ impl Bell {
 
     /// Ends the read that is under way, and waits for its end.
     pub(super) fn take_down(&mut self, pipe: &OwnedHandle) {
-        if std::mem::take(&mut self.hangs) {
-            let (pipe, mut read) = (pipe.as_raw_handle(), 0);
-            // SAFETY: the structure is that of the read under way.
-            unsafe { CancelIoEx(pipe, &raw const self.read.0) };
-            // SAFETY: as above, and the number is ours. It waits until the kernel has let go of the structure.
-            unsafe { GetOverlappedResult(pipe, &raw const self.read.0, &raw mut read, 1) };
+        if !std::mem::take(&mut self.hangs) {
+            return;
+        }
+        let pipe = pipe.as_raw_handle();
+        // SAFETY: the structure is that of the read under way.
+        unsafe { CancelIoEx(pipe, &raw const self.read.0) };
+        // Until the kernel has let go of the structure, which it is about to. The pool may have taken the ring of the
+        // event, so that is not waited for.
+        loop {
+            let mut read = 0;
+            // SAFETY: as above, and the number is ours. It does not wait.
+            let told = done(unsafe { GetOverlappedResult(pipe, &raw const self.read.0, &raw mut read, 0) });
+            match told {
+                Err(error) if error.raw_os_error() == Some(ERROR_IO_INCOMPLETE.cast_signed()) => {
+                    std::thread::yield_now()
+                }
+                Ok(()) | Err(_) => return,
+            }
         }
     }
 }
