@@ -72,7 +72,7 @@ mod platform;
 #[cfg(unix)]
 mod unix;
 
-#[cfg(any(target_os = "macos", windows))]
+#[cfg(target_os = "macos")]
 mod absent;
 
 #[cfg(not(any(target_os = "linux", windows, target_os = "macos")))]

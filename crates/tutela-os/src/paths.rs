@@ -149,13 +149,14 @@ impl Paths {
     }
 
     /// The folder of the sockets that outlive a guard.
+    #[allow(dead_code, reason = "asked where sockets are files")]
     pub(crate) fn lasting_dir(&self) -> &Path {
         self.lasting.as_deref().unwrap_or(&self.runtime)
     }
 
-    /// The socket of guard `name`'s [`crate::safe::Safe`].
+    /// The socket of guard `name`'s [`crate::safe::Safe`]. On Windows the name of a pipe, not a file.
     pub fn safe(&self, name: &str) -> PathBuf {
-        self.lasting_dir().join(format!("{name}.safe"))
+        platform::paths::safe(self, name)
     }
 }
 
@@ -204,9 +205,11 @@ mod tests {
         let (own, others) = (Paths::of_host(given), Paths::discover(given));
         assert_eq!(own.runtime_dir(), Path::new("/run/tutela/shop"));
         assert_eq!(own.state_dir("shop"), Path::new("/var/lib/tutela/shop"));
-        let lasting =
-            if crate::accounts::is_privileged() { own.runtime_dir().to_owned() } else { own.state_dir("shop") };
-        assert_eq!(own.safe("shop"), lasting.join("shop.safe"));
+        if crate::Os::CURRENT != crate::Os::Windows {
+            let lasting =
+                if crate::accounts::is_privileged() { own.runtime_dir().to_owned() } else { own.state_dir("shop") };
+            assert_eq!(own.safe("shop"), lasting.join("shop.safe"));
+        }
         assert_eq!(own.log_dir("shop"), others.log_dir("shop"), "a relative folder is none of a host's");
         assert_eq!(others, Paths::discover(|_| None));
     }

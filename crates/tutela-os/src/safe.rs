@@ -61,6 +61,11 @@ impl Deposit {
 pub struct Safe(platform::safe::Safe);
 
 impl Safe {
+    /// Whether an earlier guard left a safe at `socket`, as far as can be seen without opening it.
+    pub fn is_left(socket: &Path) -> bool {
+        platform::safe::Safe::is_left(socket)
+    }
+
     /// Takes over the safe that an earlier guard left at `socket`, with everything in it, or begins an empty one there.
     /// `guard` is shown in the list of processes. When the safe ends while this guard lives (somebody killed it), a new
     /// one is begun and everything is deposited again; `on_trouble` is told, on a thread of the safe's.

@@ -160,7 +160,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let nursery = Arc::new(Nursery::open(&name, &nursery_options)?);
     let mut troubles = Vec::new();
     let (inbox, inputs) = Inbox::new();
-    let mut inheritance = inherit(&options, &spec, &name, &inbox, &mut troubles);
+    let mut inheritance = inherit(&options, &spec, &name, &nursery, &inbox, &mut troubles);
     let handover = inheritance.as_ref().and_then(Inheritance::handover).cloned();
     let mut heirs = inheritance.as_mut().map(|left| left.take_programs(&nursery)).unwrap_or_default();
     if heirs.is_empty() {
@@ -260,6 +260,8 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     if let (Some(estates), Some(notify)) = (&estates, &notify) {
         match notify.share() {
             Ok(socket) => estates.keep_notify(socket),
+            // The next guard opens another one under the same name.
+            Err(tutela_os::Error::Unsupported(_)) => {}
             Err(error) => troubles.push(chain(&error)),
         }
     }

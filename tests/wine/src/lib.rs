@@ -171,6 +171,15 @@ impl Stage {
         value["guards"][0].clone()
     }
 
+    /// The same, where a guard of this name answers.
+    pub fn find_status(&self) -> Option<serde_json::Value> {
+        let told = self.tutela(&["status", &self.name, "--json"]);
+        let start = told.output.find('{')?;
+        let mut values = serde_json::Deserializer::from_str(&told.output[start..]).into_iter();
+        let value: serde_json::Value = values.next()?.ok()?;
+        value["guards"][0].is_object().then(|| value["guards"][0].clone())
+    }
+
     /// The kinds and messages of the guard's events, oldest first.
     pub fn events(&self) -> String {
         self.tutela(&["events", &self.name, "-n", "1000"]).output

@@ -7,6 +7,8 @@ use std::io;
 use std::ops::Range;
 use std::task::{Context, Poll};
 
+pub(crate) const PAID_WHEN_MADE: bool = false;
+
 /// There is none.
 #[derive(Debug)]
 pub(crate) enum Lasting {}

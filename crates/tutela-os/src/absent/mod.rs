@@ -3,16 +3,12 @@
 //! A type here has no value, so its methods need no body; the only way to one is a constructor, which
 //! answers [`crate::Unsupported`]. An OS folder replaces its re-exports by its own code one by one.
 
-#[cfg(target_os = "macos")]
 pub(crate) mod container;
 pub(crate) mod lasting;
-#[cfg(target_os = "macos")]
 pub(crate) mod pipe;
-#[cfg(target_os = "macos")]
 pub(crate) mod process;
 pub(crate) mod safe;
 pub(crate) mod succession;
-#[cfg(target_os = "macos")]
 pub(crate) mod usage;
 
 use crate::{Error, Os, Unsupported};

@@ -16,6 +16,10 @@ fn absent() -> Error {
 }
 
 impl Safe {
+    pub(crate) fn is_left(_socket: &Path) -> bool {
+        false
+    }
+
     pub(crate) fn open(
         _socket: &Path,
         _guard: &str,

@@ -11,7 +11,7 @@
 //! child; `std::process::Command` in the same process would lose its exit status to the reaper.
 //!
 //! Dropping a nursery, a child or a tree ends no process. The end of the guard's own process does on Windows,
-//! where the kernel ends a job with its last handle.
+//! where the kernel ends a job with its last handle; unless a [safe](crate::safe) has another one.
 
 mod nursery;
 mod request;

@@ -28,7 +28,8 @@ pub enum ContainerKind {
         /// The controllers whose limits can be set: of `memory`, `cpu`, `pids`.
         controllers: Vec<String>,
     },
-    /// A job object (Windows) per tree: no process can leave it, and they end with the guard.
+    /// A job object (Windows) per tree: no process can leave it. They end with the guard, unless a
+    /// [`crate::safe::Safe`] has them too.
     JobObject {
         /// The limits that this host keeps: of `memory`, `cpu`, `processes`.
         limits: Vec<String>,
@@ -134,6 +135,12 @@ impl Nursery {
         self.0.take_back(remains, process).map(Child)
     }
 
+    /// A program of an earlier guard, by what [`Child::remains`] answered there, is not taken back: [`Nursery::leftovers`]
+    /// has its tree, if anything of it runs. Elsewhere than on Windows that finds it by itself.
+    pub fn give_up(&self, remains: &str, process: &Handle) {
+        self.0.give_up(remains, process);
+    }
+
     /// A program that was taken back has ended, and all of its tree: its processes are looked for no more. Of a program
     /// that was started here there is nothing to forget.
     pub fn forget(&self, token: ChildToken) {
@@ -142,7 +149,8 @@ impl Nursery {
 
     /// The trees that an earlier guard of the same name and scope left when it ended without ending them.
     /// A guard must take them back, by [`Nursery::take_back`], or end them, by [`Nursery::end_leftover`], before it
-    /// starts its own. Walks the process table; call it once, before the guard works. There are none on Windows, where programs end with their guard.
+    /// starts its own. Walks the process table; call it once, before the guard works. On Windows they are those that were
+    /// given up, by [`Nursery::give_up`]: the kernel ends all others with their guard.
     ///
     /// # Errors
     /// The process table or the control groups cannot be read.
@@ -198,7 +206,7 @@ impl Child {
     }
 
     /// What another guard needs to take the program back when this one is gone: a text that tells its tree from all
-    /// others until the computer boots, and the descriptor of its process. `None`: it cannot be told, because the
+    /// others until the computer boots, and the descriptor of its process, on Windows with its job. `None`: it cannot be told, because the
     /// program had ended before its process could be seen, or this host knows no such thing.
     pub fn remains(&self) -> Option<(String, Handle)> {
         self.0.remains()

@@ -59,6 +59,10 @@ pub(crate) fn sockets(paths: &Paths, name: &str) -> Vec<PathBuf> {
     vec![shared.join(&file), shared.join(name).join(&file)]
 }
 
+pub(crate) fn safe(paths: &Paths, name: &str) -> PathBuf {
+    paths.lasting_dir().join(format!("{name}.safe"))
+}
+
 pub(crate) fn notify_socket(paths: &Paths, name: &str) -> PathBuf {
     paths.lasting_dir().join(format!("{name}.notify"))
 }

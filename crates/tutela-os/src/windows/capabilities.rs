@@ -24,9 +24,9 @@ pub(crate) fn report(nursery: Option<&Nursery>) -> Vec<CapabilityReport> {
         one("open_files_limit", false, "Windows has no limit of open files per process"),
         one(
             "programs_outlive_guard",
-            false,
-            "a job ends with its last handle, which is the guard's: no program is left without a guard, and none \
-             outlives it",
+            true,
+            "where the spec says survive = true: a process beside the guard holds programs' jobs and pipes open, and the \
+             next guard goes on with them; without it the kernel ends programs with their guard",
         ),
         one(
             "console_events",

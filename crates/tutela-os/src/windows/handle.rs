@@ -1,4 +1,4 @@
-//! Handles and sockets that a program is given.
+//! Handles and sockets that a program is given, and those that outlive the guard.
 
 use crate::platform::wide::done;
 use std::fs::File;
@@ -9,13 +9,20 @@ use std::sync::Arc;
 use windows_sys::Win32::Foundation::{DUPLICATE_SAME_ACCESS, DuplicateHandle};
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
-/// Of the two kinds that Windows has.
+/// Of the kinds that Windows has.
 #[derive(Debug, Clone)]
 pub(crate) enum Handle {
     /// A file, pipe or the like.
     File(Arc<OwnedHandle>),
     /// A socket.
     Socket(Arc<OwnedSocket>),
+    /// A program that was started: its first process, and the job that holds all of it. For a safe, not for programs.
+    Program {
+        /// The process, which tells how it ended for as long as it is open.
+        process: Arc<OwnedHandle>,
+        /// The job, which ends its members with its last handle.
+        job: Arc<OwnedHandle>,
+    },
 }
 
 impl Handle {
@@ -43,6 +50,9 @@ impl Handle {
             Handle::Socket(socket) => {
                 let number = usize::try_from(socket.as_raw_socket()).map_err(io::Error::other)?;
                 inheritable_copy(std::ptr::without_provenance_mut(number))
+            }
+            Handle::Program { .. } => {
+                Err(io::Error::new(io::ErrorKind::InvalidInput, "no program inherits another one"))
             }
         }
     }

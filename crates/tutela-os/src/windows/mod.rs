@@ -11,6 +11,7 @@ pub(crate) mod eventlog;
 pub(crate) mod files;
 pub(crate) mod handle;
 pub(crate) mod host;
+pub(crate) mod lasting;
 pub(crate) mod library;
 pub(crate) mod limits;
 pub(crate) mod memory;
@@ -19,16 +20,18 @@ pub(crate) mod paths;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod registration;
+pub(crate) mod safe;
 pub(crate) mod secret;
 pub(crate) mod security;
 pub(crate) mod signals;
+pub(crate) mod sluice;
 pub(crate) mod tcp;
 pub(crate) mod terminal;
 pub(crate) mod trust;
 pub(crate) mod usage;
+pub(crate) mod watch;
 pub(crate) mod wide;
 
-pub(crate) use crate::absent::lasting::{self, self as sluice};
-pub(crate) use crate::absent::{safe, succession};
+pub(crate) use crate::absent::succession;
 
 pub(crate) const OS: crate::Os = crate::Os::Windows;

@@ -85,10 +85,12 @@ struct Said {
     text: Vec<u8>,
 }
 
-/// Nobody takes it over from a guard that is gone.
+/// An instance of a pipe is bound to the event loop of its guard for good. The next guard opens the pipe anew, under the
+/// same name.
 fn ends_with_guard() -> Error {
-    let reason = "the kernel ends programs with their guard here";
-    Error::Unsupported(crate::Unsupported::new("programs outlive their guard", reason))
+    let reason =
+        "the pipe is the guard's alone; a program that speaks while no guard is there is told that there is no pipe";
+    Error::Unsupported(crate::Unsupported::new("messages that wait for the next guard", reason))
 }
 
 impl Inbox {

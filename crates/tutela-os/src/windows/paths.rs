@@ -6,8 +6,8 @@
 //! an account, with whatever rights it was registered and is started. The pipes of all
 //! programs are in one flat space, whatever their folders; a home gives its guards a mark of its own. The
 //! character after `tutela` tells what a pipe is, and none of the three is in the name of a guard's pipe of
-//! another kind: `tutela-NAME`, `tutela.notify-NAME`, and with a home `tutela@MARK-NAME` and
-//! `tutela@MARK.notify-NAME`.
+//! another kind: `tutela-NAME`, `tutela.notify-NAME`, `tutela.safe-NAME`, and with a home `tutela@MARK-NAME`,
+//! `tutela@MARK.notify-NAME` and `tutela@MARK.safe-NAME`.
 
 use crate::paths::{Paths, Place};
 use std::ffi::OsString;
@@ -59,6 +59,10 @@ pub(crate) fn notify_socket(paths: &Paths, name: &str) -> PathBuf {
     PathBuf::from(format!("{PIPES}tutela{}.notify-{name}", mark(paths)))
 }
 
+pub(crate) fn safe(paths: &Paths, name: &str) -> PathBuf {
+    PathBuf::from(format!("{PIPES}tutela{}.safe-{name}", mark(paths)))
+}
+
 /// What the name of every control pipe of these paths begins with.
 pub(crate) fn control_prefix(paths: &Paths) -> String {
     format!("tutela{}-", mark(paths))
@@ -88,6 +92,7 @@ mod tests {
         let paths = discover(&|_| None);
         assert_eq!(socket(&paths, "shop"), Path::new(r"\\.\pipe\tutela-shop"));
         assert_eq!(notify_socket(&paths, "shop"), Path::new(r"\\.\pipe\tutela.notify-shop"));
+        assert_eq!(safe(&paths, "shop"), Path::new(r"\\.\pipe\tutela.safe-shop"));
     }
 
     #[test]

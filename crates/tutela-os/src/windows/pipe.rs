@@ -91,6 +91,12 @@ fn name() -> String {
     format!(r"\\.\pipe\tutela-output-{}-{count}-{random:016x}", std::process::id())
 }
 
+impl From<IdleReadEnd> for OwnedHandle {
+    fn from(end: IdleReadEnd) -> Self {
+        end.0
+    }
+}
+
 impl IdleReadEnd {
     pub(crate) fn activate(self) -> Result<ReadEnd, Error> {
         let raw = self.0.as_raw_handle();

@@ -15,6 +15,8 @@ mod stopping;
 #[cfg(windows)]
 mod streams;
 #[cfg(windows)]
+mod taking_back;
+#[cfg(windows)]
 mod trees;
 #[cfg(windows)]
 mod understudy;
@@ -64,6 +66,10 @@ tests! {
         usage_grows_with_work,
         starts_and_ends_race_without_losing_one,
         a_killed_guard_leaves_nobody;
+    taking_back:
+        a_program_is_taken_back_with_its_tree_and_its_end_is_told,
+        how_a_program_ended_is_told_to_who_takes_it_back_later,
+        what_is_given_up_is_a_leftover_until_it_is_ended;
     stopping:
         a_ctrl_c_reaches_a_program_on_its_hidden_console,
         a_ctrl_break_reaches_everybody_on_the_console,

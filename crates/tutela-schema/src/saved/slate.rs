@@ -20,6 +20,9 @@ use std::ops::Range;
 /// notes of 4 KB fill a third of a half.
 pub const SLATE_BYTES: usize = 256 * 1024 * 1024;
 
+/// The size where every byte counts from the start: 4,000 instances with notes of 4 KB fill a half.
+pub const SLATE_BYTES_PAID: usize = 32 * 1024 * 1024;
+
 /// What is at the front, before the halves: a page.
 const HEAD_BYTES: usize = 4096;
 

@@ -35,9 +35,9 @@ pub struct SpecKeys {
     /// What it is, for people.
     #[schemars(extend("default" = ""))]
     pub description: Option<String>,
-    /// Whether programs run on when the guard itself is killed or crashes, and the next guard goes on with them. On an OS
-    /// that cannot do it (see `tutela doctor`) they end with it. Takes effect when the guard starts.
-    #[schemars(extend("default" = true))]
+    /// Whether programs run on when the guard itself is killed or crashes, and the next guard goes on with them. Left out:
+    /// they do, but for Windows, where they end with it. On an OS that cannot do it (see `tutela doctor`) they end with it
+    /// whatever is said here. Takes effect when the guard starts.
     pub survive: Option<bool>,
     /// The services by name; at least one.
     pub services: Option<BTreeMap<String, ServiceKeys>>,

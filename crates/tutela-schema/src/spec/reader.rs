@@ -208,7 +208,8 @@ impl Reader<'_> {
         let spec = GuardSpec {
             name: name?,
             description: keys.description.unwrap_or_default(),
-            survive: keys.survive.unwrap_or(true),
+            // On Windows only where it is asked for: what promises it there was seen on a stand-in alone.
+            survive: keys.survive.unwrap_or(sources.os != Os::Windows),
             services: services_read,
             alerts: alert_specs,
             metrics: metrics.unwrap_or_default(),

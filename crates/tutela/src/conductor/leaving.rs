@@ -69,7 +69,6 @@ impl Conductor {
     /// Returns only when it did not work; this guard goes on then.
     pub(super) async fn leave(&mut self, leave: Leave) {
         let halted = self.spawner.halt(STARTS_WAIT);
-        self.note_estates();
         let _ = tokio::time::timeout(LEDGER_WAIT, self.ledger.flush()).await;
         let why = leave.go();
         drop(halted);

@@ -17,6 +17,7 @@ use tutela_os::clock;
 use tutela_os::handle::Handle;
 use tutela_os::notify::Inbox as NotifyInbox;
 use tutela_os::process::Nursery;
+use tutela_os::safe::Safe;
 use tutela_schema::saved::{SavedInstance, Wanted};
 
 /// The longest address that a program can put into a socket's name; the kernel's 108 with the end of the text.
@@ -31,6 +32,7 @@ pub(super) fn inherit(
     options: &Options,
     spec: &GuardSpec,
     name: &str,
+    nursery: &Nursery,
     inbox: &Inbox,
     troubles: &mut Vec<String>,
 ) -> Option<Inheritance> {
@@ -40,14 +42,13 @@ pub(super) fn inherit(
     let tell = move |text| drop(inbox.try_send(Input::Trouble(text)));
     // With process 1 everything ends, whoever holds on to it; but another program can take its place.
     let wanted = spec.survive && matches!(options.what, What::File { .. });
-    if !wanted && !socket.exists() {
+    if !wanted && !Safe::is_left(&socket) {
         return None;
     }
     match Inheritance::open(&socket, name, tell) {
         Ok(inheritance) if wanted => Some(inheritance),
         Ok(unwanted) => {
-            let (_, _, safe) = unwanted.into_parts();
-            safe.end();
+            unwanted.give_up(nursery);
             None
         }
         // The report of capabilities says so.

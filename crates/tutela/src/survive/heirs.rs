@@ -147,12 +147,16 @@ impl Inheritance {
             let Program { id, run, remains, process, output } = program;
             let output = self.open_output(&id, run, &remains, process.as_ref(), output);
             let lives = self.estates.get(&id).is_some_and(|estate| is_heir(estate, run));
+            let held = process.clone();
             let child = process.filter(|_| lives).and_then(|process| {
                 let taken = nursery.take_back(&remains, &process);
                 taken
                     .map_err(|error| self.troubles.push(format!("{id} could not be taken back: {}", chain(&error))))
                     .ok()
             });
+            if let (None, Some(process)) = (&child, &held) {
+                nursery.give_up(&remains, process);
+            }
             heirs.push(Heir { id, run, child, output, key: None });
         }
         // Of two runs of one instance the later one is it.
@@ -166,9 +170,20 @@ impl Inheritance {
         for heir in heirs.iter_mut().filter(|heir| latest.get(&heir.id).is_some_and(|run| *run != heir.run)) {
             if let Some(child) = heir.child.take() {
                 nursery.forget(child.token());
+                if let Some((remains, process)) = child.remains() {
+                    nursery.give_up(&remains, &process);
+                }
             }
         }
         heirs
+    }
+
+    /// Nothing of it is for this guard, nor for a later one: what runs is left to be ended as a leftover.
+    pub fn give_up(self, nursery: &Nursery) {
+        for Program { remains, process, .. } in &self.programs {
+            process.iter().for_each(|process| nursery.give_up(remains, process));
+        }
+        self.safe.end();
     }
 
     /// What is read of a program. Where its tray is of no use, there is another one in the safe from now on.

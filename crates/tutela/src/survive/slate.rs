@@ -3,9 +3,10 @@
 //! Deliberately absent: how notes are written on it, which is [`tutela_schema::saved::slate`]'s.
 
 use std::ops::Range;
+use std::sync::atomic::{Ordering, compiler_fence};
 use tutela_os::handle::Handle;
-use tutela_os::lasting::Lasting;
-use tutela_schema::saved::slate::{self, Memory, SLATE_BYTES, UnknownForm};
+use tutela_os::lasting::{self, Lasting};
+use tutela_schema::saved::slate::{self, Memory, SLATE_BYTES, SLATE_BYTES_PAID, UnknownForm};
 
 /// A slate that outlives the guard.
 pub type Slate = slate::Slate<Kept>;
@@ -28,6 +29,8 @@ impl Memory for Kept {
 
     fn store(&mut self, at: usize, bytes: &[u8]) {
         self.0.bytes()[at..at + bytes.len()].copy_from_slice(bytes);
+        // Whoever is killed between two stores has made the first.
+        compiler_fence(Ordering::SeqCst);
     }
 
     fn release(&mut self, part: Range<usize>) {
@@ -51,7 +54,7 @@ pub enum SlateError {
 /// # Errors
 /// There is no memory that outlives the guard on this host.
 pub fn create() -> Result<Slate, tutela_os::Error> {
-    Ok(Slate::create(Kept(Lasting::create(SLATE_BYTES)?)))
+    Ok(Slate::create(Kept(Lasting::create(if lasting::PAID_WHEN_MADE { SLATE_BYTES_PAID } else { SLATE_BYTES })?)))
 }
 
 /// The slate of an earlier guard, with what is on it.

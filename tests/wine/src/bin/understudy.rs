@@ -7,6 +7,7 @@
 //! | `words FILE …` | writes the words that follow, each in a line, and plays none of them |
 //! | `variable FILE NAME` | writes the value of a variable |
 //! | `say TEXT` | prints a line |
+//! | `drip MS FILE` | prints a numbered line every so often, until there is such a file |
 //! | `child FILE` | starts itself with `pid FILE hang` |
 //! | `count FILE` | adds a line |
 //! | `exists FILE` | ends with 1 unless there is such a file |
@@ -54,6 +55,16 @@ fn main() {
                 whole(&file, &format!("{}\n", std::env::var(next()).unwrap_or_default()));
             }
             "say" => println!("{}", next()),
+            "drip" => {
+                let (pause, file) = (Duration::from_millis(next().parse().unwrap()), next());
+                for number in 0_u64.. {
+                    if Path::new(&file).exists() {
+                        break;
+                    }
+                    println!("line {number}");
+                    std::thread::sleep(pause);
+                }
+            }
             "child" => {
                 let file = next();
                 let own = std::env::current_exe().unwrap();

@@ -92,6 +92,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Safe {
+    pub(crate) fn is_left(socket: &Path) -> bool {
+        socket.exists()
+    }
+
     pub(crate) fn open(socket: &Path, guard: &str, on_trouble: OnTrouble) -> Result<(Safe, Vec<Deposit>), Error> {
         let failed = |what: &str, source: io::Error| Error::io(format!("{what} {}", socket.display()), source);
         let (connection, deposits) = match take_over(socket) {

@@ -4,6 +4,7 @@ use crate::Unsupported;
 use crate::platform::wide::done;
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle, RawHandle};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tutela_core::spec::Limits;
@@ -25,10 +26,10 @@ const MEMBERS_MAX: usize = 65_536;
 /// How much the kernel may round a limit of memory: to a page, of which the largest normal ones have 64 KiB.
 const PAGE_BYTES_MAX: usize = 65_536;
 
-/// A job object. With its last handle, which is ours, the kernel ends everybody in it.
+/// A job object. With its last handle the kernel ends everybody in it: that is ours, unless a safe has one too.
 #[derive(Debug)]
 pub(crate) struct Job {
-    handle: OwnedHandle,
+    handle: Arc<OwnedHandle>,
     /// Whether its share of the processors was limited, so that there is something to take back.
     cpu_limited: AtomicBool,
 }
@@ -46,13 +47,38 @@ impl Job {
         }
         // SAFETY: the call has just made it, and nobody else knows of it.
         let handle = unsafe { OwnedHandle::from_raw_handle(handle) };
-        let job = Job { handle, cpu_limited: AtomicBool::new(false) };
+        let job = Job { handle: Arc::new(handle), cpu_limited: AtomicBool::new(false) };
         job.set_extended(&Limits::default())?;
         Ok(job)
     }
 
+    /// The job of an earlier guard, with the limits that it has.
+    pub(crate) fn taken_back(handle: Arc<OwnedHandle>) -> Job {
+        let job = Job { handle, cpu_limited: AtomicBool::new(false) };
+        let cpu = job.query::<JOBOBJECT_CPU_RATE_CONTROL_INFORMATION>(JobObjectCpuRateControlInformation);
+        let limited = cpu.is_ok_and(|cpu| cpu.ControlFlags & JOB_OBJECT_CPU_RATE_CONTROL_ENABLE != 0);
+        job.cpu_limited.store(limited, Ordering::Release);
+        job
+    }
+
+    /// What keeps it, for a safe.
+    pub(crate) fn handle(&self) -> Arc<OwnedHandle> {
+        Arc::clone(&self.handle)
+    }
+
+    /// Whether the memory of its members is limited.
+    pub(crate) fn limits_memory(&self) -> bool {
+        let told = self.query::<JOBOBJECT_EXTENDED_LIMIT_INFORMATION>(JobObjectExtendedLimitInformation);
+        told.is_ok_and(|told| told.BasicLimitInformation.LimitFlags & JOB_OBJECT_LIMIT_JOB_MEMORY != 0)
+    }
+
     pub(crate) fn raw(&self) -> RawHandle {
         self.handle.as_raw_handle()
+    }
+
+    /// No port is told anything any more. Windows 8 is the first that can do it.
+    pub(crate) fn report_to_nobody(&self) -> io::Result<()> {
+        self.set(JobObjectAssociateCompletionPortInformation, &JOBOBJECT_ASSOCIATE_COMPLETION_PORT::default())
     }
 
     /// From here on what happens in the job is told to the completion port under `key`.

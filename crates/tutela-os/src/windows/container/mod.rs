@@ -4,8 +4,8 @@
 //! - [`port`]: where all jobs tell what happens in them;
 //! - [`members`]: the processes in it.
 //!
-//! Membership is the kernel's word and is never given up: no member may leave, and with the guard, which has
-//! the only handle, the kernel ends them all. A run has a job of its own, so one run is never taken for
+//! Membership is the kernel's word and is never given up: no member may leave, and with the last handle of the job the
+//! kernel ends them all. That is the guard's, unless the guard's [safe](super::safe) has one too. A run has a job of its own, so one run is never taken for
 //! another.
 
 pub(crate) mod job;
@@ -83,8 +83,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Run {
     /// A run without members, whose job tells the port about them.
     pub(crate) fn begin(label: &str, token: u64) -> io::Result<Arc<Run>> {
-        let run = Arc::new(Run {
-            job: Arc::new(Job::new()?),
+        let run = Arc::new(Run::of(Job::new()?, label, token));
+        port::port()?.watch(&run)?;
+        Ok(run)
+    }
+
+    /// A run that an earlier guard began, whose members may all have ended.
+    pub(crate) fn take_back(job: Job, label: &str, token: u64, of_another_account: bool) -> io::Result<Arc<Run>> {
+        let run = Arc::new(Run::of(job, label, token));
+        run.begun.store(true, Ordering::Release);
+        run.has_memory_limit.store(run.job.limits_memory(), Ordering::Release);
+        run.of_another_account.store(of_another_account, Ordering::Release);
+        port::port()?.watch_taken_back(&run);
+        Ok(run)
+    }
+
+    fn of(job: Job, label: &str, token: u64) -> Run {
+        Run {
+            job: Arc::new(job),
             label: label.to_owned(),
             token,
             changed: Notify::new(),
@@ -96,9 +112,7 @@ impl Run {
             has_memory_limit: AtomicBool::new(false),
             of_another_account: AtomicBool::new(false),
             login: Mutex::new(None),
-        });
-        port::port()?.watch(&run)?;
-        Ok(run)
+        }
     }
 
     pub(crate) fn key(&self) -> usize {

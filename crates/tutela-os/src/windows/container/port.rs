@@ -62,6 +62,14 @@ impl Port {
         told
     }
 
+    /// The same of a run that an earlier guard began. Its port may be the job's for good, on hosts that let a job have but
+    /// one; what happens in the job is seen by those who look then.
+    pub(crate) fn watch_taken_back(&self, run: &Arc<Run>) {
+        self.lock().insert(run.key(), Arc::clone(run));
+        // Messages are hints.
+        let _ = run.job().report_to_nobody().and_then(|()| run.job().report_to(&self.handle, run.key()));
+    }
+
     /// Nobody is in the run's job, nor will be.
     pub(crate) fn forget(&self, key: usize) {
         let run = self.lock().remove(&key);

@@ -20,14 +20,17 @@ use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle, RawHandle};
 use std::path::{Component, Path, PathBuf, Prefix};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use windows_sys::Win32::Foundation::{ERROR_INVALID_PARAMETER, ERROR_NOT_SUPPORTED, INVALID_HANDLE_VALUE};
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_INVALID_PARAMETER, ERROR_NOT_SUPPORTED, INVALID_HANDLE_VALUE,
+};
 use windows_sys::Win32::System::Console::{
     GetStdHandle, STD_ERROR_HANDLE, STD_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
 };
 use windows_sys::Win32::System::Threading::{
-    CREATE_NO_WINDOW, CREATE_SUSPENDED, CREATE_UNICODE_ENVIRONMENT, CreateProcessAsUserW, CreateProcessW,
-    DETACHED_PROCESS, EXTENDED_STARTUPINFO_PRESENT, PROCESS_CREATION_FLAGS, PROCESS_INFORMATION, ResumeThread,
-    STARTF_FORCEOFFFEEDBACK, STARTF_USESTDHANDLES, STARTUPINFOEXW, STARTUPINFOW, TerminateProcess,
+    CREATE_BREAKAWAY_FROM_JOB, CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW, CREATE_SUSPENDED,
+    CREATE_UNICODE_ENVIRONMENT, CreateProcessAsUserW, CreateProcessW, DETACHED_PROCESS, EXTENDED_STARTUPINFO_PRESENT,
+    PROCESS_CREATION_FLAGS, PROCESS_INFORMATION, ResumeThread, STARTF_FORCEOFFFEEDBACK, STARTF_USESTDHANDLES,
+    STARTUPINFOEXW, STARTUPINFOW, TerminateProcess,
 };
 
 /// The longest name of a tree; as everywhere.
@@ -89,8 +92,13 @@ impl Launcher {
         self.start(request, self.plan(request)?, registry)
     }
 
+    /// A number for a run that this guard did not start.
+    pub(super) fn next_token(&self) -> u64 {
+        self.tokens.fetch_add(1, Ordering::Relaxed)
+    }
+
     fn start(&self, request: &SpawnRequest, mut plan: Plan, registry: &Arc<Registry>) -> Result<Child, SpawnError> {
-        let token = self.tokens.fetch_add(1, Ordering::Relaxed);
+        let token = self.next_token();
         let in_container = |error| explain::failed(SpawnStep::Container, request, error);
         let run = Run::begin(&request.tree, token).map_err(in_container)?;
         let abandoned = Abandoned(&run, true);
@@ -378,12 +386,42 @@ fn check_label(label: &str) -> Result<(), String> {
 
 /// Starts this very program anew, without console, streams or inherited handles, to carry a request over.
 pub(super) fn start_messenger(program: &Path, words: &[OsString]) -> io::Result<OwnedHandle> {
+    start_own(program, words, None, DETACHED_PROCESS)
+}
+
+/// The same to be a safe: it outlives this process, in no job of this one's where those let it go, with nothing of its
+/// environment, and in no folder that somebody may want to remove.
+pub(crate) fn start_safe(program: &Path, words: &[OsString]) -> io::Result<OwnedHandle> {
+    const ROOT: &str = "SystemRoot";
+    let root = std::env::var_os(ROOT).unwrap_or_else(|| r"C:\Windows".into());
+    let environment = environment::block(&[(ROOT.into(), root.clone())])?;
+    let words: Vec<OsString> = std::iter::once(program.as_os_str().to_owned()).chain(words.iter().cloned()).collect();
+    let place = (environment, terminated(root)?);
+    let flags = DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP | CREATE_UNICODE_ENVIRONMENT;
+    match start_own(program, &words, Some(&place), flags | CREATE_BREAKAWAY_FROM_JOB) {
+        // The job that this process is in, of whoever started it, lets nobody go.
+        Err(error) if error.raw_os_error() == Some(ERROR_ACCESS_DENIED.cast_signed()) => {
+            start_own(program, &words, Some(&place), flags)
+        }
+        started => started,
+    }
+}
+
+/// `place`: an environment and a folder other than those of this process.
+fn start_own(
+    program: &Path,
+    words: &[OsString],
+    place: Option<&(Vec<u16>, Vec<u16>)>,
+    flags: PROCESS_CREATION_FLAGS,
+) -> io::Result<OwnedHandle> {
     let (image, mut line) = (terminated(program)?, command_line::for_program(words)?);
+    let (environment, folder) =
+        place.map_or((std::ptr::null(), std::ptr::null()), |(variables, folder)| (variables.as_ptr(), folder.as_ptr()));
     let start = STARTUPINFOW { cb: u32::try_from(size_of::<STARTUPINFOW>()).unwrap_or(0), ..STARTUPINFOW::default() };
     let mut told = PROCESS_INFORMATION::default();
-    let (none, keep) = (std::ptr::null(), std::ptr::null());
-    // SAFETY: the texts end in zeros and live through the call, which writes only to the line and to `told`. The
-    // environment and the folder (null) are those of this process.
+    let none = std::ptr::null();
+    // SAFETY: the texts end in zeros, the environment in two, and live through the call, which writes only to the line and
+    // to `told`. Where there is no environment and no folder (null) they are those of this process.
     let made = unsafe {
         CreateProcessW(
             image.as_ptr(),
@@ -391,9 +429,9 @@ pub(super) fn start_messenger(program: &Path, words: &[OsString]) -> io::Result<
             none,
             none,
             0,
-            DETACHED_PROCESS,
-            std::ptr::null(),
-            keep,
+            flags,
+            environment.cast(),
+            folder,
             &raw const start,
             &raw mut told,
         )

@@ -5,6 +5,7 @@
 //! - [`attributes`]: what exactly a new process inherits, and its job;
 //! - [`account`]: whom a program can run as besides the guard's own account;
 //! - [`profile`]: that account's part of the registry and its folders, for as long as the program runs;
+//! - [`taken`]: programs of an earlier guard that run on;
 //! - [`command_line`], [`environment`]: the two texts that a program gets;
 //! - [`explain`]: an error number turned into advice;
 //! - [`find`]: the program's file;
@@ -22,11 +23,13 @@ mod launch;
 pub(crate) mod messenger;
 mod nursery;
 pub(crate) mod profile;
+mod taken;
 
 pub(crate) use console::console_event_main;
 pub(crate) use environment::same_variable;
 pub(crate) use explain::{crash_words, is_passing};
 pub(crate) use find::find_program;
+pub(crate) use launch::start_safe;
 pub(crate) use nursery::{Child, ChildSignal, Nursery};
 
 use crate::process::{Signal, StopRequest};

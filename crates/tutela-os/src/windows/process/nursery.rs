@@ -6,9 +6,11 @@
 
 use super::launch::Launcher;
 use super::messenger::{self, Messenger, windows_out_of_reach};
+use super::taken::{self, GivenUp};
 use super::{Meaning, meaning_of, no_such};
+use crate::handle::Handle;
 use crate::platform::container::job::limits_kept;
-use crate::platform::container::{KILLED, Run, members, port};
+use crate::platform::container::{KILLED, Run, Tree as Held, members, port};
 use crate::platform::wide::done;
 use crate::process::{
     Asked, ChildToken, ContainerKind, Exit, Leftover, NurseryOptions, ProcessUsage, Reaped, Signal, SpawnError,
@@ -38,6 +40,7 @@ pub(crate) struct Nursery {
     kind: ContainerKind,
     registry: Arc<Registry>,
     launcher: Launcher,
+    given_up: GivenUp,
 }
 
 impl Nursery {
@@ -56,7 +59,7 @@ impl Nursery {
         port::port().map_err(|source| Error::io("make the port that jobs report to", source))?;
         prepare_process();
         let kind = ContainerKind::JobObject { limits: limits_kept() };
-        Ok(Nursery { kind, registry: Arc::default(), launcher: Launcher::new()? })
+        Ok(Nursery { kind, registry: Arc::default(), launcher: Launcher::new()?, given_up: GivenUp::default() })
     }
 
     pub(crate) fn container(&self) -> &ContainerKind {
@@ -86,22 +89,32 @@ impl Nursery {
         Ok(ChildSignal(Arc::clone(&self.registry)))
     }
 
-    pub(crate) fn take_back(&self, _remains: &str, _process: &crate::handle::Handle) -> Result<Child, Error> {
-        let reason = "the kernel ends programs with their guard here";
-        Err(Error::Unsupported(Unsupported::new("programs outlive their guard", reason)))
+    pub(crate) fn take_back(&self, remains: &str, process: &Handle) -> Result<Child, Error> {
+        let (remains, process, job) = taken::read(remains, process)?;
+        let token = self.launcher.next_token();
+        let run = Run::take_back(job, &remains.label, token, remains.of_another_account)
+            .map_err(|source| Error::io(format!("take back the tree {}", remains.label), source))?;
+        let (pid, token, tree) = (remains.pid, ChildToken(token), Tree(Held(run)));
+        Ok(Child { pid, token, process, tree, unenforced: Vec::new() })
     }
 
-    /// Nothing is ever taken back.
-    pub(crate) fn forget(&self, _token: ChildToken) {}
+    pub(crate) fn give_up(&self, remains: &str, process: &Handle) {
+        self.given_up.add(remains, process);
+    }
 
-    /// The kernel ends the programs of a guard with the guard.
+    /// Where somebody still is in it, the safe's handle of the job keeps them until it is released.
+    pub(crate) fn forget(&self, token: ChildToken) {
+        if let Ok(port) = port::port() {
+            port.forget(usize::try_from(token.0).unwrap_or(usize::MAX));
+        }
+    }
+
     pub(crate) fn leftovers(&self) -> Result<Vec<Leftover>, Error> {
-        Ok(Vec::new())
+        Ok(self.given_up.list())
     }
 
     pub(crate) fn end_leftover(&self, leftover: &Leftover) -> Result<(), Error> {
-        let label = &leftover.label;
-        Err(Error::Refused(format!("a guard leaves no programs on Windows, so {label} is not one that it left")))
+        self.given_up.end(leftover)
     }
 
     pub(crate) fn owner_of(&self, pid: u32) -> Option<ChildToken> {
@@ -214,15 +227,7 @@ impl Watched {
         if self.swallowed {
             return None;
         }
-        let mut code = 0;
-        // SAFETY: the handle is open for the call, which writes one number that is ours. It fails only without
-        // the right to ask, which whoever made a process has.
-        unsafe { GetExitCodeProcess(self.process.as_raw_handle(), &raw mut code) };
-        let exit = if code == KILLED && self.run.was_killed() {
-            Exit::Signal { signal: Signal::KILL, core_dumped: false }
-        } else {
-            Exit::Code(code.cast_signed())
-        };
+        let exit = exit_of(&self.process, &self.run);
         let memory = members::memory(&self.process).unwrap_or_default();
         let memory_peak_bytes = match memory.resident_peak {
             // What a host no longer knows of one that has ended, its job may know.
@@ -231,8 +236,21 @@ impl Watched {
         };
         let usage = ProcessUsage { cpu: members::cpu(&self.process).unwrap_or_default(), memory_peak_bytes };
         // In case the job's own message of it was left out.
-        drop(crate::platform::container::Tree(self.run).is_empty());
+        drop(Held(self.run).is_empty());
         Some(Reaped { pid: self.pid, exit, usage, owner: Some(ChildToken(token)) })
+    }
+}
+
+/// How a process that has ended did so.
+pub(super) fn exit_of(process: &OwnedHandle, run: &Run) -> Exit {
+    let mut code = 0;
+    // SAFETY: the handle is open for the call, which writes one number that is ours. It fails only without
+    // the right to ask, which whoever made a process has.
+    unsafe { GetExitCodeProcess(process.as_raw_handle(), &raw mut code) };
+    if code == KILLED && run.was_killed() {
+        Exit::Signal { signal: Signal::KILL, core_dumped: false }
+    } else {
+        Exit::Code(code.cast_signed())
     }
 }
 
@@ -304,18 +322,6 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    pub(crate) fn remains(&self) -> Option<(String, crate::handle::Handle)> {
-        None
-    }
-
-    pub(crate) fn variable(&self, _name: &str) -> Option<String> {
-        None
-    }
-
-    pub(crate) fn end_elsewhere(&self) -> Result<std::future::Pending<Result<Option<Exit>, Error>>, Error> {
-        Err(Error::Refused(format!("process {} was started here: its end is told by the nursery", self.pid)))
-    }
-
     pub(crate) fn pid(&self) -> u32 {
         self.pid
     }

@@ -33,6 +33,15 @@ impl Token {
         Ok(unsafe { OwnedHandle::from_raw_handle(handle.cast()) })
     }
 
+    /// Another process's, to be asked who it is.
+    pub(crate) fn of_process(process: &OwnedHandle) -> io::Result<Token> {
+        let mut handle: HANDLE = std::ptr::null_mut();
+        // SAFETY: the process is open for the call, and the answer's place is live and ours.
+        done(unsafe { OpenProcessToken(process.as_raw_handle(), TOKEN_QUERY, &raw mut handle) })?;
+        // SAFETY: the call has just opened it for us.
+        Ok(Token(unsafe { OwnedHandle::from_raw_handle(handle.cast()) }))
+    }
+
     /// That of the client at the other end of `pipe`, as the client let us see it: one that lets nobody see
     /// who it is gives an error. For a client that is looked at anew with each message, something has to
     /// have been read before.
