@@ -21,6 +21,7 @@
 //! - [`tcp`]: what a connection has not yet got rid of;
 //! - [`secret`]: values that are read when they are needed, and wiped;
 //! - [`registration`]: a place among the services of the OS;
+//! - [`blocking`]: threads for what may wait;
 //! - [`usage`], [`limits`], [`memory`], [`terminal`], [`capabilities`]: the guard's own household.
 //!
 //! Deliberately absent: policy. When something is done, and how often, is decided in `tutela-core` and
@@ -30,6 +31,7 @@
 pub mod access;
 pub mod accounts;
 pub mod background;
+pub mod blocking;
 pub mod capabilities;
 pub mod clock;
 pub mod endpoint;

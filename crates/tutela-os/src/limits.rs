@@ -12,6 +12,20 @@ pub struct OpenFiles {
     pub now: u64,
 }
 
+/// How many files the guard has open, of how many that it may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Descriptors {
+    /// Open ones.
+    pub used: u64,
+    /// What holds at this moment.
+    pub most: u64,
+}
+
+/// How many files the guard has open. Cheap, and opens none. `None` where the OS does not say it that way.
+pub fn descriptors() -> Option<Descriptors> {
+    platform::limits::descriptors()
+}
+
 /// Raises the guard's limit of open files as far as it is allowed to. Programs that are started later
 /// get the former limit, because some old ones break with a high one. Safe to call again.
 ///

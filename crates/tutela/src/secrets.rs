@@ -8,6 +8,7 @@ use hyper::header::{HeaderMap, HeaderName};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tutela_core::spec::{AlertWay, GuardSpec, Launch, SecretSource, SinkWay};
+use tutela_os::blocking;
 use tutela_os::secret::{self, Secret, SecretError};
 use tutela_schema::spec::{Code, Diagnostic, Loaded};
 
@@ -110,7 +111,7 @@ pub async fn reveal(text: &str) -> Result<Revealed<'_>, String> {
         Ok(source) => secret::read(&source).map_err(|error| format!("{error}; {}", error.help())),
         Err(bad) => Err(format!("{shown} is no reference to a secret: {bad}")),
     };
-    let read = tokio::task::spawn_blocking(read).await;
+    let read = blocking::files().start(read).await;
     read.unwrap_or_else(|_| Err("the thread that read it ended".to_owned())).map(Revealed::Secret)
 }
 

@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "the harness of tests may panic")]
 
 pub mod disk;
+pub mod faults;
 pub mod http;
 pub mod ingest;
 pub mod processes;

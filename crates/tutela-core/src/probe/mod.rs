@@ -103,8 +103,15 @@ pub struct Probe {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Off,
-    Resting { until: Option<Moment> },
-    Asking { since: Moment, until: Moment },
+    Resting {
+        until: Option<Moment>,
+    },
+    /// `disturbed`: the computer slept meanwhile, so that a no says nothing.
+    Asking {
+        since: Moment,
+        until: Moment,
+        disturbed: bool,
+    },
 }
 
 impl Probe {
@@ -236,8 +243,13 @@ impl Probe {
         took: Duration,
         strictness: Strictness,
     ) -> Option<Change> {
-        let Phase::Asking { since, .. } = self.phase else { return None };
+        let Phase::Asking { since, disturbed, .. } = self.phase else { return None };
         if attempt != self.attempt {
+            return None;
+        }
+        if disturbed && outcome != Outcome::Pass {
+            // It is asked again at once.
+            self.phase = Phase::Resting { until: Some(now) };
             return None;
         }
         self.last_latency = Some(took);
@@ -265,7 +277,7 @@ impl Probe {
     /// Acts on a deadline that has passed: a question that nobody answered, a watchdog that nobody fed.
     pub fn handle_timeout(&mut self, now: Moment, strictness: Strictness) -> Option<Change> {
         match self.phase {
-            Phase::Asking { since, until } if until <= now => {
+            Phase::Asking { since, until, .. } if until <= now => {
                 let reason = format!("no answer within {}", Seconds(self.spec.timeout));
                 self.tally.failures += 1;
                 self.tally.took(self.spec.timeout);
@@ -282,10 +294,13 @@ impl Probe {
         }
     }
 
-    /// The computer slept for `slept`: time in which nobody could have answered.
+    /// The computer slept for `slept`: time in which nobody could have answered. A question that was open is asked again
+    /// where its answer is no: whoever waited for it has slept over its bound.
     pub fn handle_suspended(&mut self, slept: Duration) {
         self.phase = match self.phase {
-            Phase::Asking { since, until } => Phase::Asking { since: since + slept, until: until + slept },
+            Phase::Asking { since, until, .. } => {
+                Phase::Asking { since: since + slept, until: until + slept, disturbed: true }
+            }
             Phase::Resting { until: Some(until) } if self.watchdog => Phase::Resting { until: Some(until + slept) },
             other @ (Phase::Off | Phase::Resting { .. }) => other,
         };
@@ -297,7 +312,7 @@ impl Probe {
             Phase::Resting { until: Some(until) } if until <= now && !self.watchdog => {
                 self.attempt += 1;
                 let until = now + self.spec.timeout + HANDS_GRACE;
-                self.phase = Phase::Asking { since: now, until };
+                self.phase = Phase::Asking { since: now, until, disturbed: false };
                 Some(Ask { attempt: self.attempt, timeout: self.spec.timeout })
             }
             Phase::Off | Phase::Resting { .. } | Phase::Asking { .. } => None,

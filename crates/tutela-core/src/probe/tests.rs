@@ -145,6 +145,24 @@ fn sleep_of_the_computer_is_not_counted_against_an_open_question() {
 }
 
 #[test]
+fn a_question_that_the_computer_slept_through_is_asked_again_and_its_no_not_counted() {
+    let mut s = Scenario::tcp();
+    s.pass();
+    s.now = s.probe.poll_timeout().expect("a deadline");
+    let ask = s.probe.poll_ask(s.now).expect("a question");
+    let hour = Duration::from_secs(3600);
+    s.now = s.now + hour;
+    s.probe.handle_suspended(hour);
+    let no = || Outcome::Failed("no answer".into());
+    assert_eq!(s.probe.handle_answer(s.now, ask.attempt, no(), hour, Strictness::Strict), None);
+    assert_eq!((s.probe.tally().failures, s.probe.last_failure()), (0, ""));
+    let again = s.probe.poll_ask(s.now).expect("the question again");
+    assert_ne!(again.attempt, ask.attempt);
+    s.probe.handle_answer(s.now, again.attempt, no(), hour, Strictness::Strict);
+    assert_eq!(s.probe.tally().failures, 1, "the second no is one");
+}
+
+#[test]
 fn every_answer_is_counted_once_with_how_long_it_took() {
     let mut s = Scenario::tcp();
     s.pass();

@@ -1,7 +1,7 @@
 //! The guard's own limit of open files, and its own standing.
 
 use crate::Error;
-use crate::limits::OpenFiles;
+use crate::limits::{Descriptors, OpenFiles};
 use rustix::process::{Resource, Rlimit, getpriority_process, getrlimit, setpriority_process, setrlimit};
 use std::io;
 use std::sync::OnceLock;
@@ -16,6 +16,14 @@ pub(crate) fn raise_open_files() -> Result<OpenFiles, Error> {
     setrlimit(Resource::Nofile, raised).map_err(|errno| Error::io("raise the limit of open files", errno))?;
     let number = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
     Ok(OpenFiles { before: number(before.current), now: number(present.maximum) })
+}
+
+/// Since Linux 6.2 the size of the folder is the number; before, the entries would have to be counted, which takes a
+/// descriptor and, with thousands of programs, a time that no start has.
+pub(crate) fn descriptors() -> Option<Descriptors> {
+    let used = std::fs::metadata("/proc/self/fd").ok()?.len();
+    let most = getrlimit(Resource::Nofile).current?;
+    (used > 0).then_some(Descriptors { used, most })
 }
 
 /// What a program gets, unless its spec says otherwise: what the guard was started with.

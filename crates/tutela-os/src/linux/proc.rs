@@ -48,11 +48,27 @@ impl Stat {
     }
 }
 
-/// The line of process `pid`; `None` when there is none.
+/// The line of process `pid`; `None` when there is none, or none to be seen.
 pub(crate) fn stat(pid: u32) -> Option<Stat> {
+    look(pid).ok().flatten()
+}
+
+/// The line of process `pid`; `None` when there is none.
+///
+/// # Errors
+/// The guard lacks what it takes to look, which says nothing of the process.
+pub(crate) fn look(pid: u32) -> io::Result<Option<Stat>> {
     let mut bytes = [0_u8; STAT_BYTES_MAX];
-    let length = read_into(&format!("/proc/{pid}/stat"), &mut bytes).ok()?;
-    parse_stat(bytes.get(..length)?)
+    match read_into(&format!("/proc/{pid}/stat"), &mut bytes) {
+        Ok(length) => Ok(bytes.get(..length).and_then(parse_stat)),
+        Err(error) if is_want(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Whether something failed for want of descriptors or memory, and not for what was asked.
+fn is_want(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
 /// The line of this process.
@@ -68,16 +84,33 @@ pub(crate) fn all() -> Result<Vec<Stat>, Error> {
     for entry in std::fs::read_dir("/proc").map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
         let Some(pid) = name.to_str().and_then(|text| text.parse().ok()) else { continue };
-        found.extend(stat(pid));
+        found.extend(look(pid).map_err(failed)?);
     }
     Ok(found)
 }
 
-/// The value of the variable `key` in the environment that process `pid` was started with.
+/// The value of the variable `key` in the environment that process `pid` was started with, where it can be seen.
 pub(crate) fn variable(pid: u32, key: &str) -> Option<String> {
+    look_for_variable(pid, key).ok().flatten()
+}
+
+/// The same.
+///
+/// # Errors
+/// The guard lacks what it takes to look, which says nothing of the process.
+pub(crate) fn look_for_variable(pid: u32, key: &str) -> io::Result<Option<String>> {
     // Enough for nearly every environment in one read; the kernel takes the other process's lock for each.
     let mut bytes = Vec::with_capacity(16 << 10);
-    File::open(format!("/proc/{pid}/environ")).ok()?.take(ENVIRON_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    let read = File::open(format!("/proc/{pid}/environ"))
+        .and_then(|file| file.take(ENVIRON_BYTES_MAX).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => Ok(value_of(&bytes, key)),
+        Err(error) if is_want(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+fn value_of(bytes: &[u8], key: &str) -> Option<String> {
     let value = bytes.split(|byte| *byte == 0).find_map(|pair| {
         let rest = pair.strip_prefix(key.as_bytes())?;
         rest.strip_prefix(b"=")

@@ -1,6 +1,6 @@
 //! The most handles that the guard can have, and its own standing.
 
-use crate::limits::OpenFiles;
+use crate::limits::{Descriptors, OpenFiles};
 use crate::{Error, Unsupported};
 use windows_sys::Win32::System::Threading::{GetCurrentThread, SetThreadPriority, THREAD_PRIORITY_HIGHEST};
 
@@ -10,6 +10,11 @@ const HANDLES_MAX: u64 = 1 << 24;
 #[expect(clippy::unnecessary_wraps, reason = "elsewhere the OS can refuse it")]
 pub(crate) fn raise_open_files() -> Result<OpenFiles, Error> {
     Ok(OpenFiles { before: HANDLES_MAX, now: HANDLES_MAX })
+}
+
+/// Handles have a limit that nothing comes near.
+pub(crate) fn descriptors() -> Option<Descriptors> {
+    None
 }
 
 /// Files have no limit of their size here.

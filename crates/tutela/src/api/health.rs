@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tutela_core::guard::Target;
 use tutela_core::health::Overall;
+use tutela_os::blocking;
 use tutela_os::usage;
 use tutela_schema::api::{CheckStatus, ErrorReply, Health, HealthCheck, HealthReply, SinkState, State};
 
@@ -34,7 +35,7 @@ pub(super) async fn health(context: &Context) -> Result<Answer, ErrorReply> {
     let (turn, pump) = tokio::join!(turn(context), pump(context));
     let mut checks = vec![turn, ledger(context), audit(context), pump];
     let (logs, state) = (context.log_dir.clone(), context.state_dir.clone());
-    let disks = tokio::task::spawn_blocking(move || {
+    let disks = blocking::files().start(move || {
         let mut checks = vec![disk("disk_state", &state), disk("disk_logs", &logs)];
         checks.push(memory());
         checks

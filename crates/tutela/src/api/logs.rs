@@ -12,6 +12,7 @@ use tokio::sync::broadcast::{self, error::TryRecvError};
 use tutela_core::guard::Target;
 use tutela_logs::read::{LogReader, Place, Query};
 use tutela_logs::{Stream, Wall};
+use tutela_os::blocking;
 use tutela_schema::api::{ErrorCode, ErrorReply, LOG_HOLD_HEADER, LogLine, LogQuery, LogStream};
 use tutela_schema::events::{EventKind, EventRecord};
 use tutela_schema::wall::WallTime;
@@ -55,7 +56,7 @@ pub(super) async fn logs(context: &Arc<Context>, service: &str, query: &str) -> 
         answer.headers_mut().insert(LOG_HOLD_HEADER, millis.into());
     }
     // To open is to read until the beginning is found, on a disk that may not answer.
-    let opened = tokio::task::spawn_blocking(move || logs_view::open(&places, wanted, filter)).await;
+    let opened = blocking::files().start(move || logs_view::open(&places, wanted, filter)).await;
     let reader = opened
         .map_err(|_| ended())?
         .map_err(|error| ErrorReply::new(ErrorCode::Failed, format!("failed to read the logs: {error}"), None))?;
@@ -111,11 +112,12 @@ async fn send(
             // Of a service that is gone what it has written is shown on.
             reading.more = places(&context, &target).await.unwrap_or_default();
         }
-        let Ok((back, portion)) = tokio::task::spawn_blocking(move || {
-            let portion = reading.portion();
-            (reading, portion)
-        })
-        .await
+        let Ok((back, portion)) = blocking::files()
+            .start(move || {
+                let portion = reading.portion();
+                (reading, portion)
+            })
+            .await
         else {
             return;
         };

@@ -7,6 +7,7 @@ use super::answer::Answer;
 use super::serve::{Context, ended, text};
 use crate::figures::{open_metrics, plain};
 use hyper::{HeaderMap, header};
+use tutela_os::blocking;
 use tutela_schema::api::ErrorReply;
 
 /// What a scraper that reads OpenMetrics has in its `Accept` header.
@@ -17,7 +18,7 @@ pub(super) async fn metrics(context: &Context, headers: &HeaderMap) -> Result<An
     let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let open = accepts.into_iter().any(|accept| accept.contains(OPEN_METRICS));
     // Thousands of instances make megabytes of text; who else is served here does not wait for that.
-    let written = tokio::task::spawn_blocking(move || {
+    let written = blocking::files().start(move || {
         let families = snapshot.families();
         if open { open_metrics(&families) } else { plain(&families) }
     });

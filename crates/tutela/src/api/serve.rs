@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tutela_core::guard::{Command, Target};
 use tutela_core::spec::GuardSpec;
 use tutela_logs::Pumps;
+use tutela_os::blocking;
 use tutela_os::endpoint::{Listener, Peer};
 use tutela_schema::api::{
     CommandQuery, CommandRequest, ErrorCode, ErrorReply, GUARD_HEADER, GuardInfo, REASON_CHARS_MAX, RouteId,
@@ -50,6 +51,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the accept loop rests when the OS has no more descriptors to give.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// How often it is told that connections cannot be taken: for as long as that lasts it happens at every try.
+pub(super) const ACCEPT_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// How long the answer to a command waits for the ledger to have what was asked. It takes a millisecond; a disk
 /// that hangs must not keep operators from stopping things.
@@ -97,6 +101,7 @@ pub async fn serve(listener: &Listener, context: Arc<Context>, mut stopped: ones
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
     let (end, ending) = watch::channel(());
+    let mut told: Option<tokio::time::Instant> = None;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -106,7 +111,10 @@ pub async fn serve(listener: &Listener, context: Arc<Context>, mut stopped: ones
             Ok(accepted) => accepted,
             Err(error) => {
                 // Mostly no descriptors left; those that are in use come back.
-                let _ = context.inbox.try_send(Input::Trouble(crate::hands::spawner::chain(&error)));
+                if told.is_none_or(|told| told.elapsed() >= ACCEPT_TOLD_EVERY) {
+                    told = Some(tokio::time::Instant::now());
+                    let _ = context.inbox.try_send(Input::Trouble(crate::hands::spawner::chain(&error)));
+                }
                 tokio::time::sleep(ACCEPT_REST).await;
                 continue;
             }
@@ -345,7 +353,7 @@ pub(super) async fn status_of(context: &Context, target: Target, usage: bool) ->
     if !usage {
         return Ok(answer);
     }
-    let measured = tokio::task::spawn_blocking(move || {
+    let measured = blocking::files().start(move || {
         measure(&mut answer);
         answer
     });
@@ -486,17 +494,18 @@ async fn read_again(context: &Arc<Context>, wait: bool, by: Asker) -> Result<tut
         return Err(ErrorReply::new(ErrorCode::Conflict, message, help).into());
     }
     let reader = context.clone();
-    let read = tokio::task::spawn_blocking(move || {
-        reader.reload.as_ref().map(|reload| {
-            let (spec, warnings) = reload()?;
-            // Everything that can fail of the way in from the network, before anything changes.
-            let prepared = reader.door.prepare(&spec.api).map_err(|refused| {
-                vec![Diagnostic::error(Code::BadAddress, None, refused.message).help(refused.help)]
-            })?;
-            Ok::<_, Vec<Diagnostic>>((spec, warnings, prepared))
+    let read = blocking::files()
+        .start(move || {
+            reader.reload.as_ref().map(|reload| {
+                let (spec, warnings) = reload()?;
+                // Everything that can fail of the way in from the network, before anything changes.
+                let prepared = reader.door.prepare(&spec.api).map_err(|refused| {
+                    vec![Diagnostic::error(Code::BadAddress, None, refused.message).help(refused.help)]
+                })?;
+                Ok::<_, Vec<Diagnostic>>((spec, warnings, prepared))
+            })
         })
-    })
-    .await;
+        .await;
     match read {
         Ok(Some(Ok((spec, warnings, prepared)))) => {
             let of_it = spec.clone();
@@ -505,7 +514,7 @@ async fn read_again(context: &Arc<Context>, wait: bool, by: Asker) -> Result<tut
             context.door.adopt(prepared, context);
             let noted = context.clone();
             // Whoever reads logs without the guard misses a folder; the reload has been carried out all the same.
-            let written = tokio::task::spawn_blocking(move || log_folders::write(&noted.state_dir, &of_it)).await;
+            let written = blocking::files().start(move || log_folders::write(&noted.state_dir, &of_it)).await;
             if let Ok(Err(error)) = written {
                 let _ = context.inbox.try_send(Input::Trouble(crate::hands::spawner::chain(&error)));
             }

@@ -9,6 +9,7 @@ use hyper::StatusCode;
 use hyper::body::Incoming;
 use std::sync::Arc;
 use std::time::Duration;
+use tutela_os::blocking::FILES;
 use tutela_schema::api::{ErrorCode, ErrorReply, UpgradeRequest};
 use tutela_schema::audit::AuditResult;
 
@@ -49,7 +50,7 @@ async fn begin(
     let request: UpgradeRequest = read_body(body).await?;
     add_reason(by, request.reason.clone());
     let (desk, by) = (context.clone(), by.by.clone());
-    let tried = tokio::task::spawn_blocking(move || desk.upgrades.attempt(&request, &by));
+    let tried = FILES.start(move || desk.upgrades.attempt(&request, &by));
     let tried = tried.await.map_err(|_| ended())??;
     let reply = tried.reply.clone();
     let inbox = context.inbox.clone();

@@ -13,11 +13,16 @@ use tutela_core::spec::{Command, ProbeTarget, ServiceSpec, StopStep};
 use tutela_core::time::Moment;
 use tutela_logs::keeper::Rules;
 use tutela_logs::tap::{Pattern, Taps};
-use tutela_os::process::{Delivery, Signal, StopRequest, Tree};
+use tutela_os::blocking::TREES;
+use tutela_os::process::{Delivery, Member, Signal, StopRequest, Tree};
 
 /// How long the output of a run is still read once its tree is gone. The pipes are empty by then, but for
 /// what a slow disk holds up.
 pub(super) const DRAIN: Duration = Duration::from_secs(5);
+
+/// How long after a tree could not be looked at or ended that is tried again. Mostly there are no descriptors left;
+/// those that are in use come back.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// A rung of a ladder that a program is to be asked with.
 #[derive(Debug)]
@@ -270,7 +275,7 @@ impl Conductor {
         let tree = live.child.tree().clone();
         if walks {
             let inbox = self.inbox.clone();
-            tokio::task::spawn_blocking(move || {
+            TREES.start(move || {
                 if let Err(error) = deed(&tree) {
                     let _ = inbox.send_blocking(super::Input::Trouble(chain(&error)));
                 }
@@ -297,13 +302,20 @@ impl Conductor {
         // Ends when the tree is empty, which the machine sees to.
         tokio::spawn(async move {
             let looked = tree.clone();
-            let left = tokio::task::spawn_blocking(move || survivors(&looked)).await.unwrap_or_default();
-            if !left.is_empty() {
-                let input = guard::Input::TreeLeft { run, left };
-                let _ = inbox.send(super::Input::Instance { key, input }).await;
+            let seen = TREES.start(move || looked.members().map(named)).await;
+            // What cannot be looked at is not empty for that.
+            let left = seen.ok().and_then(Result::ok);
+            if left.as_ref().is_none_or(|left| !left.is_empty()) {
+                if let Some(left) = left {
+                    let input = guard::Input::TreeLeft { run, left };
+                    let _ = inbox.send(super::Input::Instance { key, input }).await;
+                }
+                let mut told = false;
                 while let Err(error) = tree.emptied().await {
-                    let _ = inbox.send(super::Input::Trouble(chain(&error))).await;
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    if !std::mem::replace(&mut told, true) {
+                        let _ = inbox.send(super::Input::Trouble(chain(&error))).await;
+                    }
+                    tokio::time::sleep(AGAIN).await;
                 }
             }
             let input = guard::Input::TreeEmpty { run };
@@ -316,18 +328,24 @@ impl Conductor {
         let tree = live.child.tree().clone();
         if self.walked {
             let inbox = self.inbox.clone();
-            tokio::task::spawn_blocking(move || {
-                let killed = guard::Input::TreeKilled { run, survivors: survivors(&tree) };
-                let _ = inbox.send_blocking(super::Input::Instance { key, input: killed });
-                if let Err(error) = tree.kill() {
-                    let _ = inbox.send_blocking(super::Input::Trouble(chain(&error)));
-                }
+            tokio::spawn(async move {
+                let seen = tree.clone();
+                let survivors = TREES.start(move || survivors(&seen)).await.unwrap_or_default();
+                let killed = guard::Input::TreeKilled { run, survivors };
+                let _ = inbox.send(super::Input::Instance { key, input: killed }).await;
+                kill_until_done(tree, Some(inbox)).await;
             });
             return;
         }
         let survivors = survivors(&tree);
         if let Err(error) = tree.kill() {
+            // The first process can be ended without another descriptor.
+            let first = live.child.signal(Signal::KILL);
             self.trouble(os_words(&error));
+            if let Err(error) = first {
+                self.trouble(os_words(&error));
+            }
+            tokio::spawn(kill_until_done(tree, None));
         }
         self.guard.handle(now, key, guard::Input::TreeKilled { run, survivors });
     }
@@ -424,8 +442,31 @@ fn why_unheard(error: &tutela_os::Error) -> String {
     }
 }
 
+/// Ends a tree, again and again until that is done; says once why it is not.
+pub(super) async fn kill_until_done(tree: Tree, inbox: Option<super::Inbox>) {
+    let mut tell = inbox;
+    loop {
+        let its = tree.clone();
+        match TREES.start(move || its.kill()).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => {
+                if let Some(inbox) = tell.take() {
+                    let _ = inbox.send(super::Input::Trouble(chain(&error))).await;
+                }
+            }
+            // Too much waits for the threads that look at trees.
+            Err(_) => {}
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Who is left, as far as that can be seen.
 fn survivors(tree: &Tree) -> Vec<Survivor> {
-    let members = tree.members().unwrap_or_default();
+    tree.members().map(named).unwrap_or_default()
+}
+
+fn named(members: Vec<Member>) -> Vec<Survivor> {
     members.into_iter().map(|member| Survivor { pid: member.pid, name: member.name }).collect()
 }
 

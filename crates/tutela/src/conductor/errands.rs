@@ -4,7 +4,7 @@
 //! has a tree of its own, which is ended with it: nothing that a hook started outlives it.
 
 use super::Conductor;
-use super::act::Rung;
+use super::act::{Rung, kill_until_done};
 use crate::hands::alerts::DeliveryError;
 use crate::hands::launch::{Job, Order, Output, Stdin};
 use crate::hands::spawner::Started;
@@ -15,6 +15,7 @@ use tutela_core::names::{InstanceKey, RunId};
 use tutela_core::probe::Outcome;
 use tutela_core::service::{HookOutcome, ProbeSlot};
 use tutela_core::time::Moment;
+use tutela_os::blocking::TREES;
 use tutela_os::process::{Child, Exit};
 
 /// Why an errand was sent.
@@ -242,17 +243,18 @@ async fn follow(
 
 /// Ends whatever is left of an errand's tree. A walked tree may take seconds, so not on this thread.
 async fn end_tree(child: Child) {
-    let ended = tokio::task::spawn_blocking(move || {
-        let tree = child.tree().clone();
-        if tree.is_empty().unwrap_or(false) {
-            return Some(tree);
-        }
-        let _ = tree.kill();
-        Some(tree)
-    });
-    if let Ok(Some(tree)) = ended.await {
-        // What cannot be ended in this time is stuck in the kernel; its container stays behind, named.
-        let _ = tokio::time::timeout(Duration::from_secs(2), tree.emptied()).await;
-        let _ = tree.remove();
+    let tree = child.tree().clone();
+    let ended = tree.clone();
+    let killed = TREES.start(move || if ended.is_empty().unwrap_or(false) { Ok(()) } else { ended.kill() }).await;
+    if !matches!(killed, Ok(Ok(()))) {
+        // Nobody waits for it: whose errand it was goes on.
+        tokio::spawn(async move {
+            kill_until_done(tree.clone(), None).await;
+            let _ = tree.remove();
+        });
+        return;
     }
+    // What cannot be ended in this time is stuck in the kernel; its container stays behind, named.
+    let _ = tokio::time::timeout(Duration::from_secs(2), tree.emptied()).await;
+    let _ = tree.remove();
 }

@@ -63,6 +63,7 @@ use tutela_core::spec::MetricsSpec;
 use tutela_core::time::Moment;
 use tutela_logs::keeper::KeeperHandle;
 use tutela_logs::{CaptureCounters, CaptureHandle, Pumps};
+use tutela_os::blocking::{FILES, TREES};
 use tutela_os::clock::{self, Alarm};
 use tutela_os::host::{Control, Controls};
 use tutela_os::notify::{Host, Inbox as NotifyInbox};
@@ -76,6 +77,13 @@ const INPUTS_A_TURN: usize = 256;
 
 /// A growth of the suspended time below this is the reading's own noise.
 const SUSPENDED_NOISE: Duration = Duration::from_millis(100);
+
+/// A deadline that is heard this much late was not heard because the guard stood still: it was stopped, its container was
+/// frozen, or its computer was. A busy computer is some milliseconds late.
+const STOOD_STILL: Duration = Duration::from_millis(250);
+
+/// A standstill that is told. What is shorter happens to busy hosts of virtual machines, and nobody can mend it.
+const STANDSTILL_TOLD: Duration = Duration::from_secs(2);
 
 /// Programs asked to end in one turn that are many.
 const MANY: u32 = 16;
@@ -242,6 +250,10 @@ pub struct Conductor {
     /// Labels whose output the disk refuses. A full disk refuses that of everybody, and one alert says so.
     unkept: HashSet<Arc<str>>,
     suspended: Duration,
+    /// Since when nothing was heard, and until when at the latest something should have been.
+    rest: (Moment, Option<Moment>),
+    /// Whether the last deadline was heard late.
+    was_late: bool,
     told: told::Told,
     ledger_failing: bool,
     /// Programs that were asked to end in this turn.
@@ -288,9 +300,13 @@ enum Woken {
 /// Runs a guard until it has ended. Everything is stopped then; the caller closes ledger, pump and console.
 ///
 /// # Errors
-/// The OS gave no alarm; nothing was started.
+/// The OS gave no alarm or no threads; nothing was started.
 pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
     let Parts { mut child_signal, mut signals, controls, notify, mut inputs, kept_down, mut troubles, .. } = parts;
+    // While there are threads to be had.
+    for pool in [&TREES, &FILES] {
+        pool.begin().map_err(|source| tutela_os::Error::io("start a thread", source))?;
+    }
     let mut alarm = Alarm::new()?;
     let walked = matches!(parts.nursery.container(), ContainerKind::Walk { .. });
     let sampled = parts.guard.spec().traces.push.as_ref().map(|push| push.sample);
@@ -340,6 +356,8 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         unsupported: HashSet::new(),
         unkept: HashSet::new(),
         suspended: clock::suspended_total(),
+        rest: (clock::now(), None),
+        was_late: false,
         told: told::Told::default(),
         ledger_failing: false,
         asked: 0,
@@ -372,7 +390,9 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
             conductor.leave(leave).await;
         }
         // An alarm that cannot be armed would leave deadlines unheard; the next input's turn tries again.
-        let _ = alarm.arm(conductor.next_deadline());
+        let deadline = conductor.next_deadline();
+        let _ = alarm.arm(deadline);
+        conductor.rest = (clock::now(), deadline);
         let notices = async {
             match &notify {
                 Some(inbox) => inbox.recv().await.map_or(Woken::Nothing, Woken::Notice),
@@ -644,6 +664,29 @@ impl Conductor {
         if slept > SUSPENDED_NOISE {
             self.suspended = total;
             self.guard.handle_suspended(now, slept);
+        } else {
+            self.notice_standstill(now);
+        }
+    }
+
+    /// What passed while the guard could not listen is not counted against programs: one that fed its watchdog all the
+    /// time is not heard before this turn, and one that stood still too had no time to end. It is no more than what
+    /// passed since the last turn; and never granted twice in a row, so that on a computer that is always this late
+    /// everything takes longer and still happens.
+    fn notice_standstill(&mut self, now: Moment) {
+        let (since, due) = self.rest;
+        let late = due.map_or(Duration::ZERO, |due| now.since(due));
+        let is_late = late >= STOOD_STILL;
+        if is_late && !self.was_late {
+            self.guard.handle_suspended(now, now.since(since));
+        }
+        self.was_late = is_late;
+        if late >= STANDSTILL_TOLD {
+            let late = late.as_secs_f64();
+            self.trouble(format!(
+                "the guard stood still for {late:.1} s or more: it was stopped or frozen, or the computer was; what \
+                 programs had to do in that time is not held against them"
+            ));
         }
     }
 

@@ -7,6 +7,7 @@ use crate::hands::ledger::Ledger;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
+use tutela_os::blocking;
 use tutela_os::usage::OwnUsage;
 use tutela_schema::api::ErrorReply;
 
@@ -54,12 +55,13 @@ impl Source {
         let ended = crate::api::ended;
         self.inbox.send(Input::Request(Request::Figures(reply))).await.map_err(|_| ended())?;
         let mut answer = answer.await.map_err(|_| ended())??;
-        let (answer, own) = tokio::task::spawn_blocking(move || {
-            measure(&mut answer.status);
-            (answer, tutela_os::usage::own().unwrap_or_default())
-        })
-        .await
-        .map_err(|_| ended())?;
+        let (answer, own) = blocking::files()
+            .start(move || {
+                measure(&mut answer.status);
+                (answer, tutela_os::usage::own().unwrap_or_default())
+            })
+            .await
+            .map_err(|_| ended())?;
         let figures = self.ledger.figures();
         Ok(Snapshot {
             at: crate::conductor::wall_now().unix_millis(),

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tutela_core::chance::Chance;
 use tutela_core::spec::{MetricsPush, MetricsSpec};
+use tutela_os::blocking;
 
 /// No wait is longer, unless the receiver asks for it or the interval is: a try costs a connection that is refused, and
 /// a receiver that is back should not stay without figures for as long as it was away.
@@ -118,7 +119,7 @@ async fn send_always(source: &Source, tls: &Arc<TlsContexts>, push: &MetricsPush
 async fn send_once(source: &Source, sender: &mut Sender) -> Result<Option<String>, SendError> {
     // A guard that is ending drops this task; until then there is nothing to send.
     let Ok(snapshot) = source.gather().await else { return Ok(None) };
-    let made = tokio::task::spawn_blocking(move || super::otlp::requests(&snapshot.families())).await;
+    let made = blocking::files().start(move || super::otlp::requests(&snapshot.families())).await;
     let mut warning = None;
     for request in made.unwrap_or_default() {
         let accepted = sender.send(Signal::Metrics, &request).await?;

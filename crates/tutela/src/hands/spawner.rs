@@ -25,6 +25,16 @@ const THREADS_MAX: usize = 8;
 /// An order that has waited this long behind a start means that the start hangs: it takes 0.1 ms otherwise.
 const HANGS_AFTER: Duration = Duration::from_millis(250);
 
+/// Descriptors that are left for the guard's own work (answers, probes, log files, looks at trees) when programs are
+/// started: some dozens of connections, and two for each thread that looks at something.
+const KEPT_DESCRIPTORS: u64 = 64;
+
+/// Of a small limit no more than this part is left.
+const KEPT_PART: u64 = 4;
+
+/// What a start takes: the pipes with their chambers, the tray, the process, and what is open only meanwhile.
+const START_DESCRIPTORS: u64 = 16;
+
 /// Orders that may wait. Every instance has at most one start and one errand of each probe under way;
 /// the schema allows 10,000 instances.
 const ORDERS_MAX: usize = 65_536;
@@ -170,7 +180,10 @@ impl Shared {
     fn work(&self) {
         while let Some(job) = self.next() {
             let instance = job.instance.clone();
-            let (order, prepared) = job.prepare(self.depositor.is_some());
+            let (order, prepared) = match short_of_descriptors() {
+                Some(refusal) => (job.order, Err(refusal)),
+                None => job.prepare(self.depositor.is_some()),
+            };
             let result = prepared.and_then(|prepared| self.start(instance, order, prepared));
             if self.inbox.send_blocking(Input::Started { order, result: Box::new(result) }).is_err() {
                 return;
@@ -218,6 +231,19 @@ impl Shared {
         });
         Ok(Started { instance, child, capture })
     }
+}
+
+/// Why no program can be started: without this the last of them would leave the guard none to answer by, and none to
+/// look by whether a tree is empty.
+fn short_of_descriptors() -> Option<String> {
+    let tutela_os::limits::Descriptors { used, most } = tutela_os::limits::descriptors()?;
+    let kept = KEPT_DESCRIPTORS.min(most / KEPT_PART);
+    (used + START_DESCRIPTORS + kept > most).then(|| {
+        format!(
+            "refused: {used} of the {most} files that this guard may have open are open, and {kept} are left for its own \
+             work; raise the limit (LimitNOFILE= of its unit, ulimit -n), or give the services to two guards"
+        )
+    })
 }
 
 /// An error with its sources, in one line.

@@ -449,8 +449,14 @@ impl Group {
         let mut pids: Vec<u32> = listed.lines().filter_map(|line| line.parse().ok()).collect();
         if pids.is_empty() && !self.is_empty()? {
             pids = pids_below(&self.path);
+            if pids.is_empty() && !self.is_empty()? {
+                let unseen = io::Error::other("it holds processes, and none of them can be seen");
+                return Err(Error::io(format!("look into the control group {}", self.path.display()), unseen));
+            }
         }
-        Ok(pids.into_iter().filter_map(proc::stat).collect())
+        let failed = |source| Error::io("read the process table in /proc", source);
+        let stats: io::Result<Vec<Option<Stat>>> = pids.into_iter().map(proc::look).collect();
+        Ok(stats.map_err(failed)?.into_iter().flatten().collect())
     }
 
     pub(crate) fn kill(&self) -> Result<(), Error> {

@@ -222,7 +222,7 @@ impl Tree {
                 // Who waits here mostly has other things to do on this thread than to read the process table.
                 loop {
                     let tree = self.clone();
-                    match tokio::task::spawn_blocking(move || tree.is_empty()).await {
+                    match crate::blocking::TREES.start(move || tree.is_empty()).await {
                         Ok(Ok(false)) => tokio::time::sleep(LOOK_EVERY).await,
                         Ok(empty) => return empty.map(drop),
                         Err(gone) => return Err(Error::io("look at the process table", std::io::Error::other(gone))),

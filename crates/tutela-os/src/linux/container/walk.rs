@@ -82,6 +82,13 @@ impl Table {
         proc::variable(pid, MARK).filter(|mark| self.own_mark.as_ref() != Some(mark))
     }
 
+    /// The same, where that it cannot be looked at is no proof that there is none.
+    fn look_for_mark(&self, pid: u32) -> Result<Option<String>, Error> {
+        let failed = |source| Error::io(format!("read the environment of process {pid}"), source);
+        let mark = proc::look_for_variable(pid, MARK).map_err(failed)?;
+        Ok(mark.filter(|mark| self.own_mark.as_ref() != Some(mark)))
+    }
+
     /// The mark of the run that `tail` names: behind the guard's own, if it has one, so that the guard that
     /// keeps this guard knows all of these processes for its own too.
     pub(crate) fn mark(&self, tail: &str) -> String {
@@ -104,7 +111,10 @@ impl Table {
         let mut descendants = Vec::new();
         for stat in all.into_iter().filter(|stat| everywhere || ours.contains(&stat.pid)) {
             let key = (stat.pid, stat.began);
-            let mark = latest.marks.get(&key).cloned().or_else(|| self.mark_of(stat.pid).map(Arc::from));
+            let mark = match latest.marks.get(&key) {
+                Some(mark) => Some(Arc::clone(mark)),
+                None => self.look_for_mark(stat.pid)?.map(Arc::from),
+            };
             if let Some(mark) = &mark {
                 marks.insert(key, Arc::clone(mark));
             }

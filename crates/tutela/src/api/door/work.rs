@@ -6,7 +6,7 @@ use super::{News, Open};
 use crate::api::answer::{Answer, refusal};
 use crate::api::caller::Caller;
 use crate::api::connection::{LAST_ANSWERS, talk};
-use crate::api::serve::{Context, answer, note_turned_away};
+use crate::api::serve::{ACCEPT_TOLD_EVERY, Context, answer, note_turned_away};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request};
@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
+use tutela_os::blocking::Pool;
 use tutela_schema::api::{ErrorCode, ErrorReply};
 
 /// The time for a handshake. It takes two ways there and back, and the slowest network has those within a second.
@@ -35,6 +36,9 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// Threads for work that blocks: reading logs and walking over the process table for those who ask.
 const BLOCKING_THREADS_MAX: usize = 16;
 
+/// Apart from those of the control socket, so that nobody from the network keeps its users waiting.
+static FILES: Pool = Pool::new("door files", BLOCKING_THREADS_MAX);
+
 /// Pieces that are read of somebody who speaks plain HTTP where TLS is spoken: the head of a request.
 const PLAIN_READS_MAX: usize = 16;
 
@@ -48,11 +52,8 @@ pub(super) fn work(
     context: &Arc<Context>,
     stopped: oneshot::Receiver<()>,
 ) {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(BLOCKING_THREADS_MAX)
-        .thread_keep_alive(Duration::from_secs(2))
-        .build();
+    FILES.adopt();
+    let runtime = Builder::new_current_thread().enable_all().build();
     match runtime {
         Ok(runtime) => {
             runtime.block_on(serve(gate, open, context, stopped));
@@ -73,6 +74,7 @@ async fn serve(
     let (end, ending) = watch::channel(());
     let (review, reviewed) = watch::channel(());
     let mut listening: Option<(Arc<std::net::TcpListener>, TcpListener)> = None;
+    let mut told: Option<tokio::time::Instant> = None;
     open.mark_changed();
     loop {
         let accepted = tokio::select! {
@@ -97,7 +99,10 @@ async fn serve(
             }
             Err(error) => {
                 // Mostly no descriptors left; those that are in use come back.
-                (gate.tell)(News::Trouble(format!("the API on TCP cannot take connections: {error}")));
+                if told.is_none_or(|told| told.elapsed() >= ACCEPT_TOLD_EVERY) {
+                    told = Some(tokio::time::Instant::now());
+                    (gate.tell)(News::Trouble(format!("the API on TCP cannot take connections: {error}")));
+                }
                 tokio::time::sleep(ACCEPT_REST).await;
             }
         }

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tutela_os::blocking::Pool;
 
 /// How many names are looked up at once. Each holds a thread until the system's resolver answers, long
 /// after the question's own deadline, and the system's answers are cached: a few threads serve thousands.
@@ -132,12 +133,15 @@ impl fmt::Display for Whence<'_> {
     }
 }
 
+/// Threads that ask the system's resolver, as many as [`LOOKUPS`] lets ask.
+static NAMES: Pool = Pool::new("names", LOOKUPS_MAX);
+
 /// Asks the system's resolver, on a thread that may outlive the question.
 async fn look_up(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     // The semaphore is never closed.
     let permit = LOOKUPS.acquire().await.map_err(|error| error.to_string())?;
     let host = name.to_owned();
-    let looking = tokio::task::spawn_blocking(move || {
+    let looking = NAMES.start(move || {
         let _permit = permit;
         (host, port).to_socket_addrs().map(Vec::from_iter)
     });

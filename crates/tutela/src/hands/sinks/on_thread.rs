@@ -4,8 +4,15 @@
 use super::progress::Progress;
 use super::way::{Delivery, Undelivered, Way};
 use std::time::{Duration, Instant};
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot::Receiver;
 use tutela_logs::record::Record;
+use tutela_os::blocking::Pool;
+
+/// The journal and the Event Log, and one delivery to each that was given up and goes on.
+const DELIVERIES_MAX: usize = 4;
+
+/// Each delivery has a thread for its time.
+static DELIVERIES: Pool = Pool::new("deliveries", DELIVERIES_MAX);
 
 /// What takes records one by one, each within a second or so.
 pub(super) trait Taker: Send + 'static {
@@ -24,7 +31,7 @@ pub(super) struct OnThread<T> {
     taker: Option<T>,
     progress: Progress,
     /// A delivery under way. One that was given up goes on by itself until its deadline.
-    busy: Option<JoinHandle<Taken<T>>>,
+    busy: Option<Receiver<Taken<T>>>,
 }
 
 /// What came of a batch.
@@ -52,7 +59,7 @@ impl<T: Taker> Way for OnThread<T> {
             let done = self.progress.count(records);
             let (rest, by) = (records[done..].to_vec(), Instant::now() + self.timeout);
             let taker = self.taker.take().unwrap_or_else(self.make);
-            let busy = self.busy.insert(tokio::task::spawn_blocking(move || hand_over(taker, &rest, by)));
+            let busy = self.busy.insert(DELIVERIES.start(move || hand_over(taker, &rest, by)));
             let taken = busy.await;
             self.busy = None;
             let Taken { taker, count, failure } =
