@@ -39,7 +39,7 @@ impl Guard {
         let mut because = slot.pending_stop.as_ref();
         estate.then = if slot.retired {
             Then::Remove
-        } else if self.ending || self.awaits_delayed_start(key) {
+        } else if (self.ending && !estate.asked_down) || self.awaits_delayed_start(key) {
             Then::Begin
         } else if let Some(group) = self.restarting.as_ref().filter(|group| group.keys.contains(&key)) {
             because = Some(&group.cause);
