@@ -67,5 +67,8 @@ impl Figures {
         self.steps += other.steps;
         self.starts += other.starts;
         self.commands += other.commands;
+        self.deaths += other.deaths;
+        self.boots += other.boots;
+        self.heirs += other.heirs;
     }
 }

@@ -7,9 +7,9 @@ use crate::dice::Dice;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tutela_core::guard::{Command, Event, Guard, Input, Refusal, Target};
+use tutela_core::guard::{Command, Event, Guard, Input, Refusal, Target, is_heir};
 use tutela_core::names::{InstanceId, InstanceKey, RunId};
-use tutela_core::service::{Action, Exit, History};
+use tutela_core::service::{Action, Estate, Exit, History, Phase, Then};
 use tutela_core::spec::{GuardSpec, LadderStep, ServiceSpec, StopStep};
 use tutela_core::time::Moment;
 
@@ -46,11 +46,35 @@ pub enum Mutation {
     ImpatientLadder,
     /// That nobody heard a request to end is not noticed.
     UnnoticedSilence,
+    /// How an instance stands is not noted down.
+    ForgottenNote,
+    /// A program that outlived its guard is not taken back.
+    LostHeir,
+    /// What nobody takes back is not ended.
+    SparedLeftover,
+    /// The next guard knows nothing of crash loops.
+    ForgottenLimits,
+    /// The death of a guard counts as a restart of its programs.
+    CountedDeath,
+    /// A stop begins its ladder again with the next guard.
+    LadderFromBelow,
+    /// A rung lasts longer with the next guard.
+    LongerRung,
+    /// The next guard starts what was stopped.
+    ForgottenWish,
+    /// A spec that changed between two guards is not noticed.
+    IgnoredStamps,
+    /// Programs are started anew for a spec that did not change.
+    RestartedHeirs,
+    /// The end of a program between two guards is not noticed.
+    LostEnd,
+    /// What an operator stopped is not saved as that.
+    UnsavedWish,
 }
 
 impl Mutation {
     /// Every bug that can be planted.
-    pub const ALL: [Mutation; 15] = [
+    pub const ALL: [Mutation; 27] = [
         Mutation::EarlyTreeEmpty,
         Mutation::DroppedStop,
         Mutation::DoubleSpawn,
@@ -66,6 +90,18 @@ impl Mutation {
         Mutation::SuccessMisjudged,
         Mutation::ImpatientLadder,
         Mutation::UnnoticedSilence,
+        Mutation::ForgottenNote,
+        Mutation::LostHeir,
+        Mutation::SparedLeftover,
+        Mutation::ForgottenLimits,
+        Mutation::CountedDeath,
+        Mutation::LadderFromBelow,
+        Mutation::LongerRung,
+        Mutation::ForgottenWish,
+        Mutation::IgnoredStamps,
+        Mutation::RestartedHeirs,
+        Mutation::LostEnd,
+        Mutation::UnsavedWish,
     ];
 
     /// Its name on the command line.
@@ -189,6 +225,72 @@ impl Link {
     /// [`Guard::poll_event`].
     pub fn poll_event(&mut self) -> Option<Event> {
         self.guard.poll_event()
+    }
+
+    // ---- from guard to guard ----
+
+    /// [`Guard::estate`], of everybody in `touched`, to be noted down.
+    pub fn estate(&self, key: InstanceKey) -> Option<Estate> {
+        let forgets = self.mutation == Some(Mutation::ForgottenNote);
+        self.guard.estate(key).filter(|estate| !forgets || estate.run.0 % 4 != 3)
+    }
+
+    /// Whether an operator's stop is saved as that.
+    pub fn is_asked_down(&self, key: InstanceKey) -> bool {
+        self.mutation != Some(Mutation::UnsavedWish) && self.guard.is_asked_down(key)
+    }
+
+    /// [`Guard::take_touched`].
+    pub fn take_touched(&mut self) -> BTreeSet<InstanceKey> {
+        self.guard.take_touched()
+    }
+
+    /// [`is_heir`].
+    pub fn is_heir(&self, estate: &Estate, run: RunId) -> bool {
+        self.mutation != Some(Mutation::LostHeir) && is_heir(estate, run)
+    }
+
+    /// Whether what nobody takes back is left alive.
+    pub fn spares_leftovers(&self) -> bool {
+        self.mutation == Some(Mutation::SparedLeftover)
+    }
+
+    /// Whether nobody hears how a program ended that an earlier guard had started.
+    pub fn loses_ends(&self) -> bool {
+        self.mutation == Some(Mutation::LostEnd)
+    }
+
+    /// [`Guard::inherit`].
+    pub fn inherit(
+        &mut self,
+        now: Moment,
+        id: &InstanceId,
+        mut estate: Estate,
+        heir: Option<(RunId, u32)>,
+        differing: impl FnOnce(&ServiceSpec) -> Vec<&'static str>,
+        gone: impl FnOnce() -> ServiceSpec,
+    ) -> Option<InstanceKey> {
+        let history = &mut estate.history;
+        match (self.mutation, &mut estate.phase) {
+            (Some(Mutation::CountedDeath), _) if heir.is_some() => history.restarts += 1,
+            (Some(Mutation::ForgottenLimits), _) => {
+                let (restarts, by_cause) = (history.restarts, history.by_cause);
+                *history = History { restarts, by_cause, ..History::default() };
+            }
+            (Some(Mutation::LadderFromBelow), Phase::Stopping { rung, .. }) => *rung = None,
+            (Some(Mutation::LongerRung), Phase::Stopping { rung: Some((_, until)), .. }) => {
+                *until = *until + Duration::from_secs(1);
+            }
+            (Some(Mutation::ForgottenWish), Phase::Stopped) => estate.then = Then::Begin,
+            _ => {}
+        }
+        let mutation = self.mutation;
+        let differing = |spec: &ServiceSpec| match mutation {
+            Some(Mutation::IgnoredStamps) => Vec::new(),
+            Some(Mutation::RestartedHeirs) => vec!["command"],
+            _ => differing(spec),
+        };
+        self.guard.inherit(now, id, estate, heir, differing, gone)
     }
 
     fn is_known(&self, target: &Target) -> bool {

@@ -263,6 +263,19 @@ impl Author {
     }
 }
 
+/// What a service is whose spec nobody has any more: something to stop.
+pub fn gone(service: &ServiceName) -> ServiceSpec {
+    let mut author = Author::new(Dice::new(0, 0));
+    let mut spec = author.service(&GuardSpec::of(name("shop"), BTreeMap::new()), service.clone());
+    let term = LadderStep { step: StopStep::Signal("TERM".into()), wait: Duration::from_secs(10) };
+    spec.stop = vec![term, LadderStep { step: StopStep::Kill, wait: Duration::ZERO }];
+    (spec.needs, spec.start) = (Vec::new(), StartMode::Manual);
+    (spec.startup, spec.ready, spec.live, spec.dependencies) = (None, None, None, Vec::new());
+    spec.hooks = Hooks::default();
+    spec.restart = RestartPolicy::default();
+    spec
+}
+
 /// A start that cannot be ready in time, however well its program behaves, would never come to rest.
 fn leave_time_to_start(service: &mut ServiceSpec) {
     let probes = [&service.startup, &service.ready].into_iter().flatten();

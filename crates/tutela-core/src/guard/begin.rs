@@ -39,7 +39,7 @@ impl Guard {
         let mut because = slot.pending_stop.as_ref();
         estate.then = if slot.retired {
             Then::Remove
-        } else if self.ending || self.awaits_delayed_start(key) {
+        } else if (self.ending && !estate.asked_down) || self.awaits_delayed_start(key) {
             Then::Begin
         } else if let Some(group) = self.restarting.as_ref().filter(|group| group.keys.contains(&key)) {
             because = Some(&group.cause);
@@ -54,8 +54,13 @@ impl Guard {
     /// Whether an instance is down, or is going down, because somebody asked for that.
     pub fn is_asked_down(&self, key: InstanceKey) -> bool {
         let Some(slot) = self.slots.get(&key) else { return false };
-        let asked_to = slot.pending_stop.as_ref().is_some_and(|cause| slot.service.is_asked_by(cause));
-        !slot.service.is_wanted_up() && (asked_to || slot.service.is_asked_down()) && !self.awaits_restart(key)
+        let service = &slot.service;
+        // Of one that waits to stop, its own cause is why it runs, or is held still.
+        let asked = match &slot.pending_stop {
+            Some(cause) => !service.is_wanted_up() && service.is_asked_by(cause),
+            None => service.is_asked_down(),
+        };
+        asked && !self.awaits_restart(key)
     }
 
     /// Whether it is down only because the delayed start is still to come.

@@ -353,12 +353,13 @@ impl Guard {
     }
 
     fn end(&mut self, now: Moment) -> Vec<InstanceKey> {
+        // Whoever is down by somebody's wish, or on the way there, stays so under the next guard.
+        let others: Vec<InstanceKey> = self.slots.keys().copied().filter(|key| !self.is_asked_down(*key)).collect();
         self.ending = true;
         self.restarting = None;
         self.delayed = None;
-        let keys: Vec<InstanceKey> = self.slots.keys().copied().collect();
-        self.stop_in_order(now, keys.iter().map(|key| (*key, Cause::GuardEnding)).collect());
-        keys
+        self.stop_in_order(now, others.into_iter().map(|key| (key, Cause::GuardEnding)).collect());
+        self.slots.keys().copied().collect()
     }
 
     fn hurry(&mut self, now: Moment) -> Vec<InstanceKey> {

@@ -121,6 +121,8 @@ impl Guard {
         let Some(slot) = self.slots.get_mut(&key) else { return };
         if let Some(cause) = slot.pending_stop.take() {
             slot.service.handle_stop(now, cause);
+            // One that ends already does so for another reason from here on, and says nothing.
+            self.touched.insert(key);
             open.push(key);
         }
     }

@@ -179,7 +179,7 @@ impl Service {
     }
 
     /// The cause without what the next guard finds out itself: whom it waits for, that it cannot be ended.
-    fn lasting_cause(&self) -> Cause {
+    pub(super) fn lasting_cause(&self) -> Cause {
         match &self.state {
             State::Stopping(ending) => ending.lasting_cause(&self.cause).clone(),
             State::Stopped
@@ -296,6 +296,11 @@ impl Service {
         let asked = |role| role != ProbeRole::Startup && !paused;
         self.questions.take_back(now, verdicts, asked, || chance.fraction());
         self.taken_back();
+        if self.pid.is_some() {
+            // Its guard can have died between a pause, or its end, and the note of it.
+            let run = self.run;
+            self.actions.push_back(if paused { Action::Freeze { run } } else { Action::Thaw { run } });
+        }
         if self.pid.is_none() {
             self.last_exit = Some((Exit::Unknown, now));
             self.begin_sweep(now, After::Policy(Exit::Unknown), Cause::Ended(Exit::Unknown));

@@ -187,7 +187,8 @@ impl Service {
             self.history.forgive();
         }
         match &mut self.state {
-            State::Stopped => {}
+            // It is down already; from here on it is so for this reason.
+            State::Stopped => self.cause = cause,
             State::Waiting | State::Backoff { .. } | State::Cooldown { .. } | State::Failed | State::Done => {
                 self.set_state(now, State::Stopped, cause);
             }

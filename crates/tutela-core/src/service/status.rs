@@ -74,7 +74,7 @@ pub struct Next {
 impl Service {
     /// Whether it is down, or is going down, because somebody asked for that.
     pub fn is_asked_down(&self) -> bool {
-        !self.is_wanted_up() && self.is_asked_by(&self.cause)
+        !self.is_wanted_up() && self.is_asked_by(&self.lasting_cause())
     }
 
     /// Whether this reason is somebody's wish.

@@ -2,8 +2,9 @@
 //!
 //! A note is a text under a key; a later note under the key takes its place. Notes are appended to one half of the memory,
 //! each with its length and a checksum; when the half is full, the newest note of each key goes to the other half, and one
-//! store makes that half the one that holds. So at whatever moment the guard is killed, what the memory says is what it
-//! said before the note under way, or after it.
+//! store makes that half the one that holds. Of several notes that belong together the first one is written last: without
+//! it nothing behind it is read. So at whatever moment the guard is killed, what the memory says is what it said before the
+//! notes under way, or after all of them.
 //!
 //! What lies behind the last record may be anything: a half that was written before, a record that was cut. So the place of
 //! the next record's head is emptied before a record is written, and what follows a record is never taken for another one.
@@ -117,6 +118,43 @@ impl<M: Memory> Slate<M> {
         &self.notes
     }
 
+    /// Notes several things down that belong together, `None` takes a note away: for the successor either all of it is so or
+    /// nothing. Answers as [`Slate::note`]. What is more than all the memory takes at once is noted one by one.
+    pub fn note_all(&mut self, notes: BTreeMap<String, Option<Vec<u8>>>) -> bool {
+        let mut all = true;
+        let mut fresh = Vec::new();
+        for (key, text) in notes {
+            let fits = key.len() <= KEY_BYTES_MAX && text.as_ref().is_none_or(|text| text.len() <= NOTE_BYTES_MAX);
+            all &= fits;
+            let text = text.filter(|_| fits);
+            if self.notes.get(&key) != text.as_ref() {
+                fresh.push((key, text));
+            }
+        }
+        let records: Vec<Vec<u8>> = fresh.iter().map(|(key, text)| record_of(key, text.as_deref())).collect();
+        if !self.make_room(records.iter().map(Vec::len).sum()) {
+            for (key, text) in fresh {
+                match text {
+                    Some(text) => all &= self.note(&key, &text),
+                    None => self.erase(&key),
+                }
+            }
+            return all;
+        }
+        self.write(&records);
+        for (key, text) in fresh {
+            let former = match text {
+                Some(text) => {
+                    self.held += length_of(&key, &text);
+                    self.notes.insert(key.clone(), text)
+                }
+                None => self.notes.remove(&key),
+            };
+            self.held -= former.map_or(0, |former| length_of(&key, &former));
+        }
+        all
+    }
+
     /// Notes something down. Answers whether that is so: a text or key that is longer than all that can be meant is not
     /// taken, nor is anything when all the memory is full of notes that hold. The former note of the key is gone then too:
     /// what is not known is better than what is not true.
@@ -149,25 +187,35 @@ impl<M: Memory> Slate<M> {
 
     fn append(&mut self, key: &str, text: Option<&[u8]>) -> bool {
         let record = record_of(key, text);
-        let room = range_of(self.memory.bytes().len(), self.half).len();
-        let untidy = self.at >= TIDY_FROM && self.held < self.at / 4;
-        if untidy || self.at + record.len() > room {
-            self.tidy();
-        }
-        self.write(&record)
+        self.make_room(record.len()) && self.write(&[record])
     }
 
-    fn write(&mut self, record: &[u8]) -> bool {
+    /// Answers whether there is room for so many bytes.
+    fn make_room(&mut self, bytes: usize) -> bool {
+        let room = range_of(self.memory.bytes().len(), self.half).len();
+        let untidy = self.at >= TIDY_FROM && self.held < self.at / 4;
+        if untidy || self.at + bytes > room {
+            self.tidy();
+        }
+        self.at + bytes <= room
+    }
+
+    /// Writes records that count together. Answers whether there was room for them.
+    fn write(&mut self, records: &[Vec<u8>]) -> bool {
+        let Some((first, others)) = records.split_first() else { return true };
+        let others = others.concat();
         let half = range_of(self.memory.bytes().len(), self.half);
-        let (begin, end) = (half.start + self.at, half.start + self.at + record.len());
+        let begin = half.start + self.at;
+        let (second, end) = (begin + first.len(), begin + first.len() + others.len());
         if end > half.end {
             return false;
         }
-        // No record is behind this one, whatever lay there. At the very end of the half there is no room for one.
+        // No record is behind these, whatever lay there. At the very end of the half there is no room for one.
         let behind = RECORD_HEAD_BYTES.min(half.end - end);
         self.memory.store(end, &[0; RECORD_HEAD_BYTES][..behind]);
-        self.memory.store(begin, record);
-        self.at += record.len();
+        self.memory.store(second, &others);
+        self.memory.store(begin, first);
+        self.at += first.len() + others.len();
         true
     }
 
@@ -180,7 +228,7 @@ impl<M: Memory> Slate<M> {
         self.memory.store(range_of(size, self.half).start, &[0; RECORD_HEAD_BYTES]);
         for (key, text) in std::mem::take(&mut self.notes) {
             // They fitted into the other half, which has the same size.
-            self.write(&record_of(&key, Some(&text)));
+            self.write(&[record_of(&key, Some(&text))]);
             self.notes.insert(key, text);
         }
         self.memory.store(HOLDS_AT, &[self.half]);
@@ -398,6 +446,46 @@ mod tests {
                     prop_assert_eq!(slate.notes(), &after);
                     map = after;
                 }
+            }
+        }
+
+        /// Notes that belong together are there together.
+        #[test]
+        fn of_notes_that_belong_together_all_are_there_or_none(
+            steps in proptest::collection::vec(
+                (
+                    proptest::collection::btree_map("[a-e]", proptest::option::of(0_usize..400), 0..6),
+                    proptest::option::weighted(0.3, 0_usize..2500),
+                ),
+                1..60,
+            ),
+            keeps: bool,
+        ) {
+            let mut slate = small();
+            slate.memory.keeps = keeps;
+            let mut map = Notes::new();
+            for (number, (notes, killed)) in steps.into_iter().enumerate() {
+                let text = |length: usize| vec![number as u8; length];
+                let notes: BTreeMap<_, _> = notes.into_iter().map(|(key, length)| (key, length.map(text))).collect();
+                let mut after = map.clone();
+                for (key, text) in &notes {
+                    match text {
+                        Some(text) => drop(after.insert(key.clone(), text.clone())),
+                        None => drop(after.remove(key)),
+                    }
+                }
+                slate.memory.left = killed.unwrap_or(usize::MAX);
+                prop_assert!(slate.note_all(notes));
+                if killed.is_some() {
+                    slate = again(slate);
+                    prop_assert!(*slate.notes() == map || *slate.notes() == after);
+                    map = slate.notes().clone();
+                } else {
+                    prop_assert_eq!(slate.notes(), &after);
+                    map = after;
+                }
+                let held: usize = map.iter().map(|(key, text)| length_of(key, text)).sum();
+                prop_assert_eq!(slate.held, held);
             }
         }
 

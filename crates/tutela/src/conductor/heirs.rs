@@ -118,7 +118,7 @@ impl Conductor {
                 estates.note(*key, id, &estate, service.spec());
             }
         }
-        estates.note_next_event(self.next_seq);
+        estates.end_turn(self.next_seq);
         if estates.take_incomplete() && !std::mem::replace(&mut self.estates_incomplete, true) {
             self.trouble(
                 "the memory for what the next guard has to know is full; it would end some programs".to_owned(),

@@ -85,35 +85,39 @@ pub struct Estates {
     stamper: Stamper,
     /// Which spec the last noted stamps are of.
     stamped: HashMap<InstanceKey, Arc<ServiceSpec>>,
+    /// What of this turn is to be noted down; `None`: a note that is to go.
+    turn: BTreeMap<String, Option<Vec<u8>>>,
     /// Whether the last note was taken.
     complete: bool,
 }
 
 impl Estates {
     pub(super) fn new(safe: Safe, slate: Slate, stamper: Stamper) -> Estates {
-        Estates { safe, slate, stamper, stamped: HashMap::new(), complete: true }
+        Estates { safe, slate, stamper, stamped: HashMap::new(), turn: BTreeMap::new(), complete: true }
     }
 
-    /// Notes down how an instance stands, and what its program was started with.
+    /// Has noted down how an instance stands, and what its program was started with, at the end of the turn.
     pub fn note(&mut self, key: InstanceKey, id: &InstanceId, estate: &Estate, spec: &Arc<ServiceSpec>) {
         if !self.stamped.get(&key).is_some_and(|known| Arc::ptr_eq(known, spec)) {
             let stamps = encode_stamps(&self.stamper.stamps(spec, id.index));
-            self.complete &= self.slate.note(&stamps_key(id), &stamps);
+            self.turn.insert(stamps_key(id), Some(stamps));
             self.stamped.insert(key, Arc::clone(spec));
         }
-        self.complete &= self.slate.note(&estate_key(id), &encode_estate(estate));
+        self.turn.insert(estate_key(id), Some(encode_estate(estate)));
     }
 
     /// An instance is gone for good.
     pub fn forget(&mut self, key: InstanceKey, id: &InstanceId) {
         self.stamped.remove(&key);
-        self.slate.erase(&estate_key(id));
-        self.slate.erase(&stamps_key(id));
+        self.turn.insert(estate_key(id), None);
+        self.turn.insert(stamps_key(id), None);
     }
 
-    /// Notes down the number of the next event, so that none is given twice.
-    pub fn note_next_event(&mut self, seq: u64) {
-        self.complete &= self.slate.note(NEXT_EVENT, &seq.to_le_bytes());
+    /// The turn is over: notes all of it down, so that the next guard knows the whole turn or nothing of it. Beside it the
+    /// number of the next event, so that none is given twice.
+    pub fn end_turn(&mut self, next_event: u64) {
+        self.turn.insert(NEXT_EVENT.to_owned(), Some(next_event.to_le_bytes().to_vec()));
+        self.complete &= self.slate.note_all(std::mem::take(&mut self.turn));
     }
 
     /// Keeps the socket on which programs speak: what they say while no guard is there waits in it.

@@ -153,6 +153,7 @@ impl Reference {
         let Some(model) = self.models.get_mut(id).filter(|model| !model.retired) else { return };
         model.torn = model.stopped_now || (was_to_restart && self.reloading);
         model.wanted = true;
+        model.asked_down = false;
         model.kicked = true;
         model.forgive();
         match model.state {
@@ -185,6 +186,11 @@ impl Reference {
     fn stop(&mut self, target: &Target) -> Order {
         let Some(ids) = self.targets(target) else { return Order::Refused };
         self.keep_down(&ids);
+        for id in &ids {
+            if let Some(model) = self.models.get_mut(id) {
+                model.asked_down = true;
+            }
+        }
         match target {
             Target::All => ids.iter().for_each(|id| self.want_down(id, StopWay::InOrder)),
             Target::Service(name) => self.stop_service(name),
@@ -193,12 +199,15 @@ impl Reference {
         Order::Accepted
     }
 
-    fn stop_service(&mut self, name: &ServiceName) {
+    pub(super) fn stop_service(&mut self, name: &ServiceName) {
         for dependent in self.dependents_of(name) {
             let ids = self.ids_of(&dependent);
             self.keep_down(&ids);
             for id in ids.into_iter().filter(|id| self.is_wanted(id)).collect::<Vec<_>>() {
                 self.want_down(&id, StopWay::InOrder);
+                if let Some(model) = self.models.get_mut(&id) {
+                    model.asked_down = true;
+                }
             }
         }
         for id in self.ids_of(name) {
@@ -264,6 +273,7 @@ impl Reference {
                 Some(_) => continue,
             };
             model.retired = true;
+            model.asked_down = false;
             ways.insert(id.clone(), way);
         }
         for (id, way) in ways {
@@ -276,6 +286,8 @@ impl Reference {
             if was_on && is_off {
                 let ids = self.ids_of(name);
                 self.keep_down(&ids);
+                let stopped = self.models.iter_mut().filter(|(id, _)| ids.contains(id));
+                stopped.for_each(|(_, model)| model.asked_down = false);
                 // Instances that are going as well do so at once.
                 let surplus: Vec<InstanceId> = ids.into_iter().filter(|id| self.models[id].retired).collect();
                 self.stop_service(name);
@@ -341,6 +353,6 @@ impl Reference {
 }
 
 /// What a program is given at its start differs.
-fn needs_new_start(old: &ServiceSpec, new: &ServiceSpec) -> bool {
+pub(super) fn needs_new_start(old: &ServiceSpec, new: &ServiceSpec) -> bool {
     old.launch != new.launch || watchdog_interval(old) != watchdog_interval(new)
 }

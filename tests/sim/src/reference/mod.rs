@@ -6,22 +6,27 @@
 //! timers, no ladder and no worklist, and shares no code with the guard but the names of things.
 
 mod commands;
+mod lives;
 mod policy;
 mod standing;
 mod watch;
 
 pub use commands::Order;
+pub use lives::Legacy;
 pub use watch::Told;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tutela_core::guard::{DELAYED_START, Guard};
 use tutela_core::names::{InstanceId, InstanceKey, RunId, ServiceName};
 use tutela_core::probe::Verdict;
-use tutela_core::service::{Exit, History, ProbeRole, ProbeSlot, StateName};
+use tutela_core::service::{Exit, History, ProbeRole, ProbeSlot, RestartCause, StateName};
 use tutela_core::spec::{GuardSpec, ServiceSpec, StartMode};
 use tutela_core::time::Moment;
+
+/// Restarts for these reasons somebody wished.
+const WISHED: [RestartCause; 2] = [RestartCause::Asked, RestartCause::Reloaded];
 
 /// How an instance's run came to its end, as far as the policy asks.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +47,7 @@ enum StopWay {
 }
 
 /// What is known and wanted of one instance.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Model {
     key: Option<InstanceKey>,
     spec: Arc<ServiceSpec>,
@@ -57,6 +62,11 @@ struct Model {
     kicked: bool,
     /// Has to be on its way down by when the step is over, though it is wanted up.
     must_end: bool,
+    /// What is remembered of its ends is as its guard says: an end of everything came over a stop that had not begun,
+    /// and whether that was forgiven before is not to be seen from here.
+    adopts: bool,
+    /// An operator stopped it, and nobody has wanted anything else since.
+    asked_down: bool,
     /// Its run began in this step.
     begun: bool,
     /// A reload takes it down (it needs what is disabled, or its turn in a restart of everything has come) and up
@@ -88,6 +98,8 @@ struct Model {
     /// Probes that said yes in this run.
     yes: BTreeSet<ProbeSlot>,
     said_ready: bool,
+    /// Its ready probe heard a yes under an earlier guard.
+    said_before: bool,
     restarts: u64,
     /// Those of them that an earlier guard counted, which had no causes.
     restarts_before: u64,
@@ -118,6 +130,12 @@ pub struct Reference {
     ending: bool,
     /// Words of a reload are being heard.
     reloading: bool,
+    /// What the next guard has to know.
+    noted: BTreeMap<InstanceId, lives::Noted>,
+    stamped: BTreeMap<InstanceId, Arc<ServiceSpec>>,
+    /// What is on the disk, and what is on its way there and when it arrives.
+    saved: BTreeMap<InstanceId, lives::Saved>,
+    saves: VecDeque<(Moment, InstanceId, Option<lives::Saved>)>,
 }
 
 impl Model {
@@ -132,6 +150,8 @@ impl Model {
             outdated: false,
             kicked: false,
             must_end: false,
+            adopts: false,
+            asked_down: false,
             begun: false,
             torn: false,
             stopped_now: false,
@@ -152,6 +172,7 @@ impl Model {
             ladder_holds: true,
             yes: BTreeSet::new(),
             said_ready: false,
+            said_before: false,
             restarts: 0,
             restarts_before: 0,
             in_a_row: 0,
@@ -202,7 +223,19 @@ impl Reference {
                 models.insert(id, Model::new(now, service.clone()));
             }
         }
-        Reference { now, spec, models, group: BTreeSet::new(), delayed: None, ending: false, reloading: false }
+        Reference {
+            now,
+            spec,
+            models,
+            group: BTreeSet::new(),
+            delayed: None,
+            ending: false,
+            reloading: false,
+            noted: BTreeMap::new(),
+            stamped: BTreeMap::new(),
+            saved: BTreeMap::new(),
+            saves: VecDeque::new(),
+        }
     }
 
     /// An earlier guard knew this of an instance.
@@ -210,7 +243,9 @@ impl Reference {
         if let Some(model) = self.models.get_mut(id) {
             model.run = run;
             model.restarts = history.restarts;
-            model.restarts_before = history.restarts;
+            let told = RestartCause::ALL.into_iter().filter(|cause| !WISHED.contains(cause));
+            let known: u64 = told.map(|cause| history.by_cause.of(cause)).sum();
+            model.restarts_before = history.restarts - known;
             model.in_a_row = history.in_a_row;
             model.recent = history.recent.iter().copied().collect();
             model.cooldown_until = history.cooldown_until;

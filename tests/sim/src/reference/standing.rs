@@ -1,7 +1,7 @@
 //! Looks at everybody after each step: is each instance where it belongs, does every wait end, is nothing left.
 
 use super::watch::{Law, law};
-use super::{Model, Reference, StopWay, Told};
+use super::{Model, Reference, StopWay, Told, WISHED};
 use crate::world::World;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -48,6 +48,14 @@ impl Reference {
         let finished = self.ending && self.models.values().all(Model::is_at_rest);
         law(guard.is_finished() == finished, || "the guard is wrong about being finished".to_owned())?;
         for model in self.models.values_mut() {
+            if std::mem::take(&mut model.adopts)
+                && let Some((_, service)) = model.key.and_then(|key| guard.instance(key))
+            {
+                let history = service.history();
+                (model.in_a_row, model.half_open) = (history.in_a_row, history.half_open);
+                (model.cooldown_until, model.recent) =
+                    (history.cooldown_until, history.recent.iter().copied().collect());
+            }
             model.not_ready = model.says_not_ready(guard);
             (model.kicked, model.begun, model.torn, model.stopped_now) = (false, false, false, false);
         }
@@ -175,13 +183,12 @@ impl Model {
         law(history.restarts == self.restarts, || {
             format!("{id} counts {} restarts, not {}", history.restarts, self.restarts)
         })?;
-        let wished = [RestartCause::Asked, RestartCause::Reloaded];
-        let judged = RestartCause::ALL.into_iter().filter(|cause| !wished.contains(cause));
+        let judged = RestartCause::ALL.into_iter().filter(|cause| !WISHED.contains(cause));
         let by_cause: u64 = judged.map(|cause| history.by_cause.of(cause)).sum();
         law(by_cause == self.restarts - self.restarts_before, || {
             format!("{id} knows the causes of {by_cause} restarts, not of {}", self.restarts - self.restarts_before)
         })?;
-        if !self.wanted {
+        if !self.wanted || self.adopts {
             return Ok(());
         }
         law(history.in_a_row == self.in_a_row, || {

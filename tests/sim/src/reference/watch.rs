@@ -153,7 +153,14 @@ impl Reference {
                 model.paused = false;
                 Ok(())
             }
-            service::Event::TakenBack { .. } => law(false, || format!("{id} was taken back and nobody left it")),
+            service::Event::TakenBack { run, pid, state } => {
+                let fits = *state == model.state && *run == model.run && pid.is_some() == model.program;
+                law(fits, || {
+                    let lives = if model.program { "with its program" } else { "without a program" };
+                    let (word, told) = (model.state.word(), state.word());
+                    format!("{id} goes on {told} as {run:?} of {pid:?}, not {word} as {:?} {lives}", model.run)
+                })
+            }
             service::Event::Resisted { survivors } => {
                 law(!survivors.is_empty() && model.state == StateName::Stopping, || format!("nobody of {id} resisted"))
             }
@@ -227,10 +234,10 @@ impl Reference {
                 model.is_ready(id, service)?;
                 // One that is to stop, but not yet, is forgiven when it does: until then it may still recover.
                 let recovers_at = model.half_open.then(|| now + service.spec().restart.within);
-                law(until == recovers_at || !model.wanted, || {
-                    format!("{id} recovers at {until:?}, not {recovers_at:?}")
-                })?;
-                model.recovers_at = until;
+                // Nor is one judged that is ended in the same step, for a spec that has come meanwhile.
+                let goes_on = model.wanted && service.state_name() == StateName::Running;
+                law(until == recovers_at || !goes_on, || format!("{id} recovers at {until:?}, not {recovers_at:?}"))?;
+                model.recovers_at = until.filter(|_| service.state_name() == StateName::Running);
             }
             (StateName::Starting | StateName::Running, StateName::Stopping) => {
                 model.end.get_or_insert(End::Failed);
@@ -326,7 +333,12 @@ impl Reference {
     fn may_end(&self, id: &InstanceId, cause: &Cause) -> Law {
         let model = &self.models[id];
         let by_word = match cause {
-            Cause::Asked { .. } | Cause::Because(_) | Cause::GuardEnding | Cause::Reloaded(_) | Cause::Disabled => true,
+            Cause::Asked { .. }
+            | Cause::Because(_)
+            | Cause::GuardEnding
+            | Cause::Reloaded(_)
+            | Cause::Disabled
+            | Cause::Kept(_) => true,
             Cause::GuardStarted
             | Cause::Manual
             | Cause::Delayed
@@ -342,8 +354,7 @@ impl Reference {
             | Cause::HalfOpen
             | Cause::HalfOpenFailed(_)
             | Cause::KeptCooldown
-            | Cause::Unkillable(_)
-            | Cause::Kept(_) => false,
+            | Cause::Unkillable(_) => false,
         };
         if !by_word {
             return Ok(());
@@ -404,7 +415,7 @@ impl Model {
         self.killed = false;
         self.end = None;
         self.yes.clear();
-        self.said_ready = false;
+        (self.said_ready, self.said_before) = (false, false);
         Ok(())
     }
 
@@ -435,7 +446,7 @@ impl Model {
                     self.yes.contains(&slot)
                 }
             };
-            law(said, || format!("{id} runs before its {name} probe said so"))?;
+            law(said || self.said_before, || format!("{id} runs before its {name} probe said so"))?;
         }
         Ok(())
     }

@@ -235,6 +235,11 @@ impl World {
 
     pub(super) fn sweep(&mut self, (key, run): Life) -> Result<(), String> {
         let Some(tree) = self.trees.get_mut(&(key, run)) else {
+            if self.earlier.get(&key) == Some(&run) && !self.released.contains(&(key, run)) {
+                // Nothing of it outlived its guard.
+                self.news(key, Input::TreeEmpty { run });
+                return Ok(());
+            }
             // Looked for once more than was needed: by then the run is released.
             let known = self.released.contains(&(key, run));
             return if known { Ok(()) } else { Err(format!("{key:?} {run:?} is looked for and never was")) };
@@ -252,7 +257,7 @@ impl World {
     pub(super) fn kill(&mut self, life: Life) -> Result<(), String> {
         let (key, run) = life;
         let Some(tree) = self.trees.get_mut(&life) else {
-            let known = self.released.contains(&life);
+            let known = self.released.contains(&life) || self.earlier.get(&key) == Some(&run);
             return if known { Ok(()) } else { Err(format!("{life:?} is killed and never was")) };
         };
         let survivors = tree.processes();

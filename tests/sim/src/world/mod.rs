@@ -6,7 +6,10 @@
 //! comes before its `Exited`.
 
 mod hands;
+mod lives;
 mod program;
+
+pub use lives::Program as Kept;
 
 use crate::dice::Dice;
 use program::{Child, Program};
@@ -38,6 +41,8 @@ pub enum Happening {
     Calm,
     /// A look at whether everything has come to where it belongs.
     Look,
+    /// The guard is killed.
+    Kill,
 }
 
 /// What hands and programs do.
@@ -97,6 +102,14 @@ struct Tree {
     start_told: Moment,
     /// Somebody waits for the news that it is empty.
     watched: bool,
+    /// It is in the safe: it outlives its guard.
+    deposited: bool,
+    /// It was started by an earlier guard.
+    taken: bool,
+    /// How its main process ended.
+    ended: Option<Exit>,
+    /// A guard has seen the line that log probes wait for.
+    line_seen: bool,
 }
 
 #[derive(Debug)]
@@ -134,11 +147,22 @@ pub struct World {
     calm: bool,
     next_pid: u32,
     next_hook: u64,
+    /// Nobody listens: between two guards.
+    unguarded: bool,
+    /// What programs said meanwhile.
+    said: Vec<(Life, Notice)>,
+    /// What was of an instance before this guard: its run, of which there may be nothing any more.
+    earlier: BTreeMap<InstanceKey, RunId>,
+    /// Whether the OS tells how a program ended that this guard did not start.
+    tells_ends: bool,
+    /// Whether trees are control groups: one that is empty is gone.
+    groups: bool,
 }
 
 impl World {
     /// An empty world at this moment.
-    pub fn new(now: Moment, dice: Dice) -> Self {
+    pub fn new(now: Moment, mut dice: Dice) -> Self {
+        let (tells_ends, groups) = (dice.percent(50), dice.percent(70));
         World {
             now,
             queue: BTreeMap::new(),
@@ -152,6 +176,11 @@ impl World {
             calm: false,
             next_pid: 1_000,
             next_hook: 0,
+            unguarded: false,
+            said: Vec::new(),
+            earlier: BTreeMap::new(),
+            tells_ends,
+            groups,
         }
     }
 
@@ -212,6 +241,15 @@ impl World {
             | Input::TreeKilled { .. }
             | Input::LogMatch { .. }
             | Input::Notice { .. } => {}
+        }
+    }
+
+    /// The guard has heard `input`, and has noted what follows from it.
+    pub fn heard(&mut self, key: InstanceKey, input: &Input) {
+        if let Input::LogMatch { run, .. } = input
+            && let Some(tree) = self.trees.get_mut(&(key, *run))
+        {
+            tree.line_seen = true;
         }
     }
 
@@ -301,6 +339,13 @@ impl World {
     }
 
     fn news(&mut self, key: InstanceKey, input: Input) {
+        if self.unguarded {
+            // Its socket keeps what a program says, its pipe what it writes, and its process how it ended.
+            if let Input::Notice { run, notice } = input {
+                self.said.push(((key, run), notice));
+            }
+            return;
+        }
         let after = self.latency();
         self.plan(after, Happening::News(key, input));
     }
@@ -325,7 +370,9 @@ impl World {
             Program::wild(&mut self.dice, service.spec(), pid)
         };
         let start_told = self.now + self.latency();
-        self.plan_at(start_told, Happening::News(key, Input::Spawned { run, pid }));
+        if !self.unguarded {
+            self.plan_at(start_told, Happening::News(key, Input::Spawned { run, pid }));
+        }
         let tree = Tree {
             id: id.clone(),
             pid,
@@ -339,6 +386,10 @@ impl World {
             held: Vec::new(),
             start_told,
             watched: false,
+            deposited: true,
+            taken: false,
+            ended: None,
+            line_seen: false,
         };
         if self.trees.insert(life, tree).is_some() {
             return Err(format!("{id} is started twice in one run"));
@@ -404,14 +455,18 @@ impl World {
             return;
         }
         tree.listening = false;
+        tree.ended = Some(exit.clone());
+        let exit = if tree.taken && !self.tells_ends { Exit::Unknown } else { exit };
         let told = tree.start_told;
         let following: Vec<u32> = tree.children.iter().filter(|child| child.follows).map(|child| child.pid).collect();
         for pid in following {
             let after = self.dice.millis(0, 300);
             self.deed(after, Deed::ChildEnds(life, pid));
         }
-        let at = told.max(self.now) + self.latency();
-        self.plan_at(at, Happening::News(life.0, Input::Exited { run: life.1, exit }));
+        if !self.unguarded {
+            let at = told.max(self.now) + self.latency();
+            self.plan_at(at, Happening::News(life.0, Input::Exited { run: life.1, exit }));
+        }
         self.tell_if_empty(life);
     }
 

@@ -1,7 +1,7 @@
 //! What an earlier guard noted and what lives are not the same.
 
 use super::*;
-use crate::service::{Afterwards, Estate, Phase};
+use crate::service::{Afterwards, Estate, Phase, Then};
 
 impl Scenario {
     /// The guard is killed and the next one goes on with what that one had noted of `word`, and with its program.
@@ -112,4 +112,39 @@ fn what_somebody_stopped_is_known_as_that_through_any_number_of_guards() {
     s.slow(&["api", "db"]);
     s.command(Command::Restart(Target::All)).expect("accepted");
     assert!(!s.noted("api").asked_down && !s.noted("db").asked_down);
+}
+
+#[test]
+fn that_somebody_paused_it_is_no_wish_to_have_it_down() {
+    let mut s = Scenario::running(spec("api: db; db:"));
+    s.slow(&["api"]);
+    s.command(Command::Pause(the("db"))).expect("accepted");
+    s.command(Command::End).expect("accepted");
+    s.is("db", StateName::Running);
+    let estate = s.noted("db");
+    assert_eq!((estate.asked_down, estate.wanted_up, estate.then), (false, false, Then::Begin));
+}
+
+#[test]
+fn an_end_of_the_guard_is_no_end_of_an_earlier_wish() {
+    let mut s = Scenario::running(spec("api: db; db:"));
+    s.slow(&["api", "db"]);
+    s.stop("api");
+    s.command(Command::End).expect("accepted");
+    let (api, db) = (s.noted("api"), s.noted("db"));
+    assert_eq!((api.asked_down, api.then), (true, Then::Keep));
+    assert_eq!((db.asked_down, db.then), (false, Then::Begin));
+}
+
+#[test]
+fn a_stop_of_what_is_down_is_a_wish_too() {
+    let mut late = spec("late:");
+    edit(&mut late, "late").start = StartMode::Manual;
+    let mut s = Scenario::of(late);
+    s.begin();
+    assert!(!s.noted("late").asked_down);
+    s.stop("late");
+    assert!(s.noted("late").asked_down);
+    s.start("late");
+    assert!(!s.noted("late").asked_down);
 }

@@ -74,7 +74,8 @@ fn a_running_program_goes_on_with_its_run_and_its_past() {
     s.advance(secs(30));
     s.notice(Notice::Status("busy".to_owned()));
     s.goes_on();
-    s.does(&[]);
+    // Whether it is held still, its former guard may not have got to note down.
+    s.does(&[Action::Thaw { run: RunId(2) }]);
     s.is(StateName::Running);
     assert_eq!((s.run(), s.service.pid(), s.service.status_text()), (RunId(2), Some(PID), "busy"));
     assert_eq!(s.service.since(), s.now - secs(30));
@@ -94,7 +95,7 @@ fn a_program_that_is_taken_back_runs_no_hook_of_its_start() {
     s.spawned();
     s.is(StateName::Running);
     s.goes_on();
-    s.does(&[]);
+    s.does(&[Action::Thaw { run: RunId(1) }]);
 }
 
 #[test]
@@ -251,7 +252,7 @@ fn a_paused_program_stays_paused() {
     s.service.handle_pause(asked());
     s.forget();
     s.goes_on();
-    s.does(&[]);
+    s.does(&[Action::Freeze { run: RunId(1) }]);
     assert!(s.service.is_paused());
     s.advance(secs(60));
     s.does(&[]);

@@ -1,7 +1,10 @@
 //! One run: a seed becomes a spec, a world and an operator; they live through some virtual minutes of chaos; then
 //! everybody behaves, and everything has to come to where it belongs.
 
+mod lives;
+
 use crate::dice::Dice;
+use crate::keeping::Keeping;
 use crate::link::{Link, Mutation};
 use crate::reference::{Order, Reference, Told};
 use crate::specs::{Author, name};
@@ -9,7 +12,7 @@ use crate::world::{Happening, World};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
-use tutela_core::guard::{Command, Input, Target};
+use tutela_core::guard::{Command, Event, Input, Target};
 use tutela_core::names::{InstanceId, InstanceKey, RunId};
 use tutela_core::service::{Exit, History};
 use tutela_core::time::Moment;
@@ -41,6 +44,12 @@ pub struct Figures {
     pub starts: u64,
     /// Commands given.
     pub commands: u64,
+    /// Guards that were killed.
+    pub deaths: u64,
+    /// Of these: with everything that was noted, as when a computer boots.
+    pub boots: u64,
+    /// Programs that the next guard went on with.
+    pub heirs: u64,
 }
 
 /// A law was broken.
@@ -90,8 +99,11 @@ pub fn run(
 }
 
 struct Run<'a> {
+    seed: u64,
+    mutation: Option<Mutation>,
     begun: Moment,
     world: World,
+    keeping: Keeping,
     link: Link,
     reference: Reference,
     author: Author,
@@ -106,6 +118,17 @@ struct Run<'a> {
     calls: (Moment, u32),
     /// Since when some deadline of the guard has passed.
     due_since: Option<Moment>,
+    /// Where in its next step the guard is killed.
+    dies: Option<Dies>,
+}
+
+/// A moment within a step.
+#[derive(Debug, Clone, Copy)]
+enum Dies {
+    /// After so many actions were carried out; nothing is noted.
+    Acting(u64),
+    /// After so many bytes of notes, or when all are there and nothing is saved.
+    Noting(usize),
 }
 
 impl<'a> Run<'a> {
@@ -115,7 +138,10 @@ impl<'a> Run<'a> {
         // Far from boot, so that an earlier guard has had a time.
         let begun = Moment::ZERO + Duration::from_secs(3_600);
         Run {
+            seed,
+            mutation,
             begun,
+            keeping: Keeping::new(Dice::new(seed, 5)),
             world: World::new(begun, Dice::new(seed, 2)),
             link: Link::new(begun, spec.clone(), Dice::new(seed, 3), mutation),
             reference: Reference::new(begun, spec),
@@ -129,6 +155,7 @@ impl<'a> Run<'a> {
             over: false,
             calls: (begun, 0),
             due_since: None,
+            dies: None,
         }
     }
 
@@ -190,6 +217,10 @@ impl<'a> Run<'a> {
             let after = self.operator.millis(0, 600_000);
             self.world.plan(after, Happening::Stall);
         }
+        for _ in 0..self.operator.below(5) {
+            let after = Duration::from_micros(self.operator.below(300_000_000));
+            self.world.plan(after, Happening::Kill);
+        }
         Ok(())
     }
 
@@ -222,7 +253,7 @@ impl<'a> Run<'a> {
         }
         self.reference.hear(now, Told::Time);
         self.link.handle_timeout(now);
-        self.settle(Told::Time)
+        self.settle(Told::Time).map(drop)
     }
 
     fn happen(&mut self, what: Happening) -> Result<(), String> {
@@ -240,7 +271,8 @@ impl<'a> Run<'a> {
                 self.world.now = self.world.now + span;
                 Ok(())
             }
-            Happening::Suspend | Happening::Stall => Ok(()),
+            Happening::Kill if self.calm_since.is_none() => self.kill(),
+            Happening::Suspend | Happening::Stall | Happening::Kill => Ok(()),
             Happening::Calm => self.calm_down(),
             Happening::Look => self.look(),
         }
@@ -253,13 +285,16 @@ impl<'a> Run<'a> {
         let stale = self.operator.percent(1).then(|| stale(&input)).flatten();
         self.reference.hear(now, Told::News(key, &input));
         self.link.handle(now, key, input.clone());
-        self.settle(Told::News(key, &input))?;
+        if self.settle(Told::News(key, &input))?.is_none() {
+            return Ok(());
+        }
+        self.world.heard(key, &input);
         match stale {
             Some(stale) => {
                 self.say(|| format!("    stale news: {key:?} {stale:?}"));
                 self.reference.hear(now, Told::News(key, &stale));
                 self.link.handle(now, key, stale.clone());
-                self.settle(Told::News(key, &stale))
+                self.settle(Told::News(key, &stale)).map(drop)
             }
             None => Ok(()),
         }
@@ -273,29 +308,48 @@ impl<'a> Run<'a> {
         let now = self.world.now;
         self.reference.hear(now, Told::Sleep(slept));
         self.link.handle_suspended(now, slept);
-        self.settle(Told::Sleep(slept))
+        self.settle(Told::Sleep(slept)).map(drop)
     }
 
-    /// Carries out what a step brought about and judges it.
-    fn settle(&mut self, told: Told<'_>) -> Result<(), String> {
+    /// Carries out what a step brought about, notes it down and judges it. `None`: the guard was killed meanwhile.
+    fn settle(&mut self, told: Told<'_>) -> Result<Option<()>, String> {
         self.figures.steps += 1;
+        let mut gone = Vec::new();
         while let Some(event) = self.link.poll_event() {
             self.say(|| format!("  guard: {event:?}"));
             self.reference.event(&event, self.link.guard())?;
+            if let Event::Removed { key, id } = event {
+                gone.push((key, id));
+            }
         }
-        while let Some((key, action)) = self.link.poll_action() {
+        let mut acted = 0;
+        loop {
+            if let Some(Dies::Acting(most)) = self.dies
+                && acted >= most
+            {
+                return self.die(told).map(|()| None);
+            }
+            let Some((key, action)) = self.link.poll_action() else { break };
+            acted += 1;
             self.say(|| format!("    does: {key:?} {action:?}"));
             self.figures.starts += u64::from(matches!(action, tutela_core::service::Action::Spawn { .. }));
             self.reference.action(key, &action)?;
             self.world.take(key, action, self.link.guard())?;
         }
+        let noted = self.note(told, &gone)?;
         self.reference.step_over(told, &self.world, self.link.guard())?;
+        if let Some(noted) = noted {
+            self.reference.note(&noted.estates, &noted.stamps, self.link.guard());
+        }
+        if let Some(Dies::Acting(_) | Dies::Noting(_)) = self.dies {
+            return self.die(told).map(|()| None);
+        }
         let now = self.world.now;
         let is_due = self.link.guard().poll_timeout().is_some_and(|due| due <= now);
         self.due_since = is_due.then(|| self.due_since.unwrap_or(now));
         match self.due_since.filter(|since| now.since(*since) > STALL_AT_MOST && !matches!(told, Told::Sleep(_))) {
             Some(since) => Err(format!("a deadline that passed {:?} ago is not acted on", now.since(since))),
-            None => Ok(()),
+            None => Ok(Some(())),
         }
     }
 
@@ -366,11 +420,13 @@ impl<'a> Run<'a> {
             (Err(refusal), Order::Refused) => {
                 let text = refusal.to_string();
                 self.say(|| format!("  guard: {text}"));
+                // A refused command changes nothing, and acts on no deadline.
+                return self.settle(Told::Sleep(Duration::ZERO)).map(drop);
             }
             (Ok(_), Order::Refused) => return Err("the guard takes a command that it has to refuse".to_owned()),
             (Err(refusal), Order::Accepted) => return Err(format!("the guard says {refusal:?} to a good command")),
         }
-        self.settle(Told::Words)
+        self.settle(Told::Words).map(drop)
     }
 
     // ---- the calm after it ----
@@ -378,6 +434,7 @@ impl<'a> Run<'a> {
     fn calm_down(&mut self) -> Result<(), String> {
         self.say(|| "everybody behaves from here on".to_owned());
         self.calm_since = Some(self.world.now);
+        self.dies = None;
         self.world.calm_down(self.link.guard());
         if !self.reference.is_ending() {
             self.command(Command::Resume(Target::All))?;
@@ -408,6 +465,7 @@ impl<'a> Run<'a> {
         }
         match self.reference.unsettled(self.link.guard()) {
             None => {
+                self.reference.are_alive(&self.world)?;
                 let since = *self.settled_since.get_or_insert(now);
                 if now.since(since) >= CALM_HOLDS {
                     self.ended_at = Some(now);
