@@ -283,7 +283,11 @@ impl Drop for Freezer {
 /// The numbers of the lines `line N` of a program, in the order of its log files, rotated ones first.
 pub fn line_numbers(stage: &Stage, label: &str) -> Vec<u64> {
     let text = stage.cli_ok(&["logs", &format!("{}/{label}", stage.name()), "-n", "100000000"]);
-    text.lines().filter_map(|line| line.split("line ").nth(1)?.trim().parse().ok()).collect()
+    let number = |line: &str| {
+        let from = line.split("line ").nth(1)?;
+        from.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    };
+    text.lines().filter_map(number).collect()
 }
 
 /// Stops programs that `drip` and shows that each line of theirs is there once, in order.

@@ -16,6 +16,10 @@ use tutela_schema::wall::WallTime;
 /// How often a quiet stream says that it lives, so that proxies and clients do not give it up.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// Events of the past that a follower has in memory: what one that does not read costs, and few enough that others, who
+/// wait for the ledger too, do not notice.
+const PAGE: usize = 256;
+
 pub(super) async fn events(context: &Arc<Context>, query: &str, headers: &HeaderMap) -> Result<Answer, ErrorReply> {
     let query: EventQuery = query_of(query)?;
     let mut filter = filter_of(&query)?;
@@ -25,21 +29,47 @@ pub(super) async fn events(context: &Arc<Context>, query: &str, headers: &Header
     }
     // First the ears, then the past: so nothing falls between the two.
     let live = query.follow.then(|| context.feed.follow());
+    filter.page = query.follow.then_some(PAGE);
     let read = context.ledger.read(filter.clone()).await.map_err(|_| ended())?;
-    let past = read.map_err(|error| ErrorReply::new(ErrorCode::Failed, error, None))?;
+    let mut past = read.map_err(|error| ErrorReply::new(ErrorCode::Failed, error, None))?;
     let Some(mut live) = live else {
         return Ok(json(StatusCode::OK, &EventsReply { events: past }));
     };
     let (pieces, answer) = stream("text/event-stream");
+    let ledger = context.ledger.clone();
     tokio::spawn(async move {
         let mut newest = 0;
-        for record in &past {
-            newest = record.seq;
-            if pieces.send(frame(record)).await.is_err() {
-                return;
+        let mut is_all = false;
+        loop {
+            for record in &past {
+                newest = record.seq;
+                if pieces.send(frame(record)).await.is_err() {
+                    return;
+                }
             }
+            if is_all {
+                break;
+            }
+            is_all = past.len() < PAGE;
+            if newest == 0 {
+                // None of the past was wanted, or there is none.
+                break;
+            }
+            if is_all {
+                // Whoever read slowly so far has missed nothing for that: the ledger has what was said meanwhile.
+                live = live.resubscribe();
+            }
+            (filter.last, filter.after) = (None, Some(newest));
+            past = match ledger.read(filter.clone()).await {
+                Ok(Ok(more)) => more,
+                Ok(Err(_)) => break,
+                Err(_) => return,
+            };
+            // What came between the two last pages may be more than one.
+            is_all &= past.len() < PAGE;
         }
-        filter.last = None;
+        drop(past);
+        (filter.last, filter.after, filter.page) = (None, last_id, None);
         loop {
             let next = tokio::select! {
                 next = tokio::time::timeout(KEEP_ALIVE, live.recv()) => next,

@@ -4,5 +4,9 @@
 //! What each fault promises, and which test shows it, is in `docs/design/faults.md`. `./test --faults` has the long runs.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod clients;
+mod clock;
+mod damage;
 mod scarce;
+mod slow_disk;
 mod standstill;

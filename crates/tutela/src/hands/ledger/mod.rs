@@ -81,6 +81,8 @@ pub struct EventFilter {
     pub service: Option<String>,
     /// Of this copy of it.
     pub instance: Option<u16>,
+    /// Of all these no more than the first so many at a time; fewer are all that there are.
+    pub page: Option<usize>,
 }
 
 impl EventFilter {
@@ -339,6 +341,27 @@ mod tests {
         writer.place = Some(dir.path().join("gone"));
         assert_eq!(read(&writer, &EventFilter::default(), &batch).unwrap(), [3, 4, 5]);
         assert!(read(&writer, &EventFilter::default(), &[]).unwrap_err().contains("cannot be used"));
+    }
+
+    #[test]
+    fn pages_give_every_event_once_and_the_last_ones_that_were_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ledger, _) = Ledger::open(dir.path()).unwrap();
+        (1..=25).for_each(|seq| ledger.record(event(seq)));
+        for last in [0, 5, 10, 22, 100] {
+            let mut filter = EventFilter { last: Some(last), page: Some(10), ..EventFilter::default() };
+            let mut seen = Vec::new();
+            loop {
+                let page = wait(ledger.read(filter.clone())).unwrap();
+                assert!(page.len() <= 10);
+                seen.extend(page.iter().map(|event| event.seq));
+                if page.len() < 10 {
+                    break;
+                }
+                (filter.last, filter.after) = (None, seen.last().copied());
+            }
+            assert_eq!(seen, (26 - last.min(25)..=25).collect::<Vec<_>>(), "the last {last}");
+        }
     }
 
     #[test]

@@ -17,8 +17,15 @@ use tutela_schema::saved;
 /// # Errors
 /// Another process has it open.
 pub(super) fn open(path: &Path) -> Result<(Database, Kept), redb::Error> {
+    // A store that was begun is never empty again by itself; that of a first guard killed at its very beginning may be.
+    let emptied = std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0);
     let trouble = match take(|| builder().create(path)) {
-        Ok(opened) => return Ok(opened),
+        Ok((database, mut kept)) => {
+            if emptied {
+                kept.troubles.push(format!("the event ledger {} was empty: what was in it is lost", path.display()));
+            }
+            return Ok((database, kept));
+        }
         Err(Unusable::Place(error @ redb::Error::DatabaseAlreadyOpen)) => return Err(error),
         Err(Unusable::Place(error)) => cannot_be_written(path, &error),
         Err(Unusable::Content(why)) => {
@@ -46,6 +53,15 @@ pub(super) fn open(path: &Path) -> Result<(Database, Kept), redb::Error> {
 /// Opens the store at `path` again after it refused to go on. What is in it is known already.
 pub(super) fn again(path: &Path) -> Result<Database, Unusable> {
     quietly(|| Ok(builder().create(path)?))
+}
+
+/// Lets go of a store. Its code goes through what it knows once more, and may find only then that it is damaged.
+pub(super) fn close(database: Option<Database>) {
+    // Whatever can still be said of it was said when something could not be read or written.
+    let _ = quietly(|| {
+        drop(database);
+        Ok(())
+    });
 }
 
 fn cannot_be_written(path: &Path, why: &dyn std::fmt::Display) -> String {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::hands::queue::Receiver;
 use redb::{Database, ReadableDatabase, ReadableTable};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +35,12 @@ pub(super) struct Writer {
     pub(super) inbox: Receiver<Operation>,
     pub(super) states: Arc<Mutex<BTreeMap<String, Option<SavedInstance>>>>,
     pub(super) figures: Arc<Figures>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        open::close(self.database.take());
+    }
 }
 
 impl Writer {
@@ -105,10 +111,15 @@ impl Writer {
             Err(why) if waiting.is_empty() => return Err(format!("the event ledger cannot be used: {why}")),
             stored => stored.unwrap_or_default(),
         };
+        if filter.page.is_some_and(|page| found.len() >= page) {
+            // There may be more in the store, before what waits.
+            return Ok(found);
+        }
         let newest = found.last().map_or(0, |event| event.seq);
         found.extend(waiting.into_iter().filter(|event| event.seq > newest));
         let surplus = found.len().saturating_sub(filter.most());
         found.drain(..surplus);
+        found.truncate(filter.page.unwrap_or(usize::MAX));
         Ok(found)
     }
 
@@ -149,7 +160,7 @@ impl Writer {
             Err(error) => {
                 // The store refuses everything after a failure, also once there is room again; it is opened anew.
                 if self.place.is_some() {
-                    self.database = None;
+                    open::close(self.database.take());
                 }
                 self.figures.failed.fetch_add(1, Ordering::Relaxed);
                 self.figures.failing.store(true, Ordering::Relaxed);
@@ -232,10 +243,22 @@ fn try_commit(
 pub(super) fn read_events(database: &Database, filter: &EventFilter) -> Result<Vec<EventRecord>, redb::Error> {
     let transaction = database.begin_read()?;
     let table = transaction.open_table(EVENTS)?;
+    if let (Some(page), Some(after), None) = (filter.page, filter.after, filter.last) {
+        let mut found = Vec::new();
+        for entry in table.range(after.saturating_add(1)..)? {
+            if found.len() >= page {
+                break;
+            }
+            let (_, bytes) = entry?;
+            let record = serde_json::from_slice::<EventRecord>(bytes.value()).ok();
+            found.extend(record.filter(|record| filter.admits(record)));
+        }
+        return Ok(found);
+    }
     let wanted = filter.most();
-    let mut found = Vec::new();
+    let (mut found, mut count) = (VecDeque::new(), 0);
     for entry in table.range(filter.after.map_or(0, |after| after.saturating_add(1))..)?.rev() {
-        if found.len() >= wanted {
+        if count >= wanted {
             break;
         }
         let (_, bytes) = entry?;
@@ -245,9 +268,11 @@ pub(super) fn read_events(database: &Database, filter: &EventFilter) -> Result<V
             break;
         }
         if filter.admits(&record) {
-            found.push(record);
+            count += 1;
+            found.push_front(record);
+            // The oldest ones are the first page.
+            found.truncate(filter.page.unwrap_or(usize::MAX));
         }
     }
-    found.reverse();
-    Ok(found)
+    Ok(found.into())
 }
