@@ -263,6 +263,14 @@ fn of_an_instance_that_is_gone_for_good_nothing_is_kept() {
     for id in ["stays", "goes"] {
         guard.wait_state(id, "running");
     }
+    let is_socket =
+        |it: &std::path::Path| std::fs::read_link(it).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"));
+    let sockets = |fds: std::fs::ReadDir| fds.flatten().filter(|it| is_socket(&it.path())).count();
+    // Where it listens, twice, its guard, and that on which programs speak, which is deposited without a wait.
+    wait_until(BOUND, "the safe has what is the guard's own", || {
+        let fds = std::fs::read_dir(format!("/proc/{}/fd", safe_pids(&guard)[0])).unwrap();
+        (sockets(fds) == 4).then_some(())
+    });
     let both = kept();
     guard.write_spec(stays);
     guard.cli_ok(&["reload", guard.name()]);
