@@ -163,12 +163,12 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let mut inheritance = inherit(&options, &spec, &name, &nursery, &inbox, &mut troubles);
     let handover = inheritance.as_ref().and_then(Inheritance::handover).cloned();
     let mut heirs = inheritance.as_mut().map(|left| left.take_programs(&nursery)).unwrap_or_default();
-    if heirs.is_empty() {
+    let running: BTreeSet<_> =
+        heirs.iter().filter(|heir| heir.child.is_some()).map(|heir| heir.id.service.clone()).collect();
+    if running.is_empty() {
         troubles.extend(end_leftovers(&nursery)?);
     }
     // Not before: until here they may have been in use by a guard of this name, or by what one left running.
-    let running: BTreeSet<_> =
-        heirs.iter().filter(|heir| heir.child.is_some()).map(|heir| heir.id.service.clone()).collect();
     let ports = preflight::ports(&spec, loaded.as_ref(), &running);
     if running.is_empty() {
         warnings.extend(sorted_out(ports).map_err(Failure::Spec)?);
@@ -267,7 +267,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     }
     let spawner = Spawner::start(nursery.clone(), pump.clone(), inbox.clone(), depositor)
         .map_err(|error| Failure::Failed(format!("failed to start the spawner's thread: {error}")))?;
-    if !heirs.is_empty() {
+    if !running.is_empty() {
         end_leftovers_beside(nursery.clone(), spawner.halt(Duration::ZERO), inbox.clone())?;
     }
     let parts = Parts {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
 use tutela_it::processes::{kill, lives, set_mode};
-use tutela_it::{BOUND, Container, Guard, Instance, Stage, wait_until};
+use tutela_it::{Container, Guard, Instance, Stage};
 
 /// The longest that a program that is not fit may keep an upgrade waiting: two waits of the guard's process and a dismissal.
 const ROLLED_BACK_WITHIN: Duration = Duration::from_secs(40);

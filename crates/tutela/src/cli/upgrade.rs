@@ -3,7 +3,7 @@
 use super::words::UpgradeWords;
 use super::{Code, DONE, FAILED, UNKNOWN, WRONG, block_on, report};
 use crate::client::{Client, ClientError, running};
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tutela_os::paths::Paths;
 use tutela_schema::api::{
@@ -56,7 +56,7 @@ fn named(file: &std::path::Path, error: std::io::Error) -> std::io::Error {
     std::io::Error::new(error.kind(), format!("{}: {error}", file.display()))
 }
 
-fn upgrade_one(name: &str, program: &PathBuf, words: &UpgradeWords, paths: &Paths) -> Code {
+fn upgrade_one(name: &str, program: &Path, words: &UpgradeWords, paths: &Paths) -> Code {
     let Some(route) = Route::of(RouteId::Upgrade) else { return UNKNOWN };
     let client = Client::new(paths, name);
     let reason = words.reason.as_ref().map(|reason| reason.chars().take(REASON_CHARS_MAX).collect());
