@@ -42,6 +42,7 @@ pub fn gather(options: &Options) -> Result<Value> {
         "quick": options.quick,
         "rounds": options.dose.rounds,
         "fleet": options.dose.fleet,
+        "survivors": options.dose.survivors,
         "crowd": options.dose.crowd,
         "idle_s": options.dose.idle.as_secs(),
         "lines": options.dose.lines,

@@ -10,8 +10,9 @@ pub const HELP: &str = "\
 bench/run [OPTIONS]            measure; lines and tables go to bench/results/
 bench/run report [LINES]       write bench/RESULTS.md from LINES (default: the latest in bench/results/)
 
-  --only a,b        measurements: cold restart fleet stop storm probes and those of logs: logs-raw logs-stamped
-                    logs-json logs-crowd logs-memory logs-since, or logs for all of these      (default: all)
+  --only a,b        measurements: cold restart fleet stop storm probes outlive, and those of logs: logs-raw
+                    logs-stamped logs-json logs-crowd logs-memory logs-since, or logs for all of these
+                    (default: all)
   --subjects a,b    floor floor:sh tutela runit s6 multilog supervisord circus pm2             (default: all)
   --quick           small and short: shows that everything works, its figures mean little
   --sched rr|other  scheduling of rig and subject in restart, fleet and stop; rr: -20 in those of logs
@@ -38,6 +39,8 @@ pub enum Measure {
     Storm,
     /// A thousand HTTP probes a second.
     Probes,
+    /// The guard's own death, and its upgrade.
+    Outlive,
     /// Capture as it is, with rotation.
     LogsRaw,
     /// Capture with a timestamp on each line.
@@ -54,13 +57,14 @@ pub enum Measure {
 
 impl Measure {
     /// All, in the order of the report.
-    pub const ALL: [Measure; 12] = [
+    pub const ALL: [Measure; 13] = [
         Measure::Cold,
         Measure::Restart,
         Measure::Fleet,
         Measure::Stop,
         Measure::Storm,
         Measure::Probes,
+        Measure::Outlive,
         Measure::LogsRaw,
         Measure::LogsStamped,
         Measure::LogsJson,
@@ -78,6 +82,7 @@ impl Measure {
             Measure::Stop => "stop",
             Measure::Storm => "storm",
             Measure::Probes => "probes",
+            Measure::Outlive => "outlive",
             Measure::LogsRaw => "logs-raw",
             Measure::LogsStamped => "logs-stamped",
             Measure::LogsJson => "logs-json",
@@ -95,6 +100,8 @@ pub struct Dose {
     pub rounds: u32,
     /// Services of `fleet` and `probes`.
     pub fleet: u32,
+    /// Services of `outlive`.
+    pub survivors: u32,
     /// Services of `stop` and `storm`.
     pub crowd: u32,
     /// The window in which idle CPU is counted.
@@ -207,6 +214,7 @@ pub fn parse(words: impl Iterator<Item = String>) -> Result<Order> {
         Dose {
             rounds: 1,
             fleet: 100,
+            survivors: 50,
             crowd: 50,
             idle: secs(5),
             load: secs(4),
@@ -218,6 +226,7 @@ pub fn parse(words: impl Iterator<Item = String>) -> Result<Order> {
         Dose {
             rounds: 5,
             fleet: 1000,
+            survivors: 500,
             crowd: 200,
             idle: secs(60),
             load: secs(20),

@@ -83,6 +83,18 @@ impl Stage {
         self.root.id()
     }
 
+    /// Collects the subject, which was killed, and starts it again in the same place.
+    ///
+    /// # Errors
+    /// It does not end, or cannot be started.
+    pub fn restart_root(&mut self) -> Result<()> {
+        kernel::wait(&mut self.root, COMMAND_PATIENCE)?;
+        let mut command = command(&self.layout.start, &self.arena, None)?;
+        self.begun = now();
+        self.root = command.spawn().with_context(|| format!("cannot start {}", self.layout.start.words[0]))?;
+        Ok(())
+    }
+
     /// What the subject said so far, for errors: the last lines.
     pub fn last_words(&self) -> String {
         let said = fs::read_to_string(self.arena.folder().join("said")).unwrap_or_default();

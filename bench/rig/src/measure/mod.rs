@@ -4,6 +4,7 @@
 mod cold;
 mod fleet;
 mod logs;
+mod outlive;
 mod probes;
 mod restart;
 mod stop;
@@ -29,7 +30,9 @@ pub fn all(options: &Options, book: &mut Book) -> Result<u32> {
     for measure in &options.measures {
         let (rounds, realtime) = match measure {
             Measure::Restart | Measure::Fleet | Measure::Stop => (options.dose.rounds, options.realtime),
-            Measure::Cold | Measure::LogsRaw | Measure::LogsStamped | Measure::LogsJson => (options.dose.rounds, false),
+            Measure::Cold | Measure::Outlive | Measure::LogsRaw | Measure::LogsStamped | Measure::LogsJson => {
+                (options.dose.rounds, false)
+            }
             // Scheduled like everything else: what is asked here is how a busy guard shares the machine.
             Measure::Storm | Measure::Probes | Measure::LogsCrowd | Measure::LogsMemory | Measure::LogsSince => {
                 (1, false)
@@ -73,8 +76,8 @@ fn takes_part(measure: Measure, subject: Subject) -> bool {
         Measure::LogsStamped => !matches!(subject, Subject::FloorShell | Subject::Supervisord),
         Measure::LogsMemory => !matches!(subject, Subject::Floor | Subject::FloorShell),
         Measure::Storm => matches!(subject, Subject::Floor | Subject::Tutela),
-        // The C program beside it is started in the same breath.
-        Measure::Probes | Measure::Cold => subject == Subject::Tutela,
+        // The C program beside it is started in the same breath; no peer takes anything back.
+        Measure::Probes | Measure::Cold | Measure::Outlive => subject == Subject::Tutela,
         // None of the peers reads what it keeps.
         Measure::LogsJson | Measure::LogsSince => subject == Subject::Tutela,
     }
@@ -95,6 +98,7 @@ fn once(measure: Measure, subject: Subject, last: bool, options: &Options) -> Ve
         Measure::Storm => vec![(name, storm::once(subject, options))],
         Measure::Probes => vec![(name, probes::once(options))],
         Measure::Cold => cold::once(options),
+        Measure::Outlive => vec![(name, outlive::once(options))],
         Measure::Stop => {
             let mut found = vec![(name, stop::by_command(subject, options))];
             if matches!(subject, Subject::Floor | Subject::Tutela) {

@@ -114,6 +114,12 @@ fn all(record: &Record) -> Vec<Goal> {
     let of = |subject: &str| median(&figures(record, "storm", subject, "restarts_per_s"));
     let (floor, ours) = (of("floor"), of("tutela"));
     goals.push(Goal { floor, ..plain("storm", "crash storm of {crowd}: restarts", "reported", ours, " /s", true) });
+    let restored = median(&figures(record, "outlive", "tutela", "restored_ms"));
+    let what = "guard of {survivors} killed: its next one's start to its first answer, with all of them";
+    goals.push(plain("outlive", what, "at most 200 ms", restored, " ms", restored <= 200.0));
+    let gap = median(&figures(record, "outlive", "tutela", "unwatched_ms"));
+    let what = "upgrade under {survivors}: no guard watches, at each of two changes";
+    goals.push(plain("outlive", what, "at most 100 ms", gap, " ms", gap <= 100.0));
     goals.extend(logs::goals(record));
     goals
 }

@@ -53,7 +53,7 @@ pub fn write(record: &Record) -> Result<String> {
 
 /// Puts the numbers of this run into `{fleet}`, `{crowd}`, `{idle_s}`, `{load_s}` and `{lines}`.
 fn fill(title: &str, record: &Record) -> String {
-    ["fleet", "crowd", "idle_s", "load_s", "lines"].iter().fold(title.to_owned(), |title, name| {
+    ["fleet", "survivors", "crowd", "idle_s", "load_s", "lines"].iter().fold(title.to_owned(), |title, name| {
         let number = record.facts.get(*name).and_then(Value::as_u64).unwrap_or(0);
         title.replace(&format!("{{{name}}}"), &number.to_string())
     })

@@ -29,7 +29,7 @@ struct Table {
     ratio: Option<&'static str>,
 }
 
-const TABLES: [Table; 13] = [
+const TABLES: [Table; 14] = [
     Table {
         measure: "cold",
         title: "The binary: first words, size, readiness of a guard",
@@ -109,6 +109,19 @@ const TABLES: [Table; 13] = [
             ("off_schedule_p50_ms", "off schedule p50 ms"),
             ("off_schedule_p99_ms", "off schedule p99 ms"),
             ("server_cpu_percent", "server CPU %"),
+        ],
+        ratio: None,
+    },
+    Table {
+        measure: "outlive",
+        title: "A guard of {survivors} programs that is killed, or upgraded",
+        columns: &[
+            ("restored_ms", "start of the next one to its first answer, p50 ms"),
+            ("restored_max_ms", "max ms"),
+            ("unwatched_ms", "upgrade: without a guard, p50 ms"),
+            ("unwatched_max_ms", "max ms"),
+            ("kills", "kills a round"),
+            ("upgrades", "upgrades a round"),
         ],
         ratio: None,
     },
