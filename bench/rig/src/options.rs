@@ -10,8 +10,8 @@ pub const HELP: &str = "\
 bench/run [OPTIONS]            measure; lines and tables go to bench/results/
 bench/run report [LINES]       write bench/RESULTS.md from LINES (default: the latest in bench/results/)
 
-  --only a,b        measurements: cold restart fleet stop storm probes outlive, and those of logs: logs-raw
-                    logs-stamped logs-json logs-crowd logs-memory logs-since, or logs for all of these
+  --only a,b        measurements: cold restart fleet stop storm probes outlive soak, and those of logs:
+                    logs-raw logs-stamped logs-json logs-crowd logs-memory logs-since, or logs for all of these
                     (default: all)
   --subjects a,b    floor floor:sh tutela runit s6 multilog supervisord circus pm2             (default: all)
   --quick           small and short: shows that everything works, its figures mean little
@@ -41,6 +41,8 @@ pub enum Measure {
     Probes,
     /// The guard's own death, and its upgrade.
     Outlive,
+    /// Memory over a million restarts and a hundred gigabytes.
+    Soak,
     /// Capture as it is, with rotation.
     LogsRaw,
     /// Capture with a timestamp on each line.
@@ -57,7 +59,7 @@ pub enum Measure {
 
 impl Measure {
     /// All, in the order of the report.
-    pub const ALL: [Measure; 13] = [
+    pub const ALL: [Measure; 14] = [
         Measure::Cold,
         Measure::Restart,
         Measure::Fleet,
@@ -65,6 +67,7 @@ impl Measure {
         Measure::Storm,
         Measure::Probes,
         Measure::Outlive,
+        Measure::Soak,
         Measure::LogsRaw,
         Measure::LogsStamped,
         Measure::LogsJson,
@@ -83,6 +86,7 @@ impl Measure {
             Measure::Storm => "storm",
             Measure::Probes => "probes",
             Measure::Outlive => "outlive",
+            Measure::Soak => "soak",
             Measure::LogsRaw => "logs-raw",
             Measure::LogsStamped => "logs-stamped",
             Measure::LogsJson => "logs-json",
@@ -112,6 +116,10 @@ pub struct Dose {
     pub kills: u32,
     /// Lines of `logs-raw`, `logs-stamped` and `logs-json`.
     pub lines: u32,
+    /// Restarts of `soak`.
+    pub restarts: u64,
+    /// Bytes of output of `soak`.
+    pub output: u64,
     /// Bytes among which `logs-since` finds a minute.
     pub haystack: u64,
 }
@@ -220,6 +228,8 @@ pub fn parse(words: impl Iterator<Item = String>) -> Result<Order> {
             load: secs(4),
             kills: 1,
             lines: 100_000,
+            restarts: 20_000,
+            output: 2_000_000_000,
             haystack: 200_000_000,
         }
     } else {
@@ -232,6 +242,8 @@ pub fn parse(words: impl Iterator<Item = String>) -> Result<Order> {
             load: secs(20),
             kills: 2,
             lines: 1_000_000,
+            restarts: 1_000_000,
+            output: 100_000_000_000,
             haystack: 10_000_000_000,
         }
     };

@@ -7,6 +7,7 @@ mod logs;
 mod outlive;
 mod probes;
 mod restart;
+mod soak;
 mod stop;
 mod storm;
 
@@ -34,9 +35,12 @@ pub fn all(options: &Options, book: &mut Book) -> Result<u32> {
                 (options.dose.rounds, false)
             }
             // Scheduled like everything else: what is asked here is how a busy guard shares the machine.
-            Measure::Storm | Measure::Probes | Measure::LogsCrowd | Measure::LogsMemory | Measure::LogsSince => {
-                (1, false)
-            }
+            Measure::Storm
+            | Measure::Probes
+            | Measure::Soak
+            | Measure::LogsCrowd
+            | Measure::LogsMemory
+            | Measure::LogsSince => (1, false),
         };
         let cast: Vec<Subject> = options.subjects.iter().copied().filter(|one| takes_part(*measure, *one)).collect();
         for round in 1..=rounds {
@@ -77,7 +81,7 @@ fn takes_part(measure: Measure, subject: Subject) -> bool {
         Measure::LogsMemory => !matches!(subject, Subject::Floor | Subject::FloorShell),
         Measure::Storm => matches!(subject, Subject::Floor | Subject::Tutela),
         // The C program beside it is started in the same breath; no peer takes anything back.
-        Measure::Probes | Measure::Cold | Measure::Outlive => subject == Subject::Tutela,
+        Measure::Probes | Measure::Cold | Measure::Outlive | Measure::Soak => subject == Subject::Tutela,
         // None of the peers reads what it keeps.
         Measure::LogsJson | Measure::LogsSince => subject == Subject::Tutela,
     }
@@ -99,6 +103,7 @@ fn once(measure: Measure, subject: Subject, last: bool, options: &Options) -> Ve
         Measure::Probes => vec![(name, probes::once(options))],
         Measure::Cold => cold::once(options),
         Measure::Outlive => vec![(name, outlive::once(options))],
+        Measure::Soak => vec![(name, soak::once(options))],
         Measure::Stop => {
             let mut found = vec![(name, stop::by_command(subject, options))];
             if matches!(subject, Subject::Floor | Subject::Tutela) {

@@ -120,6 +120,10 @@ fn all(record: &Record) -> Vec<Goal> {
     let gap = median(&figures(record, "outlive", "tutela", "unwatched_ms"));
     let what = "upgrade under {survivors}: no guard watches, at each of two changes";
     goals.push(plain("outlive", what, "at most 100 ms", gap, " ms", gap <= 100.0));
+    for (name, what) in [("restarts", "memory after a million restarts"), ("output", "memory after 100 GB of output")] {
+        let growth = median(&figures(record, "soak", "tutela", &format!("{name}_growth")));
+        goals.push(plain("soak", what, "that of the first tenth, 5 % for noise", growth, " x", growth <= 1.05));
+    }
     goals.extend(logs::goals(record));
     goals
 }

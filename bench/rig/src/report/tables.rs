@@ -29,7 +29,7 @@ struct Table {
     ratio: Option<&'static str>,
 }
 
-const TABLES: [Table; 14] = [
+const TABLES: [Table; 15] = [
     Table {
         measure: "cold",
         title: "The binary: first words, size, readiness of a guard",
@@ -122,6 +122,23 @@ const TABLES: [Table; 14] = [
             ("unwatched_max_ms", "max ms"),
             ("kills", "kills a round"),
             ("upgrades", "upgrades a round"),
+        ],
+        ratio: None,
+    },
+    Table {
+        measure: "soak",
+        title: "Memory of the guard over a long life",
+        columns: &[
+            ("restarts", "restarts"),
+            ("restarts_s", "in s"),
+            ("restarts_tenth_kib", "after a tenth, KiB"),
+            ("restarts_most_kib", "most, KiB"),
+            ("restarts_end_kib", "at the end, KiB"),
+            ("output", "bytes of output"),
+            ("output_s", "in s"),
+            ("output_tenth_kib", "after a tenth, KiB"),
+            ("output_most_kib", "most, KiB"),
+            ("output_end_kib", "at the end, KiB"),
         ],
         ratio: None,
     },

@@ -79,7 +79,7 @@ fn take(subject: Subject, count: u32, speech: Speech, patience: Duration, option
 }
 
 /// A subject whose programs wait at the gate.
-fn open(subject: Subject, count: u32, speech: Speech, options: &Options) -> Result<Stage> {
+pub(super) fn open(subject: Subject, count: u32, speech: Speech, options: &Options) -> Result<Stage> {
     let cast = Cast { count, exits: false, eager: false, probed: None, speech: Some(speech) };
     let mut stage = Stage::open(subject, cast, options)?;
     let born = stage.arena.await_all(count, Duration::from_millis(5), Duration::from_secs(60));
