@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn work_that_panics_is_answered_by_an_error_and_ends_no_thread() {
-        static POOL: Pool = Pool::new("test", THREADS_MAX);
+        static POOL: Pool = Pool::new("test", 1);
         POOL.begin().unwrap();
         let failed = POOL.start(|| std::panic::resume_unwind(Box::new(())));
         assert!(failed.blocking_recv().is_err());

@@ -74,7 +74,7 @@ mod platform;
 #[cfg(unix)]
 mod unix;
 
-#[cfg(target_os = "macos")]
+#[cfg(any(target_os = "macos", windows))]
 mod absent;
 
 #[cfg(not(any(target_os = "linux", windows, target_os = "macos")))]
