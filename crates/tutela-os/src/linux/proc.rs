@@ -14,6 +14,9 @@ const STAT_BYTES_MAX: usize = 1_280;
 /// together to a quarter of the stack limit, 2 MiB by default.
 const ENVIRON_BYTES_MAX: u64 = 2 << 20;
 
+/// Whoever is older than this runs its program, and has an empty environment because somebody wanted it so.
+const YOUNG_SECONDS: u64 = 2;
+
 /// One line of the process table.
 #[derive(Debug, Clone)]
 pub(crate) struct Stat {
@@ -36,6 +39,13 @@ impl Stat {
     /// Whether it has ended and only waits to be reaped.
     pub(crate) fn has_ended(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x')
+    }
+
+    /// Whether it may be on its way to its program: that takes less than a millisecond.
+    fn is_young(&self) -> bool {
+        let since_boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec.unsigned_abs();
+        let began = self.began / rustix::param::clock_ticks_per_second().max(1);
+        since_boot.saturating_sub(began) <= YOUNG_SECONDS
     }
 
     pub(crate) fn member(&self) -> Member {
@@ -122,7 +132,9 @@ fn value_of(bytes: &[u8], key: &str) -> Option<String> {
 /// threads have not, and an empty environment, which few programs are started with.
 pub(crate) fn has_no_environment_yet(stat: &Stat) -> bool {
     let mut byte = [0_u8; 1];
-    stat.has_memory && read_into(&format!("/proc/{}/environ", stat.pid), &mut byte).is_ok_and(|length| length == 0)
+    stat.has_memory
+        && stat.is_young()
+        && read_into(&format!("/proc/{}/environ", stat.pid), &mut byte).is_ok_and(|length| length == 0)
 }
 
 /// How many files process `pid` has open; `None` where we may not see it.

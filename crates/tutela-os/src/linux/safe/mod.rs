@@ -33,6 +33,9 @@ use std::time::{Duration, Instant};
 /// The word that makes this program a safe.
 const WORD: &str = "--keep-open-for";
 
+/// The one variable that a safe has: whose it is.
+const OF: &str = "TUTELA_SAFE_OF";
+
 /// How long one message may wait for the other side, which does nothing but take messages.
 const MESSAGE_WAIT: Duration = Duration::from_secs(1);
 
@@ -300,6 +303,8 @@ fn begin(socket: &Path, guard: &str) -> io::Result<OwnedFd> {
     let listener = listen_at(socket)?;
     let mut command = Command::new("/proc/self/exe");
     command.arg0("tutela").args([WORD, guard]).env_clear().current_dir("/");
+    // Nothing of it is read. A process without any looks like one that is only being made.
+    command.env(OF, guard);
     command.stdin(Stdio::from(listener)).stdout(Stdio::null()).stderr(Stdio::null());
     // Whoever reaps this guard's children collects it.
     drop(command.spawn()?);
