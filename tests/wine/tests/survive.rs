@@ -98,9 +98,15 @@ fn numbers(text: &str) -> Vec<u64> {
 fn own(stage: &Stage) -> usize {
     stage.run(["tasklist", "/nh", "/fo", "csv"]).output.matches("tutela.exe").count()
 }
+/// One at a time: safes are counted by their program, and each test has some forty processes of Wine's.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
 
 #[test]
 fn programs_run_on_and_the_next_guard_goes_on_with_them_and_no_line_is_lost() {
+    let _alone = alone();
     let stage = Stage::new();
     let halt = stage.windows("halt");
     let drips = |name: &str, logs: &str| {
@@ -162,6 +168,7 @@ fn programs_run_on_and_the_next_guard_goes_on_with_them_and_no_line_is_lost() {
 
 #[test]
 fn without_survive_the_kernel_ends_programs_with_their_guard_and_who_no_longer_wants_it_ends_what_was_left() {
+    let _alone = alone();
     let stage = Stage::new();
     let services = service("app", &["child", &stage.windows("child"), "hang"], "");
     stage.write("spec.toml", &format!("name = {}\n{services}", toml(stage.name())));
@@ -191,6 +198,7 @@ fn without_survive_the_kernel_ends_programs_with_their_guard_and_who_no_longer_w
 
 #[test]
 fn a_safe_that_was_killed_is_replaced_before_it_is_needed() {
+    let _alone = alone();
     let stage = Stage::new();
     write_spec(&stage, true, &service("app", &["hang"], ""));
     let mut guards = Guards::new(&stage, 2);
