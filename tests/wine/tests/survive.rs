@@ -98,6 +98,7 @@ fn numbers(text: &str) -> Vec<u64> {
 fn own(stage: &Stage) -> usize {
     stage.run(["tasklist", "/nh", "/fo", "csv"]).output.matches("tutela.exe").count()
 }
+
 /// One at a time: safes are counted by their program, and each test has some forty processes of Wine's.
 fn alone() -> std::sync::MutexGuard<'static, ()> {
     static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
