@@ -138,6 +138,12 @@ impl Probe {
     /// question is put off, so that a thousand probes are not asked in one instant.
     pub fn begin(&mut self, now: Moment, spread: f64) {
         let first = self.spec.delay.saturating_add(self.spec.every.mul_f64(spread.clamp(0.0, 1.0)));
+        self.forget(now);
+        self.phase = Phase::Resting { until: self.rest_until(now, first) };
+    }
+
+    /// What was answered so far is about a program that is there no longer.
+    pub fn forget(&mut self, now: Moment) {
         self.verdict = Verdict::Unknown;
         self.since = now;
         self.passes = 0;
@@ -145,7 +151,6 @@ impl Probe {
         self.refusals = 0;
         self.has_passed = false;
         self.last_failure.clear();
-        self.phase = Phase::Resting { until: self.rest_until(now, first) };
     }
 
     /// Takes over a verdict that an earlier guard came to. With `spread` it goes on asking, as after

@@ -168,9 +168,12 @@ impl Questions {
         self.slots.iter().filter(told).map(|slot| slot.number).collect()
     }
 
-    /// A new run: what the last one told is not about it.
-    pub fn begin_run(&mut self) {
-        self.slots.iter_mut().for_each(|slot| slot.told_early = false);
+    /// A new run: what the last one told or answered is not about it.
+    pub fn begin_run(&mut self, now: Moment) {
+        for slot in &mut self.slots {
+            slot.told_early = false;
+            slot.probe.forget(now);
+        }
     }
 
     pub fn begin_role(&mut self, now: Moment, role: ProbeRole, spread: f64) -> Vec<(ProbeSlot, Change)> {

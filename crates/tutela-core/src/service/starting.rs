@@ -88,7 +88,7 @@ impl Service {
 
     pub(super) fn begin_starting(&mut self, now: Moment, cause: Cause) {
         self.take_next_spec();
-        self.questions.begin_run();
+        self.questions.begin_run(now);
         self.run = RunId(self.run.0 + 1);
         self.ran = false;
         self.status_text.clear();

@@ -147,6 +147,26 @@ fn a_start_that_waits_for_readiness_goes_on() {
 }
 
 #[test]
+fn no_run_is_ready_by_what_was_answered_of_the_one_before() {
+    let startup = Some(ProbeSpec { failures: 100, ..tcp() });
+    let mut s = Scenario::of(ServiceSpec { startup, ready: Some(tcp()), ..spec() });
+    s.start();
+    s.spawned();
+    s.answer(ProbeRole::Startup, Outcome::Pass);
+    s.answer(ProbeRole::Ready, Outcome::Pass);
+    s.is(StateName::Running);
+    s.ends(1);
+    s.advance(secs(60));
+    s.spawned();
+    s.is(StateName::Starting);
+    // The next guard has a spec without the probe that this start waits for.
+    s.next_guard_with(Arc::new(ServiceSpec { ready: Some(tcp()), ..spec() }));
+    s.is(StateName::Starting);
+    s.answer_next(ProbeRole::Ready, Outcome::Pass);
+    s.is(StateName::Running);
+}
+
+#[test]
 fn a_start_that_takes_too_long_ends_when_the_first_guard_said() {
     let mut s = Scenario::of(probed());
     s.start();
