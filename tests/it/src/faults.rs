@@ -290,13 +290,27 @@ pub fn line_numbers(stage: &Stage, label: &str) -> Vec<u64> {
     text.lines().filter_map(number).collect()
 }
 
+/// Every line `line N` of a program is there, once and in order, and there are more than so many. To be asked once it has
+/// stopped, or nobody knows yet which line is its last.
+///
+/// # Panics
+/// One is missing, or stands there twice, or there are fewer.
+pub fn assert_whole(stage: &Stage, label: &str, more_than: u64) {
+    let seen = line_numbers(stage, label);
+    let whole: Vec<u64> = (0..seen.len() as u64).collect();
+    let fault = seen.iter().zip(&whole).find(|(is, should)| is != should);
+    assert_eq!(fault, None, "{label} has {} lines up to {:?}", seen.len(), seen.last());
+    assert!(seen.len() as u64 > more_than, "{label} wrote {} lines", seen.len());
+}
+
 /// Stops programs that `drip` and shows that each line of theirs is there once, in order.
 ///
 /// # Panics
-/// One is missing, or stands there twice.
-pub fn no_line_lost(guard: &Guard, labels: &[&str]) {
+/// One is missing, or stands there twice, or there is none.
+pub fn no_line_lost(guard: &Guard, labels: &[impl AsRef<str>]) {
     guard.write("halt", "");
     for label in labels {
+        let label = label.as_ref();
         let mut seen = Vec::new();
         wait_until(BOUND, "the last line is there", || {
             let again = line_numbers(guard, label);
@@ -304,9 +318,7 @@ pub fn no_line_lost(guard: &Guard, labels: &[&str]) {
             seen = again;
             same.then_some(())
         });
-        let whole: Vec<u64> = (0..seen.len() as u64).collect();
-        let fault = seen.iter().zip(&whole).find(|(is, should)| is != should);
-        assert_eq!(fault, None, "{label} has {} lines up to {:?}", seen.len(), seen.last());
+        assert_whole(guard, label, 0);
     }
     std::fs::remove_file(guard.path("halt")).unwrap();
 }

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 use std::time::{Duration, Instant};
+use tutela_it::faults::{from_outside, line_numbers, no_line_lost};
 use tutela_it::processes::{free_port, kill, lives};
 use tutela_it::{BOUND, Container, Guard, Instance, Stage, wait_until};
 
@@ -280,16 +281,6 @@ fn of_an_instance_that_is_gone_for_good_nothing_is_kept() {
 }
 
 /// A number from outside, for longer runs than every change needs.
-fn from_outside(name: &str, usual: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
-}
-
-/// The numbers of lines `line N` of a program, in the order of its log files, rotated ones first.
-fn numbers(stage: &Stage, label: &str) -> Vec<u64> {
-    let text = stage.cli_ok(&["logs", &format!("{}/{label}", stage.name()), "-n", "100000000"]);
-    text.lines().filter_map(|line| line.split("line ").nth(1)?.trim().parse().ok()).collect()
-}
-
 /// While programs run, log, crash and are reloaded, their guard is killed at moments of chance. `TUTELA_FAULT_KILLS` and
 /// `TUTELA_FAULT_SERVICES` make it longer.
 #[test]
@@ -355,25 +346,13 @@ fn whenever_a_guard_is_killed_no_program_restarts_and_no_line_is_lost() {
                 restarts = guard.wait_for(&crashing, "crashes again", |it| it.restarts > restarts).restarts;
             }
         }
-        guard.write("halt", "");
         println!(
             "{container:?}: {kills} kills among {services} services, {slowest:?} at most from the start to a true status"
         );
+        no_line_lost(&guard, &names);
         for name in &names {
-            let seen = wait_until(BOUND, "the last line is there", || {
-                let seen = numbers(&guard, name);
-                let again = numbers(&guard, name);
-                (seen.len() == again.len()).then_some(seen)
-            });
-            let whole: Vec<u64> = (0..seen.len() as u64).collect();
-            assert!(
-                seen == whole,
-                "{container:?}: {name} has {} lines up to {:?}, first fault at {:?}",
-                seen.len(),
-                seen.last(),
-                seen.iter().zip(&whole).find(|(a, b)| a != b)
-            );
-            assert!(seen.len() as u64 > kills, "{name} wrote {} lines", seen.len());
+            let lines = line_numbers(&guard, name).len();
+            assert!(lines as u64 > kills, "{container:?}: {name} wrote {lines} lines");
         }
     }
 }

@@ -4,6 +4,7 @@
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
+use tutela_it::faults::{assert_whole, from_outside};
 use tutela_it::processes::{kill, lives, set_mode};
 use tutela_it::{Container, Guard, Instance, Stage};
 
@@ -11,10 +12,6 @@ use tutela_it::{Container, Guard, Instance, Stage};
 const ROLLED_BACK_WITHIN: Duration = Duration::from_secs(40);
 
 /// A number from outside, for more than every change needs.
-fn from_outside(name: &str, usual: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
-}
-
 /// The file that the guard's process runs.
 fn program_of(guard: &Guard) -> PathBuf {
     std::fs::read_link(format!("/proc/{}/exe", guard.pid())).unwrap()
@@ -46,21 +43,9 @@ fn lasting(guard: &Guard, names: &[String]) -> Vec<(String, Option<u32>, u64)> {
     names.iter().map(of).collect()
 }
 
-/// The numbers of lines `line N` of a program, in the order of its log files, rotated ones first.
-fn numbers(stage: &Stage, label: &str) -> Vec<u64> {
-    let text = stage.cli_ok(&["logs", &format!("{}/{label}", stage.name()), "-n", "100000000"]);
-    text.lines().filter_map(|line| line.split("line ").nth(1)?.trim().parse().ok()).collect()
-}
-
 /// Every line of each is there, once and in order; to be asked when they are stopped.
-fn assert_whole(guard: &Guard, names: &[String]) {
-    for name in names {
-        let seen = numbers(guard, name);
-        let whole: Vec<u64> = (0..seen.len() as u64).collect();
-        let fault = seen.iter().zip(&whole).find(|(a, b)| a != b);
-        assert!(seen == whole, "{name} has {} lines up to {:?}, first fault at {fault:?}", seen.len(), seen.last());
-        assert!(seen.len() > 10, "{name} wrote {} lines", seen.len());
-    }
+fn all_whole(guard: &Guard, names: &[String]) {
+    names.iter().for_each(|name| assert_whole(guard, name, 10));
 }
 
 /// Programs that write all the time, and one that crashes all the time.
@@ -120,7 +105,7 @@ fn the_next_program_takes_over_and_nothing_restarts_and_no_line_is_lost() {
         guard.wait_for("crashes", "goes on crashing", |it| it.restarts > crashed + 2 && it.last_code == Some(1));
         guard.cli_ok(&["stop", guard.name()]);
         assert!(before.iter().all(|(_, pid, _)| !lives(pid.unwrap())));
-        assert_whole(&guard, &names[1..]);
+        all_whole(&guard, &names[1..]);
         assert_eq!(guard.end(), 0);
         assert!(guard.living().is_empty());
     }
@@ -167,7 +152,7 @@ fn what_is_not_fit_is_refused_or_rolled_back_by_itself() {
                 kill(before[0].1.unwrap(), "KILL");
                 guard.wait_for("s0", "runs again", |it| it.state == "running" && it.restarts == 1);
                 guard.cli_ok(&["stop", guard.name()]);
-                assert_whole(&guard, &names[1..]);
+                all_whole(&guard, &names[1..]);
                 assert_eq!(guard.end(), 0, "{name}");
             });
         }

@@ -52,6 +52,14 @@ pub struct UpgradeInfo {
     pub unwatched_ms: Vec<u64>,
 }
 
+impl UpgradeInfo {
+    /// For how long nobody watched, as people read it: `92 ms and 88 ms`.
+    pub fn unwatched(&self) -> String {
+        let gaps: Vec<String> = self.unwatched_ms.iter().map(|gap| format!("{gap} ms")).collect();
+        if gaps.is_empty() { "an unknown time".to_owned() } else { gaps.join(" and ") }
+    }
+}
+
 /// How an upgrade ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

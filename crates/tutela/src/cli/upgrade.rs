@@ -113,14 +113,13 @@ fn tell(name: &str, info: &UpgradeInfo, json: bool) -> Code {
         let text = serde_json::to_string(info).unwrap_or_default();
         return if report::print(&format!("{text}\n")) { code } else { FAILED };
     }
-    let gaps: Vec<String> = info.unwatched_ms.iter().map(|gap| format!("{gap} ms")).collect();
     match &info.reason {
         None => report::tell(&format!(
             "{name} upgraded from {} to {} ({}); nothing was restarted, unwatched for {}",
             info.from,
             info.to,
             info.program,
-            gaps.join(" and ")
+            info.unwatched()
         )),
         Some(reason) => report::error(
             &format!(

@@ -269,9 +269,8 @@ impl Conductor {
     /// How the program of this guard came to be the one that runs, or did not.
     pub(super) fn say_upgraded(&mut self, now: Moment) {
         let Some(upgrade) = self.identity.upgrade.get().cloned() else { return };
+        let gaps = upgrade.unwatched();
         let UpgradeInfo { from, to, program, reason, unwatched_ms, .. } = upgrade;
-        let gaps: Vec<String> = unwatched_ms.iter().map(|gap| format!("{gap} ms")).collect();
-        let gaps = if gaps.is_empty() { "an unknown time".to_owned() } else { gaps.join(" and ") };
         let telling = match &reason {
             None => {
                 let message =

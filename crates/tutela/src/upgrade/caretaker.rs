@@ -4,13 +4,13 @@
 //! It guards nothing. Programs run on as after the end of any guard, and their guard is the trial. It collects children
 //! that end, so that the kernel tells the trial how (Linux 6.15 and later). Signals wait for the guard that follows.
 
-use super::{GO, GUARDS, HANDOVER, READY, REFUSED, WELL, own_words};
+use super::{GO, GUARDS, READY, REFUSED, WELL, own_words};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tutela_os::notify::Host;
-use tutela_os::safe::{Deposit, Safe};
+use tutela_os::safe::Safe;
 use tutela_os::succession::{self, Heard, Line};
 use tutela_schema::saved::handover::{self, Handover};
 
@@ -108,7 +108,7 @@ fn tell_next(charge: &Charge, why: &str) {
     let told = Handover { failed: Some(why.to_owned()), confirmed: false, ..told };
     // Whoever asked then learns only that it was cut off; the reason is in this process's output.
     let Ok((safe, _)) = Safe::open(&charge.safe, &charge.guard, |_| {}) else { return };
-    let _ = safe.keep(Deposit { name: HANDOVER.to_owned(), note: handover::encode(&told), handles: Vec::new() });
+    let _ = super::leave(&safe, &told);
 }
 
 /// Lets the trial guard until it says that it does well. If it does not, it has ended when this returns.
