@@ -184,6 +184,8 @@ impl Reference {
             let then = if is_gone { Then::Remove } else { then };
             let mut model = model.taken_back(now, spec, heir, then);
             model.retired = is_gone;
+            // Nobody's wish is kept for one that is to go.
+            model.asked_down &= !is_gone;
             model.outdated = differs && !model.is_at_rest();
             if is_gone && !removed {
                 model.stop_way = StopWay::AtOnce;
