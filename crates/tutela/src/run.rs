@@ -1,16 +1,15 @@
 //! Brings a guard up: every part in its order, each refusal before anything is started; and down again.
 
 mod before;
+mod parts;
+mod plan;
 
-use crate::api::door::Door;
-use crate::api::{self, Context, Reload};
-use crate::audit::Auditor;
-use crate::conductor::{
-    self, AskReload, Feed, Identity, Inbox, Input, InstanceRef, Matches, Outcome, OutputNews, Parts, wall_now,
-};
+pub use plan::{read_and_check, read_and_look};
+
+use crate::api::{self, Context};
+use crate::conductor::{self, AskReload, Feed, Identity, Inbox, Matches, Outcome, Parts, wall_now};
 use crate::figures;
-use crate::hands::console::{Console, Look};
-use crate::hands::journal::Journal;
+use crate::hands::console::Console;
 use crate::hands::keeping::{Keeping, follow_host};
 use crate::hands::launch::Surroundings;
 use crate::hands::ledger::Ledger;
@@ -20,25 +19,25 @@ use crate::hands::sinks::desk::{Around, Sinks};
 use crate::hands::sinks::ear::Bell;
 use crate::hands::spawner::{Spawner, chain};
 use crate::log_folders;
-use crate::logs_view::DOORS;
-use crate::preflight::{self, Ports};
+use crate::preflight;
 use crate::survive::heirs::Inheritance;
 use crate::traces::{self, Hub};
 use crate::upgrade::trial::{Off, Trial};
 use crate::upgrade::{self, Followed};
 use before::{end_leftovers, end_leftovers_beside, inherit, notify_inbox, restored};
+use parts::{
+    new_door, new_keeper, open_door, prepare_containers, start_audit, start_console, start_journal, start_pumps,
+};
+use plan::{Plan, load, reloader, sorted_out};
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{oneshot, watch};
-use tutela_core::names::Name;
-use tutela_core::spec::{GuardSpec, StartMode};
+use tutela_core::spec::GuardSpec;
 use tutela_logs::Pumps;
-use tutela_logs::keeper::KeeperHandle;
-use tutela_logs::pump::{PumpEvent, WriterEvent};
 use tutela_os::endpoint::{self, BindError, Listener};
 use tutela_os::host::{self, Accepts, Scm};
 use tutela_os::notify::{Host, Inbox as NotifyInbox};
@@ -46,11 +45,9 @@ use tutela_os::paths::Paths;
 use tutela_os::process::{Nursery, NurseryOptions};
 use tutela_os::safe::Safe;
 use tutela_os::signals::Signals;
-use tutela_os::{
-    accounts, background, capabilities, clock, eventlog, files, limits, memory, notify, succession, usage,
-};
+use tutela_os::{accounts, capabilities, clock, files, limits, memory, notify, succession, usage};
 use tutela_schema::api::CapabilityStatus;
-use tutela_schema::spec::{Diagnostic, Loaded, Severity, Sources};
+use tutela_schema::spec::Diagnostic;
 
 /// How long the pump may read on once everything is stopped.
 const PUMP_END: Duration = Duration::from_secs(5);
@@ -350,76 +347,6 @@ fn runtime() -> Result<Runtime, Failure> {
         .map_err(|error| Failure::Failed(format!("failed to start an event loop: {error}")))
 }
 
-/// What is to be kept, checked but for its ports.
-struct Plan {
-    spec: GuardSpec,
-    /// Where everything is written; a single program is written nowhere.
-    loaded: Option<Loaded>,
-    warnings: Vec<Diagnostic>,
-    folder: PathBuf,
-    /// What it is, for people.
-    words: String,
-}
-
-fn load(what: &What) -> Result<Plan, Failure> {
-    match what {
-        What::File { path, profile } => {
-            let (loaded, warnings) = read_and_check(path, profile.clone(), |_| Ports::Ours).map_err(Failure::Spec)?;
-            let words = std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string();
-            let (spec, folder) = (loaded.spec.clone(), loaded.folder.clone());
-            Ok(Plan { spec, loaded: Some(loaded), warnings, folder, words })
-        }
-        What::Program(words) => {
-            let folder = std::env::current_dir()
-                .map_err(|error| Failure::Failed(format!("failed to find the working folder: {error}")))?;
-            let (env, _) = tutela_schema::spec::process_env();
-            let spec = tutela_schema::spec::run_spec(words.clone(), &folder, &env, tutela_schema::spec::Os::here())
-                .map_err(|refused| Failure::Spec(refused.diagnostics))?;
-            let warnings = sorted_out(preflight::check(&spec, None, Ports::Ours)).map_err(Failure::Spec)?;
-            Ok(Plan { spec, loaded: None, warnings, folder, words: words.join(" ") })
-        }
-    }
-}
-
-/// Findings, as an error when one of them is.
-fn sorted_out(found: Vec<Diagnostic>) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
-    if found.iter().any(|it| it.severity == Severity::Error) { Err(found) } else { Ok(found) }
-}
-
-/// Reads a spec and looks whether this computer has what it needs. Whether that goes for its ports is asked
-/// of `ports`, with the guard's name. Answers with what was read and all warnings.
-///
-/// # Errors
-/// Everything that is wrong with it.
-pub fn read_and_check(
-    path: &std::path::Path,
-    profile: Option<String>,
-    ports: impl FnOnce(&Name) -> Ports,
-) -> Result<(Loaded, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let (loaded, mut found) = read_and_look(path, profile, ports)?;
-    found.extend(crate::doctor::examine_spec_files(&loaded));
-    Ok((loaded, sorted_out(found)?))
-}
-
-/// The same, but what this computer lacks is no refusal: it is among what is found.
-///
-/// # Errors
-/// Everything that is wrong with the spec itself.
-pub fn read_and_look(
-    path: &std::path::Path,
-    profile: Option<String>,
-    ports: impl FnOnce(&Name) -> Ports,
-) -> Result<(Loaded, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let sources = Sources::of_process(path, profile).map_err(|error| {
-        let message = format!("the working folder is gone: {error}");
-        vec![Diagnostic::error(tutela_schema::spec::Code::FileUnreadable, None, message)]
-    })?;
-    let loaded = tutela_schema::spec::read(&sources).map_err(|refused| refused.diagnostics)?;
-    let mut found = loaded.warnings.clone();
-    found.extend(preflight::check(&loaded.spec, Some(&loaded), ports(&loaded.spec.name)));
-    Ok((loaded, found))
-}
-
 fn bind(hands: &Runtime, paths: &Paths, name: &str) -> Result<Listener, Failure> {
     let _inside = hands.enter();
     let taken = |pid: Option<u32>| {
@@ -467,95 +394,6 @@ fn upgrade_desk(options: &Options, name: &str, spec: &GuardSpec, safe: Option<&S
     upgrade::ask::Desk::new(name, &options.paths.safe(name), safe.cloned().ok_or_else(|| why_not.to_owned()))
 }
 
-fn new_door(inbox: &Inbox) -> Door {
-    let inbox = inbox.clone();
-    // A full inbox drops the remark; the figures have the fact.
-    Door::new(move |news| drop(inbox.try_send(Input::Door(news))))
-}
-
-/// The way in from the network, ready to be opened.
-fn open_door(door: &Door, spec: &GuardSpec, loaded: Option<&Loaded>) -> Result<api::door::Prepared, Failure> {
-    door.prepare(&spec.api).map_err(|refused| {
-        let origin = loaded.map(|loaded| loaded.origin_in_root(&["api", refused.key]));
-        let code = tutela_schema::spec::Code::BadAddress;
-        Failure::Spec(vec![Diagnostic::error(code, origin, refused.message).help(refused.help)])
-    })
-}
-
-/// Makes the containers of what starts at once, so that a thousand programs follow each other closely.
-fn prepare_containers(nursery: &Nursery, spec: &GuardSpec, running: &BTreeSet<Name>) {
-    let starts = |service: &&Arc<tutela_core::spec::ServiceSpec>| {
-        service.start == StartMode::Auto && !running.contains(&service.name)
-    };
-    for service in spec.services.values().filter(starts) {
-        for index in 0..service.instances {
-            let tree = InstanceRef { service: service.name.clone(), index }.tree();
-            // One that cannot be made is told where it hurts: at the start.
-            let _ = nursery.prepare(&tree);
-        }
-    }
-}
-
-/// Its thread begins with the first rule that asks for anything.
-fn new_keeper(inbox: &Inbox) -> KeeperHandle {
-    let inbox = inbox.clone();
-    // A full inbox drops the remark; what was refused is tried again, and told again when it is refused otherwise.
-    let on_event = move |text| drop(inbox.try_send(conductor::Input::Trouble(text)));
-    KeeperHandle::new(DOORS, background::become_background, on_event)
-}
-
-fn start_pumps(inbox: &Inbox, log_dir: &Path, bell: Arc<Bell>, keeper: KeeperHandle) -> Result<Pumps, Failure> {
-    let inbox = inbox.clone();
-    let on_event = move |event| {
-        let input = match event {
-            PumpEvent::Writer { event: WriterEvent::Rotated, .. } => return keeper.ring(),
-            PumpEvent::Writer { label, event: WriterEvent::Failing { error } } => {
-                Input::Output { label, news: OutputNews::Failing(error) }
-            }
-            PumpEvent::Writer { label, event: WriterEvent::Recovered { dropped_bytes, dropped_lines } } => {
-                Input::Output { label, news: OutputNews::Recovered { dropped_bytes, dropped_lines } }
-            }
-            PumpEvent::Writer { label, event: WriterEvent::Blemish { text } } => {
-                Input::Trouble(format!("log files of {label}: {text}"))
-            }
-            PumpEvent::Stream { label, error, .. } => Input::Trouble(format!("output of {label}: {error}")),
-            PumpEvent::Damage { label, text, .. } => Input::Trouble(format!("output of {label}: {text}")),
-        };
-        // A full inbox drops the remark; the counters of the capture have the fact.
-        let _ = inbox.try_send(input);
-    };
-    Pumps::start(DOORS, log_dir, on_event, move |label| bell.ring(label))
-        .map_err(|error| Failure::Failed(format!("failed to start the log thread: {error}")))
-}
-
-fn start_audit(name: &str, state_dir: PathBuf, spec: &GuardSpec, inbox: &Inbox) -> Result<Arc<Auditor>, Failure> {
-    let inbox = inbox.clone();
-    let tell = move |text| {
-        // A full inbox drops the remark; the figures have the fact.
-        let _ = inbox.try_send(conductor::Input::Trouble(text));
-    };
-    Auditor::start(name, state_dir, spec.audit.keep_for, tell)
-        .map(Arc::new)
-        .map_err(|error| Failure::Failed(format!("failed to start the audit thread: {error}")))
-}
-
-fn start_console(options: &Options, spec: &GuardSpec) -> Result<Console, Failure> {
-    let longest = spec.services.keys().map(|name| name.as_str().len() + 2).max().unwrap_or(0);
-    let look = Look { colour: options.colour, width: longest.clamp("tutela".len(), 24) };
-    Console::start(look).map_err(|error| Failure::Failed(format!("failed to start the console's thread: {error}")))
-}
-
-/// The OS's own log, where operators look into it: it then shows what the console would.
-fn start_journal(options: &Options, name: &str, troubles: &mut Vec<String>) -> Option<Journal> {
-    let source = match &options.scm {
-        Some(scm) => scm.name(),
-        // As what its unit writes in other ways, so that `journalctl -t` finds all of it.
-        None if eventlog::output_is_journal() => name,
-        None => return None,
-    };
-    Journal::start(name, source).map_err(|error| troubles.push(chain(&error))).ok()
-}
-
 fn identity(name: &str, spec: String, nursery: &Nursery) -> Identity {
     let report = capabilities::report(Some(nursery)).into_iter();
     let account = accounts::current().ok();
@@ -579,15 +417,6 @@ fn identity(name: &str, spec: String, nursery: &Nursery) -> Identity {
         spec,
         upgrade: Arc::default(),
     }
-}
-
-fn reloader(what: &What) -> Option<Box<Reload>> {
-    let What::File { path, profile } = what else { return None };
-    let (path, profile) = (std::path::absolute(path).unwrap_or_else(|_| path.clone()), profile.clone());
-    Some(Box::new(move || {
-        // Ports of services that run are in use by them, so a reload does not look at ports.
-        read_and_check(&path, profile.clone(), |_| Ports::Ours).map(|(loaded, warnings)| (loaded.spec, warnings))
-    }))
 }
 
 /// Reloads without waiting for it.

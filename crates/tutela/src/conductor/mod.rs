@@ -24,6 +24,8 @@ mod heirs;
 mod host;
 mod input;
 mod leaving;
+mod news;
+mod programs;
 mod publish;
 mod requests;
 mod told;
@@ -44,7 +46,7 @@ use crate::hands::launch::{Order, Surroundings};
 use crate::hands::ledger::Ledger;
 use crate::hands::questions::QuestionDesk;
 use crate::hands::sinks::desk::Sinks;
-use crate::hands::spawner::{Spawner, Started, chain};
+use crate::hands::spawner::{Spawner, chain};
 use crate::survive::heirs::Heir;
 use crate::survive::keeping::Estates;
 use crate::traces::{Hub, OsEdge, Tracer};
@@ -58,7 +60,6 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tutela_core::guard::{self, Guard};
 use tutela_core::names::{InstanceId, InstanceKey, RunId};
-use tutela_core::service::Exit as CoreExit;
 use tutela_core::spec::MetricsSpec;
 use tutela_core::time::Moment;
 use tutela_logs::keeper::KeeperHandle;
@@ -69,21 +70,10 @@ use tutela_os::host::{Control, Controls};
 use tutela_os::notify::{Host, Inbox as NotifyInbox};
 use tutela_os::process::{Child, ChildSignal, ChildToken, ContainerKind, Exit, Nursery, Signal};
 use tutela_os::signals::{Sender, Signals};
-use tutela_schema::audit::AuditResult;
 use tutela_schema::events::EventKind;
 
 /// Inputs that one turn takes before it looks at the ends of programs again.
 const INPUTS_A_TURN: usize = 256;
-
-/// A growth of the suspended time below this is the reading's own noise.
-const SUSPENDED_NOISE: Duration = Duration::from_millis(100);
-
-/// A deadline that is heard this much late was not heard because the guard stood still: it was stopped, its container was
-/// frozen, or its computer was. A busy computer is some milliseconds late.
-const STOOD_STILL: Duration = Duration::from_millis(250);
-
-/// A standstill that is told. What is shorter happens to busy hosts of virtual machines, and nobody can mend it.
-const STANDSTILL_TOLD: Duration = Duration::from_secs(2);
 
 /// Programs asked to end in one turn that are many.
 const MANY: u32 = 16;
@@ -93,14 +83,6 @@ const REST_FOR_EACH: Duration = Duration::from_micros(20);
 
 /// No rest is longer: it delays what is told of an end, and of a restart.
 const REST_MAX: Duration = Duration::from_millis(5);
-
-/// Ends that came before their start was told. As many as there are spawner threads at the most, and a
-/// reserve for those whose news wait in the inbox.
-const EARLY_MAX: usize = 20_000;
-
-/// Messages of programs that came before their start was told; as many as a burst of starts brings. Past it
-/// the oldest go: those can only be of programs that have long ended.
-const EARLY_NOTICES_MAX: usize = 256;
 
 /// Has the spec read again, off this thread. Called with who asks.
 pub type AskReload = Box<dyn Fn(Asker) + Send>;
@@ -497,45 +479,6 @@ impl Conductor {
         }
     }
 
-    /// Collects programs that have ended. The kernel looks at every child for it, so it is done when it has
-    /// rung and not in every turn.
-    fn reap(&mut self, now: Moment) {
-        let nursery = self.nursery.clone();
-        nursery.reap(&mut |reaped| {
-            let Some(token) = reaped.owner else { return };
-            match self.owners.remove(&token) {
-                Some(Owner::Main { key, run }) => self.main_ended(now, key, run, Some(reaped.exit)),
-                // Who sent the errand has stopped waiting; its tree is ended by then.
-                Some(Owner::Errand(exit)) => drop(exit.send(reaped.exit)),
-                None if self.early.len() < EARLY_MAX => drop(self.early.insert(token, reaped.exit)),
-                None => {}
-            }
-        });
-    }
-
-    /// `exit` is `None` where the OS does not tell how.
-    fn main_ended(&mut self, now: Moment, key: InstanceKey, run: RunId, exit: Option<Exit>) {
-        let oom = || {
-            self.live
-                .get(&key)
-                .filter(|live| live.run == run)
-                .is_some_and(|live| live.child.tree().oom_killed().unwrap_or(false))
-        };
-        let exit = match exit {
-            None => CoreExit::Unknown,
-            Some(Exit::Code(code)) => CoreExit::Code(code),
-            Some(Exit::Signal { signal, core_dumped }) => CoreExit::Signal {
-                number: signal.number(),
-                name: signal.to_string(),
-                core_dumped,
-                oom: signal == Signal::KILL && oom(),
-            },
-        };
-        self.guard.handle(now, key, guard::Input::Exited { run, exit });
-        // What follows from an end, above all the next start, is not kept waiting for the rest of the turn.
-        self.act(now);
-    }
-
     fn handle_input(&mut self, now: Moment, input: Input) {
         match input {
             Input::Instance { key, input } => self.guard.handle(now, key, input),
@@ -550,143 +493,6 @@ impl Conductor {
             Input::Door(news) => self.say_door(now, news),
             Input::Trouble(text) => self.trouble(text),
             Input::Leave(leave) => self.leave_soon(now, leave),
-        }
-    }
-
-    fn main_started(&mut self, now: Moment, key: InstanceKey, run: RunId, result: Result<Started, String>) {
-        match result {
-            Err(reason) => self.guard.handle(now, key, guard::Input::SpawnFailed { run, reason }),
-            Ok(Started { instance: InstanceRef { service, index }, child, capture }) => {
-                let id = InstanceId { service, index };
-                let (pid, token) = (child.pid(), child.token());
-                if let Some(capture) = &capture {
-                    self.outputs.insert(key, capture.counters());
-                }
-                for missing in child.unenforced() {
-                    self.say_unsupported(key, missing);
-                }
-                self.live.insert(key, Live { id, run, child, capture, watched: false });
-                self.guard.handle(now, key, guard::Input::Spawned { run, pid });
-                for (of, text) in std::mem::take(&mut self.early_notices) {
-                    if of == token {
-                        self.take_notices(now, key, run, &text);
-                    } else {
-                        self.early_notices.push_back((of, text));
-                    }
-                }
-                match self.early.remove(&token) {
-                    Some(exit) => self.main_ended(now, key, run, Some(exit)),
-                    None => drop(self.owners.insert(token, Owner::Main { key, run })),
-                }
-            }
-        }
-    }
-
-    fn handle_signal(&mut self, now: Moment, signal: Signal, sender: Option<Sender>) {
-        if let Some(dismissal) = self.dismissal(signal, sender) {
-            return self.leave_soon(now, dismissal);
-        }
-        let by = format!("signal {signal}");
-        let asker = Asker::of_signal(by.clone(), sender);
-        match signal {
-            Signal::TERM | Signal::INT | Signal::QUIT => {
-                self.interrupts += 1;
-                let hurry = self.interrupts > 1 || signal == Signal::QUIT;
-                let how = if hurry { format!("{by}: the shortest way") } else { by.clone() };
-                self.note_other(&asker, "shutdown", AuditResult::Accepted, &how);
-                self.end(now, &by, hurry);
-            }
-            Signal::HUP if self.reload.is_some() => self.reload.iter().for_each(|reload| reload(asker.clone())),
-            Signal::WINCH if self.forward_signals => self.pass_on(signal),
-            other if self.forward_signals => {
-                self.note_other(&asker, "pass_on", AuditResult::Accepted, &format!("{by}, to every program"));
-                self.pass_on(other);
-            }
-            _ => {}
-        }
-    }
-
-    fn pass_on(&self, signal: Signal) {
-        for live in self.live.values() {
-            // One that has just ended is no error, one that may not be signalled is not ours to mend.
-            let _ = live.child.signal(signal);
-        }
-    }
-
-    fn handle_notice(&mut self, now: Moment, message: &tutela_os::notify::Message) {
-        if message.truncated {
-            return;
-        }
-        let Some(token) = self.nursery.owner_of(message.pid) else { return };
-        match self.owners.get(&token) {
-            Some(Owner::Main { key, run }) => {
-                let (key, run) = (*key, *run);
-                self.take_notices(now, key, run, &message.text);
-            }
-            Some(Owner::Errand(_)) => {}
-            // It runs, and speaks, before the spawner's news of it are here.
-            None => {
-                if self.early_notices.len() >= EARLY_NOTICES_MAX {
-                    self.early_notices.pop_front();
-                }
-                self.early_notices.push_back((token, message.text.clone()));
-            }
-        }
-    }
-
-    fn take_notices(&mut self, now: Moment, key: InstanceKey, run: RunId, text: &[u8]) {
-        use tutela_core::service::Notice as Core;
-        use tutela_os::notify::Notice;
-        for notice in tutela_os::notify::parse(text) {
-            let notice = match notice {
-                Notice::Ready => Core::Ready,
-                Notice::Status(text) => Core::Status(plain(&text)),
-                Notice::Stopping => Core::Stopping,
-                Notice::Reloading => Core::Reloading,
-                Notice::Watchdog => Core::Watchdog,
-                Notice::WatchdogTrigger => Core::WatchdogTrigger,
-                Notice::ExtendTimeout(by) => Core::ExtendTimeout(by),
-                // A barrier is answered by dropping the message, after this loop.
-                Notice::Barrier
-                | Notice::Errno(_)
-                | Notice::MainPid(_)
-                | Notice::WatchdogEvery(_)
-                | Notice::Monotonic(_)
-                | Notice::Other(_) => continue,
-            };
-            self.guard.handle(now, key, guard::Input::Notice { run, notice });
-        }
-    }
-
-    fn notice_suspension(&mut self, now: Moment) {
-        let total = clock::suspended_total();
-        let slept = total.saturating_sub(self.suspended);
-        if slept > SUSPENDED_NOISE {
-            self.suspended = total;
-            self.guard.handle_suspended(now, slept);
-        } else {
-            self.notice_standstill(now);
-        }
-    }
-
-    /// What passed while the guard could not listen is not counted against programs: one that fed its watchdog all the
-    /// time is not heard before this turn, and one that stood still too had no time to end. It is no more than what
-    /// passed since the last turn; and never granted twice in a row, so that on a computer that is always this late
-    /// everything takes longer and still happens.
-    fn notice_standstill(&mut self, now: Moment) {
-        let (since, due) = self.rest;
-        let late = due.map_or(Duration::ZERO, |due| now.since(due));
-        let is_late = late >= STOOD_STILL;
-        if is_late && !self.was_late {
-            self.guard.handle_suspended(now, now.since(since));
-        }
-        self.was_late = is_late;
-        if late >= STANDSTILL_TOLD {
-            let late = late.as_secs_f64();
-            self.trouble(format!(
-                "the guard stood still for {late:.1} s or more: it was stopped or frozen, or the computer was; what \
-                 programs had to do in that time is not held against them"
-            ));
         }
     }
 
@@ -770,14 +576,6 @@ impl Conductor {
     fn trouble(&mut self, text: String) {
         self.say_trouble(clock::now(), &text);
     }
-}
-
-/// The most of a status text that is kept, in characters: a line of a wide terminal.
-const STATUS_TEXT_MAX: usize = 256;
-
-/// What a program says of itself, fit to be shown: in one line, and with nothing that a terminal would obey.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(STATUS_TEXT_MAX).collect()
 }
 
 /// The text of an OS error, for events.
