@@ -77,13 +77,12 @@ fn what_one_guard_deposited_the_next_one_gets() {
 /// As the death of a guard does, whose thread and connection go with it.
 fn leave<L: Link>(safe: Arc<Safe<L>>) {
     lock(&safe.content).ended = true;
-    *lock(&safe.link) = None;
     L::ring(&safe.bell);
-    let thread = Arc::downgrade(&safe);
-    drop(safe);
-    while thread.strong_count() > 0 {
+    // What the thread has begun to say it says to the end.
+    while Arc::strong_count(&safe) > 1 {
         std::thread::yield_now();
     }
+    drop(safe);
 }
 
 #[test]
