@@ -1,13 +1,14 @@
 //! No safe: descriptors do not outlive the process that opened them here.
 
-use crate::safe::Deposit;
+use crate::safe::{Deposit, OnTrouble};
 use crate::{Error, Unsupported};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// There is none.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) enum Safe {}
 
 fn absent() -> Error {
@@ -15,16 +16,16 @@ fn absent() -> Error {
     Error::Unsupported(Unsupported::new("programs outlive their guard", reason))
 }
 
-impl Safe {
-    pub(crate) fn is_left(_socket: &Path) -> bool {
-        false
-    }
+pub(crate) fn is_left(_socket: &Path) -> bool {
+    false
+}
 
+impl Safe {
     pub(crate) fn open(
         _socket: &Path,
         _guard: &str,
-        _on_trouble: Box<dyn Fn(String) + Send + Sync>,
-    ) -> Result<(Safe, Vec<Deposit>), Error> {
+        _on_trouble: OnTrouble,
+    ) -> Result<(Arc<Safe>, Vec<Deposit>), Error> {
         Err(absent())
     }
 

@@ -3,8 +3,9 @@
 //! It trusts who has the guard's account, and nobody else. One guard speaks to it at a time; a new connection takes the
 //! place of the one before, which is that of a guard that died.
 
-use super::message::{self, Message};
+use super::message;
 use crate::safe::Deposit;
+use crate::safe::message::Message;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SocketFlags;
 use std::collections::BTreeMap;
@@ -83,7 +84,7 @@ impl Keeper {
             Ok(Some(Message::Release(name))) => drop(self.deposits.remove(&name)),
             Ok(Some(Message::Tell)) => self.tell(),
             Ok(Some(Message::End)) => return false,
-            Ok(Some(Message::Told)) => {}
+            Ok(Some(Message::Told | Message::Done)) => {}
             // One that is gone, or does not make sense: the next one is waited for.
             Ok(None) | Err(_) => self.guard = None,
         }

@@ -1,8 +1,9 @@
-//! What guard and safe say to each other, over a socket that keeps messages whole.
+//! How guard and safe speak to each other: over a socket that keeps messages whole.
 
 use crate::handle::Handle;
 use crate::platform::handle::Handle as Held;
-use crate::safe::{DEPOSIT_HANDLES_MAX, DEPOSIT_NAME_BYTES_MAX, DEPOSIT_NOTE_BYTES_MAX, Deposit};
+use crate::safe::message::{HEAD_BYTES, Message, Parts, damaged};
+use crate::safe::{DEPOSIT_HANDLES_MAX, DEPOSIT_NAME_BYTES_MAX, DEPOSIT_NOTE_BYTES_MAX};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -12,56 +13,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-/// One message.
-#[derive(Debug)]
-pub(super) enum Message {
-    /// To the safe: keep this, in place of what has its name. From the safe: here it is.
-    Deposit(Deposit),
-    /// Close what has this name.
-    Release(String),
-    /// Tell everything there is.
-    Tell,
-    /// That was everything.
-    Told,
-    /// End.
-    End,
-}
-
-const DEPOSIT: u8 = b'D';
-const RELEASE: u8 = b'R';
-const TELL: u8 = b'T';
-const TOLD: u8 = b'.';
-const END: u8 = b'E';
-
-/// The kind, and the length of the name.
-const HEAD_BYTES: usize = 3;
-
-/// Refuses a deposit that no message can carry.
-pub(super) fn look_at(deposit: &Deposit) -> io::Result<()> {
-    let Deposit { name, note, handles } = deposit;
-    if name.len() > DEPOSIT_NAME_BYTES_MAX || note.len() > DEPOSIT_NOTE_BYTES_MAX || handles.len() > DEPOSIT_HANDLES_MAX
-    {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a deposit is larger than a safe takes"));
-    }
-    Ok(())
-}
-
 /// Sends one message, whole or not at all.
 pub(super) fn send(socket: BorrowedFd<'_>, message: &Message) -> io::Result<()> {
-    let (kind, name, note, handles) = match message {
-        Message::Deposit(deposit) => {
-            (DEPOSIT, deposit.name.as_str(), deposit.note.as_str(), deposit.handles.as_slice())
-        }
-        Message::Release(name) => (RELEASE, name.as_str(), "", [].as_slice()),
-        Message::Tell => (TELL, "", "", [].as_slice()),
-        Message::Told => (TOLD, "", "", [].as_slice()),
-        Message::End => (END, "", "", [].as_slice()),
-    };
-    if let Message::Deposit(deposit) = message {
-        look_at(deposit)?;
-    }
-    let length = u16::try_from(name.len()).unwrap_or(u16::MAX).to_le_bytes();
-    let head = [kind, length[0], length[1]];
+    let Parts { head, name, note, handles } = message.parts()?;
     let parts = [IoSlice::new(&head), IoSlice::new(name.as_bytes()), IoSlice::new(note.as_bytes())];
     let fds: Vec<BorrowedFd<'_>> = handles.iter().map(|handle| handle.0.0.as_fd()).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DEPOSIT_HANDLES_MAX))];
@@ -100,37 +54,21 @@ pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
     if received.bytes == 0 {
         return Ok(None);
     }
-    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "a message between guard and safe is damaged");
     // Descriptors that did not fit would be lost without a word.
     if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
         return Err(damaged());
     }
-    let text = bytes.get(..received.bytes).ok_or_else(damaged)?;
-    parse(text, fds).map(Some).ok_or_else(damaged)
-}
-
-fn parse(bytes: &[u8], fds: Vec<OwnedFd>) -> Option<Message> {
-    let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
-    let length = usize::from(u16::from_le_bytes([*head.get(1)?, *head.get(2)?]));
-    let (name, note) = rest.split_at_checked(length)?;
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
-    match *head.first()? {
-        DEPOSIT => {
-            let handles = fds.into_iter().map(|fd| Handle(Held(Arc::new(fd)))).collect();
-            Some(Message::Deposit(Deposit { name: text(name)?, note: text(note)?, handles }))
-        }
-        RELEASE => Some(Message::Release(text(name)?)),
-        TELL => Some(Message::Tell),
-        TOLD => Some(Message::Told),
-        END => Some(Message::End),
-        _ => None,
-    }
+    let bytes = bytes.get(..received.bytes).ok_or_else(damaged)?;
+    let (head, text) = bytes.split_first_chunk().ok_or_else(damaged)?;
+    let handles = fds.into_iter().map(|fd| Handle(Held(Arc::new(fd)))).collect();
+    Message::of(*head, text, handles).map(Some)
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use crate::safe::Deposit;
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
     use std::io::{Read, Seek, Write};
 

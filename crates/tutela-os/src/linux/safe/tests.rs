@@ -2,69 +2,44 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use super::*;
-use crate::handle::Handle;
-use std::io::{Read, Write};
+use crate::platform::handle::Handle;
+use crate::safe::link::tests::{deposit, names};
+use std::fs::File;
+use std::path::PathBuf;
 
-fn begun(socket: &Path) -> std::thread::JoinHandle<io::Result<()>> {
+/// Where the safe of the tests in this folder is.
+pub(crate) fn place(dir: &Path) -> PathBuf {
+    dir.join("shop.safe")
+}
+
+pub(crate) fn begun(socket: &Path) -> std::thread::JoinHandle<io::Result<()>> {
     let listener = listen_at(socket).unwrap();
     std::thread::spawn(move || keeper::keep(listener))
 }
 
-fn names(deposits: &[Deposit]) -> Vec<&str> {
-    deposits.iter().map(|deposit| deposit.name.as_str()).collect()
-}
-
-fn deposit(name: &str, handles: Vec<Handle>) -> Deposit {
-    Deposit { name: name.to_owned(), note: format!("note of {name}"), handles }
+pub(crate) fn file_of(handle: &Handle) -> File {
+    File::from(handle.0.try_clone().unwrap())
 }
 
 #[test]
-fn what_one_guard_deposited_the_next_one_gets() {
+fn the_next_guard_takes_the_place_of_one_that_is_still_there() {
     let dir = tempfile::tempdir().unwrap();
-    let socket = dir.path().join("shop.safe");
+    let socket = place(dir.path());
     let thread = begun(&socket);
-    let open = || Safe::open(&socket, "shop", Box::new(|text| panic!("{text}"))).unwrap();
-    let (safe, found) = open();
+    let (first, found) = take_over(&socket).unwrap();
     assert_eq!(names(&found), [""; 0]);
-    let (read, write) = std::io::pipe().unwrap();
-    safe.keep(deposit("a", vec![Handle(crate::platform::handle::Handle(Arc::new(read.into())))])).unwrap();
-    safe.keep(deposit("b", Vec::new())).unwrap();
-    safe.keep(deposit("b", Vec::new())).unwrap();
-    safe.keep_soon(deposit("c", Vec::new()));
-    safe.release("b");
-    safe.release("never there");
-    let large = Deposit { note: "n".repeat(crate::safe::DEPOSIT_NOTE_BYTES_MAX + 1), ..deposit("large", Vec::new()) };
-    assert!(safe.keep(large).is_err());
-    // What goes by the thread has arrived when something behind it has.
-    while !lock(&safe.0.content).stale.is_empty() {
-        std::thread::yield_now();
-    }
-    safe.keep(deposit("d", Vec::new())).unwrap();
-    drop(safe);
-
-    (&write).write_all(b"written while nobody read").unwrap();
-    let (safe, found) = open();
-    assert_eq!(names(&found), ["a", "c", "d"]);
-    assert_eq!(found[0].note, "note of a");
-    drop(write);
-    let mut pipe = std::fs::File::from(found[0].handles[0].0.0.try_clone().unwrap());
-    let mut text = String::new();
-    pipe.read_to_string(&mut text).unwrap();
-    assert_eq!(text, "written while nobody read");
-    // The next guard may die before it has done a thing: everything is there still.
-    drop(safe);
-    let (safe, found) = open();
-    assert_eq!(names(&found), ["a", "c", "d"]);
-
-    safe.end();
+    first.send(&Message::Deposit(deposit("a", Vec::new()))).unwrap();
+    let (next, found) = take_over(&socket).unwrap();
+    assert_eq!(names(&found), ["a"]);
+    assert!(message::receive(first.as_fd()).unwrap().is_none());
+    next.send(&Message::End).unwrap();
     thread.join().unwrap().unwrap();
-    assert!(!socket.exists());
 }
 
 #[test]
 fn a_damaged_message_costs_the_connection_and_not_what_is_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let socket = dir.path().join("shop.safe");
+    let socket = place(dir.path());
     let thread = begun(&socket);
     let first = dial(&socket).unwrap();
     message::send(first.as_fd(), &Message::Deposit(deposit("a", Vec::new()))).unwrap();
@@ -78,7 +53,7 @@ fn a_damaged_message_costs_the_connection_and_not_what_is_kept() {
 #[test]
 fn a_socket_that_nobody_listens_on_is_nobodys_safe() {
     let dir = tempfile::tempdir().unwrap();
-    let socket = dir.path().join("shop.safe");
+    let socket = place(dir.path());
     assert!(take_over(&socket).is_none());
     drop(listen_at(&socket).unwrap());
     assert!(take_over(&socket).is_none());
@@ -90,7 +65,7 @@ fn a_socket_that_nobody_listens_on_is_nobodys_safe() {
 #[test]
 fn what_a_guard_said_last_is_heard_before_the_next_one_asks() {
     let dir = tempfile::tempdir().unwrap();
-    let socket = dir.path().join("shop.safe");
+    let socket = place(dir.path());
     let listener = listen_at(&socket).unwrap();
     // Both have spoken before the safe looks for the first time.
     let dead = dial(&socket).unwrap();

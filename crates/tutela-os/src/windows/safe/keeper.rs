@@ -4,14 +4,16 @@
 //! the former is gone.
 
 use super::line::Line;
-use super::message::{self, Message};
-use super::{MESSAGE_WAIT, Path};
+use super::message;
 use crate::platform::container::members;
 use crate::platform::handle::Handle;
 use crate::safe::Deposit;
+use crate::safe::link::MESSAGE_WAIT;
+use crate::safe::message::Message;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::windows::io::OwnedHandle;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a safe without a guard outlives the last program in it: as long as a host may take to start the next guard,
@@ -64,7 +66,7 @@ enum Served {
 impl Kept {
     fn serve(&mut self, line: &Line, guest: &OwnedHandle) -> io::Result<Served> {
         while let Some(bytes) = line.receive(None)? {
-            let message = Message::of(&bytes, |number| message::copied_from(guest, number))?;
+            let message = message::read(&bytes, |number| message::copied_from(guest, number))?;
             let ends = matches!(message, Message::End);
             match message {
                 Message::Deposit(deposit) => drop(self.0.insert(deposit.name.clone(), deposit)),
@@ -75,7 +77,7 @@ impl Kept {
                 }
                 Message::End | Message::Told | Message::Done => {}
             }
-            let answered = line.send(&Message::Done.bytes()?, MESSAGE_WAIT);
+            let answered = line.send(&message::bytes(&Message::Done)?, MESSAGE_WAIT);
             if ends {
                 return Ok(Served::End);
             }
@@ -86,10 +88,10 @@ impl Kept {
 
     fn tell(&self, line: &Line, guest: &OwnedHandle) -> io::Result<()> {
         for deposit in self.0.values().cloned() {
-            let bytes = Message::Deposit(deposit).bytes_with(|handle| message::copied_to(guest, handle))?;
+            let bytes = message::bytes_with(&Message::Deposit(deposit), |handle| message::copied_to(guest, handle))?;
             line.send(&bytes, MESSAGE_WAIT)?;
         }
-        line.send(&Message::Told.bytes()?, MESSAGE_WAIT)
+        line.send(&message::bytes(&Message::Told)?, MESSAGE_WAIT)
     }
 
     /// Whether the first process of any program lives.

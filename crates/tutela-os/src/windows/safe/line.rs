@@ -1,13 +1,15 @@
 //! The pipe between guard and safe, at either end: one message at a time, with a bound to each wait.
 
-use super::message::{MESSAGE_BYTES_MAX, Message, damaged};
-use super::{MESSAGE_WAIT, Path};
+use super::message::{self, MESSAGE_BYTES_MAX};
 use crate::platform::container::members;
 use crate::platform::security::{Descriptor, Token};
 use crate::platform::watch::event;
 use crate::platform::wide::{done, terminated};
+use crate::safe::link::MESSAGE_WAIT;
+use crate::safe::message::{Message, damaged};
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::path::Path;
 use std::time::Duration;
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_BROKEN_PIPE, ERROR_IO_PENDING, ERROR_NO_DATA, ERROR_PIPE_CONNECTED,
@@ -131,9 +133,9 @@ impl Line {
 
     /// Sends a message to the safe and waits until it has acted on it.
     pub(super) fn tell(&self, message: &Message) -> io::Result<()> {
-        self.send(&message.bytes()?, MESSAGE_WAIT)?;
+        self.send(&message::bytes(message)?, MESSAGE_WAIT)?;
         match self.receive(Some(MESSAGE_WAIT))? {
-            Some(bytes) if matches!(Message::of(&bytes, super::message::given)?, Message::Done) => Ok(()),
+            Some(bytes) if matches!(message::read(&bytes, message::given)?, Message::Done) => Ok(()),
             Some(_) => Err(damaged()),
             None => Err(io::ErrorKind::BrokenPipe.into()),
         }

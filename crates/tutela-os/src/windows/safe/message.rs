@@ -1,4 +1,4 @@
-//! What guard and safe say to each other, over a pipe that keeps messages whole.
+//! How guard and safe say things to each other: over a pipe that keeps messages whole.
 //!
 //! A handle is a number, and means something in its own process alone. It is the safe that copies: it takes handles out
 //! of the guard's process, and puts copies there, and says their numbers. So a guard that dies amid it leaves nothing half
@@ -7,141 +7,76 @@
 use crate::handle::Handle;
 use crate::platform::handle::Handle as Held;
 use crate::platform::wide::done;
-use crate::safe::{DEPOSIT_HANDLES_MAX, DEPOSIT_NAME_BYTES_MAX, DEPOSIT_NOTE_BYTES_MAX, Deposit};
+use crate::safe::message::{HEAD_BYTES, Message, Parts, damaged};
+use crate::safe::{DEPOSIT_HANDLES_MAX, DEPOSIT_NAME_BYTES_MAX, DEPOSIT_NOTE_BYTES_MAX};
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle, RawHandle};
 use std::sync::Arc;
 use windows_sys::Win32::Foundation::{DUPLICATE_SAME_ACCESS, DuplicateHandle};
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
-/// One message.
-#[derive(Debug)]
-pub(super) enum Message {
-    /// To the safe: keep this, in place of what has its name. From the safe: here it is.
-    Deposit(Deposit),
-    /// Close what has this name.
-    Release(String),
-    /// Tell everything there is.
-    Tell,
-    /// That was everything.
-    Told,
-    /// End.
-    End,
-    /// The safe has acted on what it was told.
-    Done,
-}
-
-const DEPOSIT: u8 = b'D';
-const RELEASE: u8 = b'R';
-const TELL: u8 = b'T';
-const TOLD: u8 = b'.';
-const END: u8 = b'E';
-const DONE: u8 = b'K';
-
 /// A file, pipe, piece of memory.
 const ONE: u8 = b'1';
 /// A program: its first process and its job.
 const PROGRAM: u8 = b'P';
 
-/// The kind of the message, the length of the name, how many handles.
-const HEAD_BYTES: usize = 4;
-
 /// The kind of a handle, and its two numbers.
 const HANDLE_BYTES: usize = 17;
 
-/// The longest message.
+/// The longest message: its head, how many handles, them, name and note.
 pub(super) const MESSAGE_BYTES_MAX: usize =
-    HEAD_BYTES + DEPOSIT_HANDLES_MAX * HANDLE_BYTES + DEPOSIT_NAME_BYTES_MAX + DEPOSIT_NOTE_BYTES_MAX;
+    HEAD_BYTES + 1 + DEPOSIT_HANDLES_MAX * HANDLE_BYTES + DEPOSIT_NAME_BYTES_MAX + DEPOSIT_NOTE_BYTES_MAX;
 
-pub(super) fn damaged() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "a message between guard and safe is damaged")
+/// A message as it is sent, with the numbers that its handles have in this process.
+pub(super) fn bytes(message: &Message) -> io::Result<Vec<u8>> {
+    bytes_with(message, |handle| Ok(handle.as_raw_handle()))
 }
 
-/// Refuses a deposit that no message can carry.
-pub(super) fn look_at(deposit: &Deposit) -> io::Result<()> {
-    let Deposit { name, note, handles } = deposit;
-    if name.len() > DEPOSIT_NAME_BYTES_MAX || note.len() > DEPOSIT_NOTE_BYTES_MAX || handles.len() > DEPOSIT_HANDLES_MAX
-    {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a deposit is larger than a safe takes"));
-    }
-    if handles.iter().any(|handle| matches!(handle.0, Held::Socket(_))) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a safe takes no sockets here"));
-    }
-    Ok(())
-}
-
-impl Message {
-    /// As it is sent, with the numbers that the handles have in this process.
-    pub(super) fn bytes(&self) -> io::Result<Vec<u8>> {
-        self.bytes_with(|handle| Ok(handle.as_raw_handle()))
-    }
-
-    /// As it is sent, with the numbers that `number` gives its handles.
-    pub(super) fn bytes_with(
-        &self,
-        mut number: impl FnMut(&OwnedHandle) -> io::Result<RawHandle>,
-    ) -> io::Result<Vec<u8>> {
-        let (kind, name, note, handles) = match self {
-            Message::Deposit(deposit) => {
-                look_at(deposit)?;
-                (DEPOSIT, deposit.name.as_str(), deposit.note.as_str(), deposit.handles.as_slice())
-            }
-            Message::Release(name) => (RELEASE, name.as_str(), "", [].as_slice()),
-            Message::Tell => (TELL, "", "", [].as_slice()),
-            Message::Told => (TOLD, "", "", [].as_slice()),
-            Message::End => (END, "", "", [].as_slice()),
-            Message::Done => (DONE, "", "", [].as_slice()),
+/// A message as it is sent, with the numbers that `number` gives its handles.
+pub(super) fn bytes_with(
+    message: &Message,
+    mut number: impl FnMut(&OwnedHandle) -> io::Result<RawHandle>,
+) -> io::Result<Vec<u8>> {
+    let Parts { head, name, note, handles } = message.parts()?;
+    let mut bytes = head.to_vec();
+    bytes.push(u8::try_from(handles.len()).unwrap_or(u8::MAX));
+    for handle in handles {
+        let (kind, numbers) = match &handle.0 {
+            Held::File(file) => (ONE, [number(file)?, std::ptr::null_mut()]),
+            Held::Program { process, job } => (PROGRAM, [number(process)?, number(job)?]),
+            Held::Socket(_) => return Err(damaged()),
         };
-        let length = u16::try_from(name.len()).unwrap_or(u16::MAX).to_le_bytes();
-        let mut bytes = vec![kind, length[0], length[1], u8::try_from(handles.len()).unwrap_or(u8::MAX)];
-        for handle in handles {
-            let (kind, numbers) = match &handle.0 {
-                Held::File(file) => (ONE, [number(file)?, std::ptr::null_mut()]),
-                Held::Program { process, job } => (PROGRAM, [number(process)?, number(job)?]),
-                Held::Socket(_) => return Err(damaged()),
-            };
-            bytes.push(kind);
-            numbers.iter().for_each(|number| bytes.extend_from_slice(&(number.addr() as u64).to_le_bytes()));
-        }
-        bytes.extend_from_slice(name.as_bytes());
-        bytes.extend_from_slice(note.as_bytes());
-        Ok(bytes)
+        bytes.push(kind);
+        numbers.iter().for_each(|number| bytes.extend_from_slice(&(number.addr() as u64).to_le_bytes()));
     }
+    bytes.extend_from_slice(name.as_bytes());
+    bytes.extend_from_slice(note.as_bytes());
+    Ok(bytes)
+}
 
-    /// The message of these bytes; `owned` makes handles of numbers.
-    pub(super) fn of(bytes: &[u8], mut owned: impl FnMut(RawHandle) -> io::Result<OwnedHandle>) -> io::Result<Message> {
-        let (kind, name, note, numbers) = parse(bytes).ok_or_else(damaged)?;
-        Ok(match kind {
-            DEPOSIT => {
-                let mut handles = Vec::with_capacity(numbers.len());
-                for (kind, [first, second]) in numbers {
-                    let first = Arc::new(owned(first)?);
-                    handles.push(Handle(match kind {
-                        ONE => Held::File(first),
-                        PROGRAM => Held::Program { process: first, job: Arc::new(owned(second)?) },
-                        _ => return Err(damaged()),
-                    }));
-                }
-                Message::Deposit(Deposit { name, note, handles })
-            }
-            RELEASE => Message::Release(name),
-            TELL => Message::Tell,
-            TOLD => Message::Told,
-            END => Message::End,
-            DONE => Message::Done,
+/// The message of these bytes; `owned` makes handles of numbers.
+pub(super) fn read(bytes: &[u8], mut owned: impl FnMut(RawHandle) -> io::Result<OwnedHandle>) -> io::Result<Message> {
+    let (head, numbers, text) = split(bytes).ok_or_else(damaged)?;
+    let mut handles = Vec::with_capacity(numbers.len());
+    for (kind, [first, second]) in numbers {
+        let first = Arc::new(owned(first)?);
+        handles.push(Handle(match kind {
+            ONE => Held::File(first),
+            PROGRAM => Held::Program { process: first, job: Arc::new(owned(second)?) },
             _ => return Err(damaged()),
-        })
+        }));
     }
+    Message::of(head, text, handles)
 }
 
 /// Handles as they are said: their kinds, and two numbers each.
 type Numbers = Vec<(u8, [RawHandle; 2])>;
 
-fn parse(bytes: &[u8]) -> Option<(u8, String, String, Numbers)> {
-    let (head, mut rest) = bytes.split_first_chunk::<HEAD_BYTES>()?;
-    let [kind, low, high, count] = *head;
+fn split(bytes: &[u8]) -> Option<([u8; HEAD_BYTES], Numbers, &[u8])> {
+    let (head, rest) = bytes.split_first_chunk()?;
+    let (count, mut rest) = rest.split_first()?;
     let mut numbers = Numbers::new();
-    for _ in 0..count {
+    for _ in 0..*count {
         let (handle, more) = rest.split_first_chunk::<HANDLE_BYTES>()?;
         let number = |at: usize| {
             let number = u64::from_le_bytes(*handle.get(at..)?.first_chunk::<8>()?);
@@ -150,9 +85,7 @@ fn parse(bytes: &[u8]) -> Option<(u8, String, String, Numbers)> {
         numbers.push((handle[0], [number(1)?, number(9)?]));
         rest = more;
     }
-    let (name, note) = rest.split_at_checked(usize::from(u16::from_le_bytes([low, high])))?;
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
-    Some((kind, text(name)?, text(note)?, numbers))
+    Some((*head, numbers, rest))
 }
 
 /// A handle that the other side has put into this process.

@@ -5,13 +5,24 @@
 //! what it is about. A guard that ends in order ends its safe too; one that crashes leaves it, and the next guard of
 //! that name takes everything out of it again.
 //!
+//! - [`link`]: the guard's side;
+//! - [`message`]: what the two say to each other;
+//! - in the folder of the OS: how they say it, and the safe's own side.
+//!
 //! Deliberately absent: what is deposited, and what it means. That is the business of the guard's own rooms.
+
+// Where descriptors end with their guard there is nothing to link.
+#[cfg(any(target_os = "linux", windows))]
+pub(crate) mod link;
+#[cfg(any(target_os = "linux", windows))]
+pub(crate) mod message;
 
 use crate::handle::Handle;
 use crate::{Error, platform};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// The longest name of a deposit, in bytes: a service, an instance and a run have a sixth of it.
 pub const DEPOSIT_NAME_BYTES_MAX: usize = 512;
@@ -55,15 +66,18 @@ impl Deposit {
     }
 }
 
+/// Who is told of troubles.
+pub(crate) type OnTrouble = Box<dyn Fn(String) + Send + Sync>;
+
 /// A guard's safe. Cheap to clone. Dropping it, and the end of the process in any way, leaves the safe and what is in
 /// it; [`Safe::end`] does not.
 #[derive(Debug, Clone)]
-pub struct Safe(platform::safe::Safe);
+pub struct Safe(Arc<platform::safe::Safe>);
 
 impl Safe {
     /// Whether an earlier guard left a safe at `socket`, as far as can be seen without opening it.
     pub fn is_left(socket: &Path) -> bool {
-        platform::safe::Safe::is_left(socket)
+        platform::safe::is_left(socket)
     }
 
     /// Takes over the safe that an earlier guard left at `socket`, with everything in it, or begins an empty one there.
