@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, bail};
 use std::path::Path;
 
 /// What is fuzzed: a folder of seeds and a target of the same name in `fuzz/`.
-const FUZZ_TARGETS: [&str; 4] = ["spec", "logs", "syslog", "recovery"];
+const FUZZ_TARGETS: [&str; 6] = ["spec", "logs", "syslog", "recovery", "kept", "strangers"];
 
 /// How long the fuzzer runs, all targets together, unless told: enough for some hundred thousand inputs, short enough for each change.
 pub const FUZZ_SECONDS: u32 = 60;

@@ -223,6 +223,9 @@ pub fn make_public_dir(path: &Path) -> Result<(), Error> {
 pub enum Look {
     /// The folder itself.
     Folder,
+    /// The folder as one that leads to something: what matters is who may put another thing in the place of what is in it.
+    /// Where only owners may (a sticky folder, as for temporary files), nobody else can.
+    Way,
     /// The folder, and what is in it.
     Within,
 }

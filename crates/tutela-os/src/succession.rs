@@ -4,6 +4,7 @@
 //! do the guard's work), and the *caretaker* (what the guard's process becomes while the trial works). What they say to
 //! each other is not known here; see the guard's room of that name.
 
+use crate::process::Signal;
 use crate::{Error, platform};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -37,11 +38,12 @@ impl Line {
     }
 
     /// The line that this process had before it became another program, by the number that [`become_program`] gave.
+    /// `speaker` is the process that speaks at its other end.
     ///
     /// # Errors
     /// There is none under this number, or this OS has none ([`Error::Unsupported`]).
-    pub fn of_number(number: u32) -> Result<Line, Error> {
-        platform::succession::Line::of_number(number).map(Line)
+    pub fn of_number(number: u32, speaker: u32) -> Result<Line, Error> {
+        platform::succession::Line::of_number(number, speaker).map(Line)
     }
 
     /// Says something. Never waits.
@@ -55,9 +57,29 @@ impl Line {
     /// Waits for what the other end says, `within` at the most.
     ///
     /// # Errors
-    /// The line is broken.
+    /// The line is broken; or somebody spoke on it who is not the process that was begun, by the word of the OS.
     pub fn hear(&self, within: Duration) -> Result<Heard, Error> {
         self.0.hear(within)
+    }
+}
+
+/// A file that may be begun as a trial: opened, so that what is begun is what was looked at, whatever has its name by then.
+#[derive(Debug)]
+pub struct Candidate(platform::succession::Candidate);
+
+impl Candidate {
+    /// Opens the file.
+    ///
+    /// # Errors
+    /// It cannot be opened, is no plain file, or no program of this OS itself: a script's interpreter would be the guard's
+    /// program ([`Error::Refused`]). Or this OS does not let a program take another's place ([`Error::Unsupported`]).
+    pub fn open(program: &Path) -> Result<Candidate, Error> {
+        platform::succession::Candidate::open(program).map(Candidate)
+    }
+
+    /// Whether the process `pid` runs it: one that was begun with it may have become another program since.
+    pub fn is_run_by(&self, pid: u32) -> bool {
+        self.0.is_run_by(pid)
     }
 }
 
@@ -70,14 +92,14 @@ pub struct Trial {
     pub line: Line,
 }
 
-/// Begins `program` with `args`, in this process's folder and environment and with its output; the line is its standard
+/// Begins the program with `args`, in this process's folder and environment and with its output; the line is its standard
 /// input. It has the limits that this process was started with, and a process group of its own, so that what a terminal
 /// tells this one's is not for it. Dropping the answer closes the line and nothing else.
 ///
 /// # Errors
 /// It cannot be started, or this OS does not let a program take another's place ([`Error::Unsupported`]).
-pub fn begin_trial(program: &Path, args: &[OsString]) -> Result<Trial, Error> {
-    platform::succession::begin_trial(program, args)
+pub fn begin_trial(program: &Candidate, args: &[OsString]) -> Result<Trial, Error> {
+    platform::succession::begin_trial(&program.0, args)
 }
 
 /// Has this process become `program`: same number, same children, same standard streams, every other thread gone and
@@ -94,13 +116,13 @@ pub fn become_program(
     platform::succession::become_program(program, name, line, args)
 }
 
-/// The file of the program that this process runs, also when another file has its name by now.
+/// The file of the program that this process runs, also when another file has its name by now: the kernel's own link.
 pub fn own_program() -> PathBuf {
     platform::succession::program_of(std::process::id())
 }
 
-/// The file of the program that the process `pid` runs, also when it was begun by way of a script, or another file has its
-/// name by now; good for as long as the process lives.
+/// The file of the program that the process `pid` runs, also when another file has its name by now: the kernel's own link,
+/// good for as long as the process lives.
 pub fn program_of(pid: u32) -> PathBuf {
     platform::succession::program_of(pid)
 }
@@ -117,6 +139,31 @@ pub fn collect_ended(pid: u32) -> bool {
 /// It is none of this process's children, or does not end.
 pub fn dismiss(pid: u32) -> Result<(), Error> {
     platform::succession::dismiss(pid)
+}
+
+/// Sends the trial `pid`, a child of this process, a signal that is meant for the guard that it is.
+///
+/// # Errors
+/// It is none of this process's children.
+pub fn pass_on(pid: u32, signal: Signal) -> Result<(), Error> {
+    platform::succession::pass_on(pid, signal)
+}
+
+/// A signal that asks this process to end and waits since [`become_program`], or since a [`crate::signals::Calm`] began;
+/// the answer takes it. `None`: nobody has asked.
+pub fn asked_to_end() -> Option<Signal> {
+    platform::succession::asked_to_end()
+}
+
+/// Gives back what [`asked_to_end`] took: it waits again, for what this process becomes.
+pub fn ask_again(signal: Signal) {
+    platform::succession::ask_again(signal);
+}
+
+/// Gives this process the name that the process table is to show, where it was begun by way of a link of the kernel's and
+/// is named after that. To be called first in `main`, with the program's own name.
+pub fn take_name(name: &OsStr) {
+    platform::succession::take_name(name);
 }
 
 /// Whether the process `pid` is a child of this one.

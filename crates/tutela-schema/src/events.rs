@@ -82,10 +82,11 @@ pub enum EventKind {
     Started,
     /// A guard goes on with what an earlier one that ended without its programs left. Data: `pid`, `state`.
     TakenBack,
-    /// Another program has taken the guard's place, and everything runs on. Data: `from`, `to`, `program`, `unwatched_ms`.
+    /// Another program has taken the guard's place, and everything runs on. Data: `from`, `to`, `program`, `unwatched_ms`,
+    /// `not_kept`.
     Upgraded,
     /// Another program was to take the guard's place and did not; the former one goes on. Data: `from`, `to`, `program`,
-    /// `error`, `unwatched_ms`.
+    /// `error`, `unwatched_ms`, `not_kept`.
     UpgradeFailed,
     /// A program could not be started. Data: `error`.
     StartFailed,

@@ -3,6 +3,9 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(name) = std::env::args_os().next() {
+        tutela_os::succession::take_name(&name);
+    }
     // Started by a guard only to carry a console event to a program, it does nothing else.
     if let Some(code) = tutela_os::process::console_event_main(std::env::args_os()) {
         return code;

@@ -244,10 +244,10 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     // Ends with the hands.
     hands.spawn(traces::push(traces.clone(), way));
     let (mut guard, kept_down) = restored(spec, &kept);
-    let mut next_seq = kept.next_seq;
+    let (mut next_seq, alerts, mut kept) = (kept.next_seq, kept.alerts, 0);
     if let Some(left) = &mut inheritance {
         next_seq = next_seq.max(left.next_event().unwrap_or(0));
-        left.hand_over(clock::now(), &mut guard, &mut heirs);
+        kept = left.hand_over(clock::now(), &mut guard, &mut heirs);
         troubles.append(&mut left.troubles);
     }
     let (depositor, estates, safe) = match inheritance.map(Inheritance::into_parts) {
@@ -300,7 +300,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         estates,
         heirs,
         kept_down,
-        alerts: kept.alerts,
+        alerts,
         troubles,
         metrics,
         traces: traces.clone(),
@@ -308,7 +308,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         forward_signals: matches!(options.what, What::Program(_)) || std::process::id() == 1,
         // A service that has nothing to do is one all the same; its service manager would only start it again.
         end_when_done: !host::started_by().is_service_manager() && options.trial.is_none(),
-        followed: handover.zip(safe.clone()).map(|(handover, safe)| Followed { safe, handover }),
+        followed: handover.zip(safe.clone()).map(|(handover, safe)| Followed { safe, handover, kept }),
         trial: options.trial.clone(),
     };
     door.adopt(opening, &context);
@@ -391,7 +391,12 @@ fn upgrade_desk(options: &Options, name: &str, spec: &GuardSpec, safe: Option<&S
         (What::File { .. }, None, false) => "programs do not outlive this guard: its spec says survive = false",
         (What::File { .. }, None, true) => "programs do not outlive this guard on this computer",
     };
-    upgrade::ask::Desk::new(name, &options.paths.safe(name), safe.cloned().ok_or_else(|| why_not.to_owned()))
+    upgrade::ask::Desk::new(
+        name,
+        &options.paths.safe(name),
+        safe.cloned().ok_or_else(|| why_not.to_owned()),
+        options.trial.clone(),
+    )
 }
 
 fn identity(name: &str, spec: String, nursery: &Nursery) -> Identity {

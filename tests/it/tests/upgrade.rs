@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 use tutela_it::faults::{assert_whole, from_outside};
 use tutela_it::processes::{kill, lives, set_mode};
@@ -11,7 +12,6 @@ use tutela_it::{Container, Guard, Instance, Stage};
 /// The longest that a program that is not fit may keep an upgrade waiting: two waits of the guard's process and a dismissal.
 const ROLLED_BACK_WITHIN: Duration = Duration::from_secs(40);
 
-/// A number from outside, for more than every change needs.
 /// The file that the guard's process runs.
 fn program_of(guard: &Guard) -> PathBuf {
     std::fs::read_link(format!("/proc/{}/exe", guard.pid())).unwrap()
@@ -27,10 +27,64 @@ fn another(stage: &Stage, name: &str) -> PathBuf {
     path
 }
 
-fn script(stage: &Stage, name: &str, text: &str) -> PathBuf {
-    let path = stage.write(name, &format!("#!/bin/sh\n{text}\n"));
-    set_mode(&path, 0o755);
+/// A program that does what its name says, in the place of one that could take a guard's.
+fn impostor(stage: &Stage, name: &str) -> PathBuf {
+    let (source, path) = (stage.write("impostor.c", IMPOSTOR), stage.path(name));
+    let mut compile = Command::new("cc");
+    compile.args(["-O1", "-o"]).args([&path, &source]).arg(format!("-DOWN={:?}", tutela_it::program::tutela()));
+    let ended = tutela_it::run_within(Duration::from_secs(60), compile);
+    assert_eq!(ended.code, 0, "a C compiler is needed: {}", ended.stderr);
     path
+}
+
+const IMPOSTOR: &str = r#"
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void say(const char *word) { if (write(0, word, strlen(word)) < 0) exit(9); }
+
+int main(int count, char **words) {
+    char own[4096] = {0}, heard[100];
+    (void)count;
+    if (readlink("/proc/self/exe", own, sizeof own - 1) < 0) return 9;
+    const char *name = strrchr(own, '/') + 1;
+    if (!strcmp(name, "ends")) return 0;
+    if (!strcmp(name, "lies")) { say("hello"); sleep(1000); }
+    if (!strcmp(name, "refuses")) { say("refused so"); sleep(1000); }
+    if (!strcmp(name, "wraps")) {
+        pid_t child = fork();
+        if (child == 0) { execv(OWN, words); _exit(9); }
+        waitpid(child, 0, 0);
+        return 0;
+    }
+    if (!strcmp(name, "becomes")) { execv(OWN, words); return 9; }
+    say("ready 9.9");
+    if (read(0, heard, sizeof heard) < 0) return 9;
+    if (!strcmp(name, "ends-in-its-turn")) return 3;
+    sleep(1000);
+    return 0;
+}
+"#;
+
+/// The process that guards in the trial, once it does.
+fn trial_of(guard: &Guard) -> u32 {
+    tutela_it::wait_until(tutela_it::BOUND, "the trial guards", || {
+        let answer = tutela_it::http::ask(&guard.socket(), "GET", "/v1/info").ok()?;
+        let info: Value = serde_json::from_str(&answer.text()).ok()?;
+        let pid = u32::try_from(info["pid"].as_u64()?).ok()?;
+        (pid != guard.pid()).then_some(pid)
+    })
+}
+
+/// An upgrade to the program of this name, under way.
+fn begin_upgrade(guard: &Guard, program: &Path) -> std::thread::JoinHandle<tutela_it::Ended> {
+    let mut command = guard.command();
+    command.args(["upgrade", guard.name(), "--to", program.to_str().unwrap()]);
+    std::thread::spawn(move || tutela_it::run_within(ROLLED_BACK_WITHIN, command))
 }
 
 /// Which programs run, and how often each was restarted.
@@ -113,20 +167,20 @@ fn the_next_program_takes_over_and_nothing_restarts_and_no_line_is_lost() {
 
 #[test]
 fn what_is_not_fit_is_refused_or_rolled_back_by_itself() {
-    let own = tutela_it::program::tutela();
-    let own = own.display();
-    let ready = "printf 'ready 9.9' >&0; dd bs=100 count=1 <&0 2>/dev/null";
-    // Name, what it does, and whether the guard's process ever became something else for it.
+    // What it does, what is said of it, and whether the guard's process ever became something else for it.
     let unfit = [
-        ("ends", "exit 0".to_owned(), false),
-        ("lies", "printf 'hello' >&0; sleep 5".to_owned(), false),
-        ("ends-in-its-turn", format!("{ready}; exit 3"), true),
-        ("hangs-in-its-turn", format!("{ready}; exec sleep 1000"), true),
-        ("dies-as-guard", format!("(sleep 1; kill -KILL $$) & exec {own} \"$@\""), true),
-        ("hangs-as-guard", format!("(sleep 1; kill -STOP $$) & exec {own} \"$@\""), true),
+        ("ends", "ended without a word", false),
+        ("lies", "hello", false),
+        ("refuses", "this guard: so", false),
+        ("wraps", "speaks for it", false),
+        ("becomes", "another program", false),
+        ("ends-in-its-turn", "before it could take over", true),
+        ("hangs-in-its-turn", "in time", true),
+        ("dies-as-guard", "before it could confirm", true),
+        ("hangs-as-guard", "in time", true),
     ];
     std::thread::scope(|scope| {
-        for (name, text, handed_over) in &unfit {
+        for (name, why, handed_over) in &unfit {
             scope.spawn(move || {
                 let stage = Stage::new();
                 let names = flood(&stage, 3, 5);
@@ -135,10 +189,16 @@ fn what_is_not_fit_is_refused_or_rolled_back_by_itself() {
                     guard.wait_state(service, "running");
                 }
                 let (before, former) = (lasting(&guard, &names), program_of(&guard));
-                let program = script(&guard, name, text);
-                let mut command = guard.command();
-                command.args(["upgrade", guard.name(), "--to", program.to_str().unwrap()]);
-                let ended = tutela_it::run_within(ROLLED_BACK_WITHIN, command);
+                let as_guard = match *name {
+                    "dies-as-guard" => Some("KILL"),
+                    "hangs-as-guard" => Some("STOP"),
+                    _ => None,
+                };
+                let program = if as_guard.is_some() { another(&guard, name) } else { impostor(&guard, name) };
+                let upgrade = begin_upgrade(&guard, &program);
+                as_guard.iter().for_each(|signal| kill(trial_of(&guard), signal));
+                let ended = upgrade.join().unwrap();
+                assert!(ended.stderr.contains(why), "{name}: {}", ended.stderr);
                 assert_eq!(ended.code, 1, "{name}: {}", ended.stderr);
                 let nothing_changed = ended.stderr.contains("nothing was changed");
                 assert_eq!(nothing_changed, !handed_over, "{name}: {}", ended.stderr);
@@ -148,7 +208,9 @@ fn what_is_not_fit_is_refused_or_rolled_back_by_itself() {
                 assert_eq!(guard.events_of("upgrade_failed").len(), usize::from(*handed_over), "{name}");
                 let info = guard.api("GET", "/v1/info", 200);
                 assert_eq!(info["upgrade"]["outcome"] == "rolled_back", *handed_over, "{name}: {info}");
-                // It guards as before.
+                // Nothing of what was tried is left, and it guards as before.
+                let all = tutela_it::processes::names_like(&tutela_it::processes::all(), name);
+                assert_eq!(all, Vec::<u32>::new(), "{name}");
                 kill(before[0].1.unwrap(), "KILL");
                 guard.wait_for("s0", "runs again", |it| it.state == "running" && it.restarts == 1);
                 guard.cli_ok(&["stop", guard.name()]);
@@ -165,7 +227,7 @@ fn a_program_that_nobody_should_trust_and_a_guard_that_cannot_are_refused() {
     stage.write_spec("[services.a]\ncommand = [\"understudy\", \"hang\"]\n");
     let guard = stage.start(Container::ControlGroup);
     let a = guard.wait_state("a", "running").pid;
-    let next = script(&guard, "next", "exit 0");
+    let next = impostor(&guard, "ends");
     let upgrade = |words: &[&str]| guard.cli([&["upgrade", guard.name()], words].concat());
     let open = guard.path("open");
     std::fs::create_dir(&open).unwrap();
@@ -177,6 +239,19 @@ fn a_program_that_nobody_should_trust_and_a_guard_that_cannot_are_refused() {
     set_mode(&next, 0o757);
     let said = upgrade(&["--to", next.to_str().unwrap()]);
     assert!(said.stderr.contains("is not to be trusted"), "{}", said.stderr);
+    // Nobody's shell runs what is no program.
+    for (name, text) in [("script", "#!/bin/sh\ntouch ran\n"), ("text", "touch ran\n"), ("empty", "")] {
+        let path = guard.write(name, text);
+        set_mode(&path, 0o755);
+        let said = upgrade(&["--to", path.to_str().unwrap()]);
+        assert!(said.code == 2 && said.stderr.contains("no program itself"), "{name}: {}", said.stderr);
+    }
+    let cut = guard.path("cut");
+    std::fs::write(&cut, b"\x7fELFtouch ran\n").unwrap();
+    set_mode(&cut, 0o755);
+    let said = upgrade(&["--to", cut.to_str().unwrap()]);
+    assert!(said.code == 1 && said.stderr.contains("nothing was changed"), "{}", said.stderr);
+    assert!(!guard.path("ran").exists());
     let said = upgrade(&["--to", guard.path("none").to_str().unwrap()]);
     assert_eq!((said.code, said.stderr.contains("cannot be found")), (2, true), "{}", said.stderr);
     let said = guard.cli(["upgrade", "nobody"]);
@@ -188,4 +263,87 @@ fn a_program_that_nobody_should_trust_and_a_guard_that_cannot_are_refused() {
     let guard = stage.start(Container::ControlGroup);
     let said = guard.cli(["upgrade", guard.name()]);
     assert!(said.code == 1 && said.stderr.contains("survive = false"), "{}", said.stderr);
+}
+
+/// Somebody shuts the guard down in the seconds in which another program is tried: that is what happens, once.
+#[test]
+fn a_shutdown_in_the_middle_is_one() {
+    for by_signal in [false, true] {
+        let stage = Stage::new();
+        stage.write_spec(
+            "[services.a]\ncommand = [\"understudy\", \"stamp=begun\", \"on-term-slowly=700\", \"hang\"]\n\
+             stop.ladder = [{ signal = \"TERM\", wait = \"20s\" }, { kill = true }]\n",
+        );
+        let mut guard = stage.start(Container::ControlGroup);
+        guard.wait_state("a", "running");
+        guard.written("begun");
+        let next = another(&guard, "next");
+        let upgrade = begin_upgrade(&guard, &next);
+        let trial = trial_of(&guard);
+        match by_signal {
+            true => kill(guard.pid(), "TERM"),
+            false => drop(guard.cli_ok(&["stop", guard.name(), "--shutdown"])),
+        }
+        assert_eq!(guard.wait(), 0);
+        assert!(!lives(trial) && guard.living().is_empty());
+        assert_eq!(guard.read("begun").lines().count(), 1, "it was started again");
+        let ended = upgrade.join().unwrap();
+        assert_ne!(ended.code, 0, "{}", ended.stderr);
+    }
+}
+
+/// The new program did well beside, and then the process that everybody knows cannot be it: nobody is left alone.
+#[test]
+fn a_guard_that_cannot_take_its_place_yet_stands_by_the_one_that_was_tried() {
+    let stage = Stage::new();
+    let names = flood(&stage, 2, 5);
+    let mut guard = stage.start(Container::ControlGroup);
+    for service in &names {
+        guard.wait_state(service, "running");
+    }
+    let before = lasting(&guard, &names);
+    let right = guard.read("tutela.toml");
+    let next = another(&guard, "next");
+    let upgrade = begin_upgrade(&guard, &next);
+    let trial = trial_of(&guard);
+    guard.write("tutela.toml", "this is no spec");
+    tutela_it::wait_until(tutela_it::BOUND, "it is tried again", || {
+        guard.read("console.log").contains("guards on; it is tried again").then_some(())
+    });
+    assert_eq!(trial_of(&guard), trial);
+    assert_eq!(lasting(&guard, &names), before);
+    guard.write("tutela.toml", &right);
+    let ended = upgrade.join().unwrap();
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stderr.contains("nothing was restarted"), "{}", ended.stderr);
+    assert_eq!(lasting(&guard, &names), before);
+    assert_eq!(guard.api("GET", "/v1/info", 200)["pid"], guard.pid());
+    assert!(!lives(trial));
+    // Once more, and now it is told to end meanwhile.
+    let upgrade = begin_upgrade(&guard, &another(&guard, "next-2"));
+    let trial = trial_of(&guard);
+    guard.write("tutela.toml", "this is no spec");
+    tutela_it::wait_until(tutela_it::BOUND, "it is tried again", || {
+        (guard.read("console.log").matches("guards on; it is tried again").count() > 1).then_some(())
+    });
+    kill(guard.pid(), "TERM");
+    assert_eq!(guard.wait(), 0);
+    assert!(!lives(trial) && guard.living().is_empty());
+    drop(upgrade.join().unwrap());
+}
+
+#[test]
+fn programs_whose_spec_had_changed_are_told_of() {
+    let guard = Guard::start(
+        "[services.a]\ncommand = [\"understudy\", \"hang\"]\n[services.b]\ncommand = [\"understudy\", \"hang\"]\n",
+    );
+    let (a, b) = (guard.wait_state("a", "running").pid, guard.wait_state("b", "running").pid);
+    let spec = guard.read("tutela.toml");
+    guard.write("tutela.toml", &spec.replace("[services.b]", "[services.b]\nenv = { X = \"1\" }"));
+    let next = another(&guard, "next");
+    let told = guard.cli_ok(&["upgrade", guard.name(), "--to", next.to_str().unwrap(), "--json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["not_kept"], 1, "{told}");
+    assert_eq!(guard.instance("a").pid, a);
+    assert_ne!(guard.wait_state("b", "running").pid, b);
 }

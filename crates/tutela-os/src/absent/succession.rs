@@ -1,5 +1,6 @@
 //! No succession: a process cannot become another program here, and programs end with their guard.
 
+use crate::process::Signal;
 use crate::succession::{Heard, Trial};
 use crate::{Error, Unsupported};
 use std::ffi::{OsStr, OsString};
@@ -20,7 +21,7 @@ impl Line {
         Err(absent())
     }
 
-    pub(crate) fn of_number(_number: u32) -> Result<Line, Error> {
+    pub(crate) fn of_number(_number: u32, _speaker: u32) -> Result<Line, Error> {
         Err(absent())
     }
 
@@ -33,8 +34,22 @@ impl Line {
     }
 }
 
-pub(crate) fn begin_trial(_program: &Path, _args: &[OsString]) -> Result<Trial, Error> {
-    Err(absent())
+/// There is none.
+#[derive(Debug)]
+pub(crate) enum Candidate {}
+
+impl Candidate {
+    pub(crate) fn open(_program: &Path) -> Result<Candidate, Error> {
+        Err(absent())
+    }
+
+    pub(crate) fn is_run_by(&self, _pid: u32) -> bool {
+        match *self {}
+    }
+}
+
+pub(crate) fn begin_trial(program: &Candidate, _args: &[OsString]) -> Result<Trial, Error> {
+    match *program {}
 }
 
 pub(crate) fn become_program(
@@ -57,6 +72,18 @@ pub(crate) fn collect_ended(_pid: u32) -> bool {
 pub(crate) fn dismiss(_pid: u32) -> Result<(), Error> {
     Err(absent())
 }
+
+pub(crate) fn pass_on(_pid: u32, _signal: Signal) -> Result<(), Error> {
+    Err(absent())
+}
+
+pub(crate) fn asked_to_end() -> Option<Signal> {
+    None
+}
+
+pub(crate) fn ask_again(_signal: Signal) {}
+
+pub(crate) fn take_name(_name: &OsStr) {}
 
 pub(crate) fn is_child(_pid: u32) -> bool {
     false

@@ -84,6 +84,23 @@ impl Calm {
     }
 }
 
+/// Takes one of these signals, if it was sent and is held.
+pub(super) fn take_waiting(signals: &[Signal]) -> Option<Signal> {
+    let mut held = std::mem::MaybeUninit::uninit();
+    // SAFETY: the pointer is to room for a set, which the call fills.
+    unsafe { libc::sigemptyset(held.as_mut_ptr()) };
+    // SAFETY: the call above has filled it.
+    let mut held = unsafe { held.assume_init() };
+    for signal in signals {
+        // SAFETY: the set is a whole one, the number is a signal of this OS.
+        unsafe { libc::sigaddset(&raw mut held, signal.number()) };
+    }
+    let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the set and the time are whole and of this frame; no room is asked for who sent it.
+    let taken = unsafe { libc::sigtimedwait(&raw const held, std::ptr::null_mut(), &raw const at_once) };
+    Signal::from_number(taken)
+}
+
 impl Drop for Calm {
     fn drop(&mut self) {
         // SAFETY: the set is the one that the thread had; no room is asked for the one it has.

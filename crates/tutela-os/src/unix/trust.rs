@@ -26,14 +26,15 @@ pub(crate) fn refuse_strangers(folder: &Path, look: Look) -> Result<(), Error> {
     let failed = |path: &Path, source| Error::io(format!("look at {}", path.display()), source);
     let entered_by = match std::fs::metadata(folder) {
         Ok(about) => {
-            asker.judge(folder, folder, &about, 0o022)?;
+            let is_shared = look == Look::Way && about.mode() & 0o1000 != 0;
+            asker.judge(folder, folder, &about, if is_shared { 0 } else { 0o022 })?;
             // Who may not enter the folder changes nothing in it, whatever the modes there are: some umasks let all write.
             (about.mode() & 0o011) << 1
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => return Err(failed(folder, source)),
     };
-    if look == Look::Folder {
+    if look != Look::Within {
         return Ok(());
     }
     let entries = std::fs::read_dir(folder).map_err(|source| failed(folder, source))?;
@@ -97,6 +98,24 @@ mod tests {
 
     fn said(folder: &Path) -> String {
         look(folder).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_way_leads_through_folders_in_which_nobody_else_can_put_another_thing_in_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let way = || refuse_strangers(dir.path(), Look::Way);
+        mode(dir.path(), 0o1777);
+        way().unwrap();
+        assert!(refuse_strangers(dir.path(), Look::Folder).is_err());
+        mode(dir.path(), 0o777);
+        assert!(way().unwrap_err().to_string().contains("chmod o-w"));
+        mode(dir.path(), 0o755);
+        way().unwrap();
+        // Whoever owns it may take anything out of it.
+        if rustix::process::geteuid().is_root() {
+            chown(dir.path(), Some(STRANGER), None).unwrap();
+            assert!(way().is_err());
+        }
     }
 
     #[test]

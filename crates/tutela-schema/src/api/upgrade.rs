@@ -50,6 +50,10 @@ pub struct UpgradeInfo {
     /// For how long no guard watched, at each change from one process to another, in whole milliseconds, rounded up: what ended in such a
     /// time was noticed at its end.
     pub unwatched_ms: Vec<u64>,
+    /// How many programs were not taken over as they ran: the spec on the disk had changed for them, they had ended, or
+    /// what keeps them was gone. Nearly always 0.
+    #[serde(default)]
+    pub not_kept: u64,
 }
 
 impl UpgradeInfo {
@@ -57,6 +61,15 @@ impl UpgradeInfo {
     pub fn unwatched(&self) -> String {
         let gaps: Vec<String> = self.unwatched_ms.iter().map(|gap| format!("{gap} ms")).collect();
         if gaps.is_empty() { "an unknown time".to_owned() } else { gaps.join(" and ") }
+    }
+
+    /// What became of the programs.
+    pub fn fate(&self) -> String {
+        match self.not_kept {
+            0 => "nothing was restarted".to_owned(),
+            1 => "one program was not taken over as it ran; see the events".to_owned(),
+            more => format!("{more} programs were not taken over as they ran; see the events"),
+        }
     }
 }
 

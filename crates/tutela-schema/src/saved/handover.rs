@@ -24,6 +24,10 @@ pub struct Handover {
     pub last_turn_us: u64,
     /// For how long nobody had watched at each change before this one, in microseconds.
     pub gaps_us: Vec<u64>,
+    /// How many programs ran under the guard that wrote this.
+    pub programs: u64,
+    /// How many of those before it were not taken over as they ran.
+    pub not_kept: u64,
     /// Whether the new program has done the guard's work and said so.
     pub confirmed: bool,
     /// Why the former program was restored, in words.
@@ -55,6 +59,8 @@ mod tests {
             by: "root".into(),
             last_turn_us: 17,
             gaps_us: vec![3, 4],
+            programs: 5,
+            not_kept: 1,
             confirmed: true,
             failed: Some("it hung".into()),
         };

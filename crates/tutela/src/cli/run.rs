@@ -5,6 +5,7 @@ use super::{Code, DONE, FAILED, WRONG, report};
 use crate::conductor::Outcome;
 use crate::hands::journal;
 use crate::run::{Failure, Options, What, run as run_guard};
+use crate::upgrade::stand_in::InPlaceOf;
 use crate::upgrade::trial::Trial;
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -51,7 +52,7 @@ pub fn run(words: RunWords, paths: &Paths, scm: Option<Scm>) -> Code {
         scm: scm.clone(),
         trial,
     };
-    let trial = options.trial.clone();
+    let (trial, in_place_of) = (options.trial.clone(), words.in_place_of);
     match run_guard(options) {
         Ok(Outcome::Asked | Outcome::AllDone { well: true }) => DONE,
         Ok(Outcome::AllDone { well: false }) => FAILED,
@@ -60,13 +61,13 @@ pub fn run(words: RunWords, paths: &Paths, scm: Option<Scm>) -> Code {
             let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
             trial.iter().for_each(|trial| trial.refuse(&format!("the spec was refused: {}", lines.join("; "))));
             tell_service_manager(scm.as_ref(), &format!("the spec was refused\n{}", lines.join("\n")));
-            WRONG
+            if in_place_of.is_some_and(InPlaceOf::stand_in) { DONE } else { WRONG }
         }
         Err(Failure::Failed(message)) => {
             report::error(&message, None);
             trial.iter().for_each(|trial| trial.refuse(&message));
             tell_service_manager(scm.as_ref(), &message);
-            FAILED
+            if in_place_of.is_some_and(InPlaceOf::stand_in) { DONE } else { FAILED }
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::client::{Client, ClientError, running};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tutela_os::paths::Paths;
+use tutela_os::safe::Safe;
 use tutela_schema::api::{
     GuardInfo, REASON_CHARS_MAX, Route, RouteId, UpgradeInfo, UpgradeOutcome, UpgradeReply, UpgradeRequest,
 };
@@ -34,9 +35,12 @@ pub fn upgrade(words: &UpgradeWords, paths: &Paths) -> Code {
             return WRONG;
         }
     };
-    let guards = match words.all {
+    let guards: Vec<String> = match words.all {
         true => running(paths).into_iter().map(|found| found.name).collect(),
-        false => words.guards.clone(),
+        false => {
+            let mut once = std::collections::BTreeSet::new();
+            words.guards.iter().filter(|name| once.insert(name.as_str())).cloned().collect()
+        }
     };
     if guards.is_empty() {
         report::tell("no guard runs here; nothing is to be done");
@@ -65,6 +69,8 @@ fn upgrade_one(name: &str, program: &Path, words: &UpgradeWords, paths: &Paths) 
     let request = UpgradeRequest { program: program.display().to_string(), id: Some(id.clone()), reason };
     // A text and nothing else: there is no value that JSON cannot hold.
     let body = serde_json::to_string(&request).unwrap_or_default();
+    // Of a guard that has its folders elsewhere nothing is seen here.
+    let kept = Some(paths.safe(name)).filter(|safe| Safe::is_left(safe));
     let answer: Result<UpgradeReply, ClientError> = match block_on(client.post(route.path, body)) {
         Ok(answer) => answer,
         Err(code) => return code,
@@ -74,20 +80,30 @@ fn upgrade_one(name: &str, program: &Path, words: &UpgradeWords, paths: &Paths) 
         Ok(_) | Err(ClientError::Failed { .. }) => {}
         Err(error) => return report::client_error(&error),
     }
-    match wait_for_end(&client, &id) {
-        Ok(info) => tell(name, &info, words.json),
+    match wait_for_end(&client, &id, kept.as_deref()) {
+        Ok(info) => {
+            let code = tell(name, &info, words.json);
+            if code == DONE && words.to.is_some() && !words.json {
+                report::tell(&format!(
+                    "its next start runs what its service manager or script names: see that it is {}",
+                    info.program
+                ));
+            }
+            code
+        }
         Err(why) => {
             report::error(
                 &format!("failed to hear what became of the upgrade of {name}: {why}"),
-                Some(&format!("ask again: tutela events {name}; its programs run on in any case")),
+                Some(&format!("tutela events {name} knows it, once a guard of that name runs: tutela run SPEC")),
             );
             FAILED
         }
     }
 }
 
-/// Between two guards there is nobody to ask, and the one on trial does not know the end.
-fn wait_for_end(client: &Client, id: &str) -> Result<UpgradeInfo, String> {
+/// Between two guards there is nobody to ask, and the one on trial does not know the end. `kept` is there until a guard
+/// ends in order.
+fn wait_for_end(client: &Client, id: &str, kept: Option<&Path>) -> Result<UpgradeInfo, String> {
     let Some(route) = Route::of(RouteId::Info) else { return Err("there is nothing to ask".into()) };
     let until = Instant::now() + END_WITHIN;
     let mut last = String::new();
@@ -98,6 +114,9 @@ fn wait_for_end(client: &Client, id: &str) -> Result<UpgradeInfo, String> {
         match info {
             Ok(GuardInfo { upgrade: Some(upgrade), .. }) if upgrade.id == id => return Ok(upgrade),
             Ok(_) => "it runs, and knows nothing of it yet".clone_into(&mut last),
+            Err(_) if kept.is_some_and(|safe| !Safe::is_left(safe)) => {
+                return Err("somebody had it end meanwhile, and it has stopped everything".to_owned());
+            }
             Err(error) => last = error.to_string(),
         }
     }
@@ -115,16 +134,19 @@ fn tell(name: &str, info: &UpgradeInfo, json: bool) -> Code {
     }
     match &info.reason {
         None => report::tell(&format!(
-            "{name} upgraded from {} to {} ({}); nothing was restarted, unwatched for {}",
+            "{name} upgraded from {} to {} ({}); {}, unwatched for {}",
             info.from,
             info.to,
             info.program,
+            info.fate(),
             info.unwatched()
         )),
         Some(reason) => report::error(
             &format!(
-                "failed to upgrade {name} from {} to {}: {reason}; it was rolled back and nothing was restarted",
-                info.from, info.to
+                "failed to upgrade {name} from {} to {}: {reason}; it was rolled back, and {}",
+                info.from,
+                info.to,
+                info.fate()
             ),
             Some(&format!(
                 "the guard runs the former program; a start from {} would still use the new one",

@@ -1,6 +1,7 @@
 //! The words of the command line. Help texts, completions and `docs/reference/cli.md` are made from here.
 
 use crate::client::{Address, Remote};
+use crate::upgrade::stand_in::InPlaceOf;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use tutela_core::spec::TOKEN_VARIABLE;
@@ -189,6 +190,9 @@ pub struct RunWords {
     /// Show whether this program can take the place of the guard that began it
     #[arg(long, hide = true)]
     pub on_trial: bool,
+    /// Take the place of the guard on trial with this number
+    #[arg(long, hide = true, conflicts_with = "on_trial")]
+    pub in_place_of: Option<InPlaceOf>,
     /// Walk the process table even where control groups are to be had
     #[arg(long, hide = true)]
     pub force_walk: bool,

@@ -70,7 +70,8 @@ impl Conductor {
     pub(super) async fn leave(&mut self, leave: Leave) {
         let halted = self.spawner.halt(STARTS_WAIT);
         let _ = tokio::time::timeout(LEDGER_WAIT, self.ledger.flush()).await;
-        let why = leave.go();
+        let programs = self.guard.instances().filter(|(_, _, service)| service.pid().is_some()).count();
+        let why = leave.go(u64::try_from(programs).unwrap_or(u64::MAX));
         drop(halted);
         self.trouble(format!("this guard was to make room for another program and did not: {why}"));
     }

@@ -350,7 +350,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         trial: parts.trial,
     };
     conductor.begin(kept_down, troubles, parts.heirs, parts.followed);
-    let mut guards = false;
+    let (mut guards, mut ends) = (false, false);
     let mut host_alive = host::Alive::default();
     let mut turn_began = std::time::Instant::now();
     loop {
@@ -367,6 +367,9 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         }
         if !std::mem::replace(&mut guards, true) {
             conductor.trial.iter().for_each(|trial| trial.say_that_it_guards());
+        }
+        if conductor.guard.is_ending() && !std::mem::replace(&mut ends, true) {
+            conductor.trial.iter().for_each(|trial| trial.say_that_it_ends());
         }
         if let Some(leave) = conductor.time_to_leave(clock::now()) {
             conductor.leave(leave).await;

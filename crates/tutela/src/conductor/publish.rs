@@ -269,24 +269,23 @@ impl Conductor {
     /// How the program of this guard came to be the one that runs, or did not.
     pub(super) fn say_upgraded(&mut self, now: Moment) {
         let Some(upgrade) = self.identity.upgrade.get().cloned() else { return };
-        let gaps = upgrade.unwatched();
+        let (gaps, fate, not_kept) = (upgrade.unwatched(), upgrade.fate(), upgrade.not_kept);
         let UpgradeInfo { from, to, program, reason, unwatched_ms, .. } = upgrade;
         let telling = match &reason {
             None => {
-                let message =
-                    format!("upgraded from {from} to {to} ({program}); nothing was restarted, unwatched for {gaps}");
+                let message = format!("upgraded from {from} to {to} ({program}); {fate}, unwatched for {gaps}");
                 Telling::new(EventKind::Upgraded, message)
             }
             Some(reason) => {
                 let message = format!(
-                    "the upgrade from {from} to {to} ({program}) was rolled back: {reason}; nothing was restarted, unwatched \
-                     for {gaps}"
+                    "the upgrade from {from} to {to} ({program}) was rolled back: {reason}; {fate}, unwatched for \
+                     {gaps}"
                 );
                 Telling::new(EventKind::UpgradeFailed, message).with("error", reason.as_str())
             }
         };
         let telling = telling.with("from", from).with("to", to).with("program", program);
-        self.tell(now, None, None, telling.with("unwatched_ms", unwatched_ms));
+        self.tell(now, None, None, telling.with("unwatched_ms", unwatched_ms).with("not_kept", not_kept));
     }
 
     pub(super) fn say_ended(&mut self) {

@@ -214,17 +214,22 @@ impl Inheritance {
         }
     }
 
-    /// Lets the machine go on with every instance that was noted down, and tells the heirs as what they go on.
-    pub fn hand_over(&mut self, now: Moment, guard: &mut Guard, heirs: &mut [Heir]) {
+    /// Lets the machine go on with every instance that was noted down, and tells the heirs as what they go on. Answers how
+    /// many programs stay as they run.
+    pub fn hand_over(&mut self, now: Moment, guard: &mut Guard, heirs: &mut [Heir]) -> u64 {
+        let mut stay = 0;
         let living = heirs.iter().enumerate().filter(|(_, heir)| heir.child.is_some());
         let living: BTreeMap<InstanceId, usize> = living.map(|(at, heir)| (heir.id.clone(), at)).collect();
         for (id, estate) in std::mem::take(&mut self.estates) {
             let heir = living.get(&id).and_then(|at| heirs.get_mut(*at));
             let program = heir.as_ref().and_then(|heir| Some((heir.run, heir.child.as_ref()?.pid())));
+            let mut changed = false;
             let differing = |spec: &ServiceSpec| {
                 let noted = self.slate.notes().get(&stamps_key(&id));
                 let started_with = noted.and_then(|text| decode_stamps(text).ok()).unwrap_or_default();
-                started_with.differing(&self.stamper.stamps(spec, id.index))
+                let differing = started_with.differing(&self.stamper.stamps(spec, id.index));
+                changed = !differing.is_empty();
+                differing
             };
             let key = guard.inherit(now, &id, estate, program, differing, || gone(&id.service));
             if key.is_none() {
@@ -233,8 +238,10 @@ impl Inheritance {
             }
             if let (Some(heir), Some(_)) = (heir, key) {
                 heir.key = key;
+                stay += u64::from(!changed);
             }
         }
+        stay
     }
 
     /// The parts by which this guard keeps for the next what it got itself.

@@ -4,12 +4,14 @@
 //! It guards nothing. Programs run on as after the end of any guard, and their guard is the trial. It collects children
 //! that end, so that the kernel tells the trial how (Linux 6.15 and later). Signals wait for the guard that follows.
 
-use super::{GO, GUARDS, READY, REFUSED, WELL, own_words};
+use super::stand_in::InPlaceOf;
+use super::{ENDS, GO, GUARDS, IN_PLACE_OF, READY, REFUSED, WELL, words_with};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tutela_os::notify::Host;
+use tutela_os::process::Signal;
 use tutela_os::safe::Safe;
 use tutela_os::succession::{self, Heard, Line};
 use tutela_schema::saved::handover::{self, Handover};
@@ -27,7 +29,7 @@ const WELL_WITHIN: Duration = Duration::from_secs(10);
 /// How often children are collected while the trial says nothing.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How often the service manager is told that this process lives, where it wants to be.
+/// How often the service manager is told that this process lives, where it wants to be; more often where it asks for that.
 const ALIVE: Duration = Duration::from_secs(1);
 
 /// What the caretaker has to know, as words of a command line.
@@ -85,14 +87,16 @@ pub fn caretaker_main(args: impl IntoIterator<Item = OsString>) -> Option<ExitCo
         eprintln!("tutela: {WORD} is a word that a guard says to itself");
         return Some(ExitCode::FAILURE);
     };
-    let outcome =
-        Line::of_number(line).map_err(|error| error.to_string()).and_then(|line| take_care(&line, charge.pid));
-    let why = match outcome {
-        // What was tried, whatever has been put in its place since, and by whatever script it was begun.
-        Ok(()) => {
+    let line = Line::of_number(line, charge.pid).map_err(|error| error.to_string());
+    let why = match line.and_then(|line| take_care(&line, charge.pid)) {
+        // What was tried, whatever has been put in its place since.
+        Ok(Verdict::Well) => {
             let tried = succession::program_of(charge.pid);
-            succession::become_program(&tried, &name, None, |_| charge.words.clone()).to_string()
+            let place = InPlaceOf::of(charge.pid).to_string();
+            let words = words_with(charge.words.clone(), &[IN_PLACE_OF, &place]);
+            succession::become_program(&tried, &name, None, |_| words).to_string()
         }
+        Ok(Verdict::Ended) => return Some(ExitCode::SUCCESS),
         Err(why) => why,
     };
     eprintln!("tutela: {} did not take the guard's place: {why}; the former program goes on", charge.program.display());
@@ -111,60 +115,111 @@ fn tell_next(charge: &Charge, why: &str) {
     let _ = super::leave(&safe, &told);
 }
 
-/// Lets the trial guard until it says that it does well. If it does not, it has ended when this returns.
-fn take_care(line: &Line, pid: u32) -> Result<(), String> {
-    let mut ended = false;
-    let verdict = line.say(GO).map_err(|error| error.to_string()).and_then(|()| watch(line, pid, &mut ended));
+/// What becomes of a trial that has done nothing wrong.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It does well.
+    Well,
+    /// It was asked to end as a guard, and everything has ended with it.
+    Ended,
+}
+
+/// Lets the trial guard until it says that it does well, or has ended as asked. If it does neither, it has ended when this
+/// returns.
+fn take_care(line: &Line, pid: u32) -> Result<Verdict, String> {
+    let mut watch = Watch { line, pid, ended: false, alive: Alive::begin() };
+    let verdict = line.say(GO).map_err(|error| error.to_string()).and_then(|()| watch.verdict());
     if let Err(why) = verdict {
-        if !ended && !succession::collect_ended(pid) {
+        if !watch.ended && !succession::collect_ended(pid) {
             succession::dismiss(pid).map_err(|error| format!("{why}; {error}"))?;
         }
         return Err(why);
     }
-    Ok(())
+    verdict
 }
 
-fn watch(line: &Line, pid: u32, ended: &mut bool) -> Result<(), String> {
-    let host = Host::discover(|key| std::env::var_os(key)).filter(|host| host.watchdog().is_some());
-    let mut told = Instant::now();
-    let mut until = Instant::now() + GUARDS_WITHIN;
-    let mut what = "take over";
-    while Instant::now() < until {
-        match line.hear(LOOK).map_err(|error| error.to_string())? {
-            Heard::Said(word) if word == WELL => return Ok(()),
-            Heard::Said(word) if word == GUARDS => (until, what) = (Instant::now() + WELL_WITHIN, "confirm"),
-            Heard::Said(word) => match word.strip_prefix(REFUSED) {
-                Some(why) => return Err(why.to_owned()),
-                None if word.starts_with(READY) => {}
-                None => return Err(format!("it said {word:?}, which makes no sense here")),
-            },
-            Heard::Closed => {
-                *ended = true;
+/// Somebody who looks after a trial.
+struct Watch<'a> {
+    line: &'a Line,
+    pid: u32,
+    /// It is there no longer.
+    ended: bool,
+    alive: Alive,
+}
+
+impl Watch<'_> {
+    fn verdict(&mut self) -> Result<Verdict, String> {
+        let mut until = Instant::now() + GUARDS_WITHIN;
+        let mut what = "take over";
+        while Instant::now() < until {
+            if let Some(signal) = succession::asked_to_end() {
+                // It is the former program that ends everything then: it can, whatever the new one does.
+                succession::ask_again(signal);
+                return Err("the guard was asked to end meanwhile".into());
+            }
+            match self.line.hear(LOOK).map_err(|error| error.to_string())? {
+                Heard::Said(word) if word == WELL => return Ok(Verdict::Well),
+                Heard::Said(word) if word == ENDS => return Ok(self.until_it_has_ended()),
+                Heard::Said(word) if word == GUARDS => (until, what) = (Instant::now() + WELL_WITHIN, "confirm"),
+                Heard::Said(word) => match word.strip_prefix(REFUSED) {
+                    Some(why) => return Err(why.to_owned()),
+                    None if word.starts_with(READY) => {}
+                    None => return Err(format!("it said {word:?}, which makes no sense here")),
+                },
                 // Its end may be some milliseconds behind that of its line; it is waited for by `dismiss`.
-                *ended = succession::collect_ended(pid);
+                Heard::Closed => {
+                    self.ended = succession::collect_ended(self.pid);
+                    return Err(format!("it ended before it could {what}"));
+                }
+                Heard::Nothing => {}
+            }
+            self.ended |= succession::collect_ended(self.pid);
+            if self.ended {
                 return Err(format!("it ended before it could {what}"));
             }
-            Heard::Nothing => {}
+            self.alive.tell();
         }
-        *ended |= succession::collect_ended(pid);
-        if *ended {
-            return Err(format!("it ended before it could {what}"));
-        }
-        if told.elapsed() >= ALIVE {
-            told = Instant::now();
-            // A service manager that does not listen ends this process for it; there is nothing else to do about it.
-            host.iter().for_each(|host| drop(host.alive()));
-        }
+        Err(format!("it did not {what} in time"))
     }
-    Err(format!("it did not {what} in time"))
+
+    /// How long that takes is up to the programs and their ladders.
+    fn until_it_has_ended(&mut self) -> Verdict {
+        while !succession::collect_ended(self.pid) && succession::is_child(self.pid) {
+            if let Some(signal) = succession::asked_to_end() {
+                // TERM from its parent would only mean that it is to make room.
+                let signal = if signal == Signal::TERM { Signal::INT } else { signal };
+                // One that has just ended needs no word.
+                let _ = succession::pass_on(self.pid, signal);
+            }
+            self.alive.tell();
+            std::thread::sleep(LOOK);
+        }
+        Verdict::Ended
+    }
 }
 
-/// The words of the trial: those of this guard, and that it is one.
-pub(super) fn words_of_trial() -> Vec<OsString> {
-    let mut words = own_words();
-    let at = words.iter().position(|word| word == "run").map_or(words.len(), |run| run + 1);
-    words.insert(at, "--on-trial".into());
-    words
+/// Tells the service manager that this process lives, where it wants to be told.
+struct Alive {
+    host: Option<Host>,
+    every: Duration,
+    told: Instant,
+}
+
+impl Alive {
+    fn begin() -> Alive {
+        let host = Host::discover(|key| std::env::var_os(key));
+        let wanted = host.as_ref().and_then(Host::watchdog);
+        let every = wanted.map_or(ALIVE, |wanted| ALIVE.min(wanted / 2));
+        Alive { host: host.filter(|_| wanted.is_some()), every, told: Instant::now() }
+    }
+
+    fn tell(&mut self) {
+        if self.told.elapsed() >= self.every {
+            self.told = Instant::now();
+            // A service manager that does not listen ends this process for it; there is nothing else to do about it.
+            self.host.iter().for_each(|host| drop(host.alive()));
+        }
+    }
 }
 
 /// What the process that has let go becomes; returns only when it did not work.

@@ -1,6 +1,6 @@
 //! Runs. Another program takes the guard's place while everything that it keeps runs on.
 //!
-//! Four parts, in the order in which they work; what passes between two of them is a word on a line or the [`Handover`] in
+//! Five parts, in the order in which they work; what passes between two of them is a word on a line or the [`Handover`] in
 //! the guard's safe. Nothing here keeps programs alive: that is [`crate::survive`], for which each change is the end of one
 //! guard and the beginning of the next.
 //!
@@ -10,12 +10,14 @@
 //! 3. [`trial`]: the new program's side of that.
 //! 4. The caretaker's process becomes the new program, which takes over from the trial; or the former program again, when
 //!    the trial did not do well, whatever it was that went wrong.
+//! 5. [`stand_in`]: should the new program not come up in that process, the trial guards on and it is tried again.
 //!
 //! So the process that a service manager, a terminal or a container knows stays the same throughout, and the new program
 //! is never the only one that could mend what is wrong with it.
 
 pub mod ask;
 pub mod caretaker;
+pub mod stand_in;
 pub mod trial;
 
 use std::ffi::OsString;
@@ -26,6 +28,12 @@ use tutela_schema::saved::handover::{self, Handover};
 
 /// The name of the handover's deposit.
 pub const HANDOVER: &str = "handover";
+
+/// Among the words of a guard: it is a trial.
+const ON_TRIAL: &str = "--on-trial";
+
+/// Among the words of a guard: it takes the place of the trial whose number follows, and how often that was tried.
+const IN_PLACE_OF: &str = "--in-place-of";
 
 /// From the caretaker to the trial: nobody guards, it is its turn.
 const GO: &str = "go";
@@ -42,6 +50,9 @@ const GUARDS: &str = "guards";
 /// From the trial to the caretaker: it has guarded for a while, and well.
 const WELL: &str = "well";
 
+/// From the trial to the caretaker: it was asked to end, as a guard, and ends with everything that it keeps.
+const ENDS: &str = "ends";
+
 /// Leaves a handover for whoever follows.
 ///
 /// # Errors
@@ -57,17 +68,20 @@ pub struct Followed {
     pub safe: Safe,
     /// What it left.
     pub handover: Handover,
+    /// How many of its programs are taken over as they run.
+    pub kept: u64,
 }
 
 impl Followed {
-    /// Adds the time since that guard's last turn.
-    fn add_gap(&mut self, now: Moment) {
+    /// Adds what the change from that guard to this one cost: time, and programs.
+    fn add_change(&mut self, now: Moment) {
         self.handover.gaps_us.push(micros(now).saturating_sub(self.handover.last_turn_us));
+        self.handover.not_kept += self.handover.programs.saturating_sub(self.kept);
     }
 
     /// The upgrade is over with this guard; nobody after it hears of it.
     pub fn end(mut self, now: Moment) -> UpgradeInfo {
-        self.add_gap(now);
+        self.add_change(now);
         self.safe.release(HANDOVER);
         outcome(self.handover)
     }
@@ -75,7 +89,7 @@ impl Followed {
 
 /// What became of it. One that was killed in the middle has neither confirmed nor failed; so much is known then.
 fn outcome(handover: Handover) -> UpgradeInfo {
-    let Handover { id, from, to, program, gaps_us, confirmed, failed, .. } = handover;
+    let Handover { id, from, to, program, gaps_us, not_kept, confirmed, failed, .. } = handover;
     let reason = match (confirmed, failed) {
         (_, Some(reason)) => Some(reason),
         (true, None) => None,
@@ -89,6 +103,7 @@ fn outcome(handover: Handover) -> UpgradeInfo {
         outcome: if reason.is_some() { UpgradeOutcome::RolledBack } else { UpgradeOutcome::Done },
         reason,
         unwatched_ms: gaps_us.into_iter().map(|micros| micros.div_ceil(1_000)).collect(),
+        not_kept,
     }
 }
 
@@ -96,14 +111,56 @@ fn micros(moment: Moment) -> u64 {
     u64::try_from(moment.since(Moment::ZERO).as_micros()).unwrap_or(u64::MAX)
 }
 
-/// The words that this guard was started with, without the program's own name.
+/// The words that this guard was started with, without the program's own name and without those that guards say to each
+/// other.
 fn own_words() -> Vec<OsString> {
-    std::env::args_os().skip(1).collect()
+    plain_words(std::env::args_os().skip(1))
+}
+
+fn plain_words(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut plain = Vec::new();
+    let mut words = words;
+    while let Some(word) = words.next() {
+        if word == "--" {
+            plain.push(word);
+            plain.extend(words);
+            break;
+        } else if word == IN_PLACE_OF {
+            drop(words.next());
+        } else if word != ON_TRIAL {
+            plain.push(word);
+        }
+    }
+    plain
+}
+
+/// These words, with others behind `run`.
+fn words_with(mut words: Vec<OsString>, others: &[&str]) -> Vec<OsString> {
+    let at = words.iter().position(|word| word == "run").map_or(words.len(), |run| run + 1);
+    words.splice(at..at, others.iter().map(OsString::from));
+    words
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_guard_that_is_or_was_a_trial_is_tried_and_begun_with_the_words_of_any_other() {
+        let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+        let plain = |text: &str| plain_words(words(text).into_iter());
+        assert_eq!(plain("run --on-trial shop.toml"), words("run shop.toml"));
+        assert_eq!(plain("run --in-place-of 7:0 shop.toml --quiet"), words("run shop.toml --quiet"));
+        assert_eq!(plain("run -- a --on-trial"), words("run -- a --on-trial"));
+        assert_eq!(words_with(plain("run a.toml"), &[ON_TRIAL]), words("run --on-trial a.toml"));
+    }
+
+    #[test]
+    fn what_was_not_kept_is_told() {
+        let handover = Handover { programs: 5, confirmed: true, ..Handover::default() };
+        assert_eq!(outcome(Handover { not_kept: 2, ..handover.clone() }).fate().split(' ').next(), Some("2"));
+        assert_eq!(outcome(handover).fate(), "nothing was restarted");
+    }
 
     #[test]
     fn whoever_neither_confirmed_nor_failed_was_cut_off() {

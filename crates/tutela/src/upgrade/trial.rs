@@ -1,7 +1,7 @@
 //! The new program's side: it shows that it can take over, does so, and says whether it goes well.
 
 use super::ask::Leave;
-use super::{Followed, GO, GUARDS, READY, REFUSED, WELL, leave, micros};
+use super::{ENDS, Followed, GO, GUARDS, READY, REFUSED, WELL, leave, micros};
 use crate::conductor::{Inbox, Input, Request};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -86,9 +86,20 @@ impl Trial {
         let _ = self.line.say(GUARDS);
     }
 
+    /// As a guard it was asked to end, and does: it is not to be replaced by another.
+    pub fn say_that_it_ends(&self) {
+        // Without it the caretaker has the former program guard again, which starts everything.
+        let _ = self.line.say(ENDS);
+    }
+
+    /// Whether the process that began it still is there, so that this guard is not its own master.
+    pub fn is_taken_care_of(&self) -> bool {
+        succession::parent() == self.parent
+    }
+
     /// It has taken over from a guard that made room for it.
     pub fn takes_over(&self, mut followed: Followed, now: Moment) {
-        followed.add_gap(now);
+        followed.add_change(now);
         *self.word() = Some(followed);
     }
 
@@ -104,8 +115,9 @@ impl Trial {
     /// What it does last: it says when it turned for the last time, and ends as a guard that is killed does.
     pub fn dismissal(self: &Arc<Trial>) -> Leave {
         let trial = self.clone();
-        Leave::ending(move || {
-            if let Some(Followed { safe, handover }) = &mut *trial.word() {
+        Leave::ending(move |programs| {
+            if let Some(Followed { safe, handover, .. }) = &mut *trial.word() {
+                handover.programs = programs;
                 handover.last_turn_us = micros(clock::now());
                 // The guard that follows only does not know for how long nobody watched.
                 let _ = leave(safe, handover);
@@ -117,7 +129,7 @@ impl Trial {
     fn confirm(&self) -> Result<(), String> {
         match &mut *self.word() {
             None => Err("no guard had left anything for it".to_owned()),
-            Some(Followed { safe, handover }) => {
+            Some(Followed { safe, handover, .. }) => {
                 handover.confirmed = true;
                 leave(safe, handover).map_err(|error| format!("it cannot leave word of itself: {error}"))
             }
@@ -146,7 +158,7 @@ impl Trial {
             Ok(()) => self.line.say(WELL),
             Err(why) => self.line.say(&format!("{REFUSED}{why}")),
         };
-        while succession::parent() == self.parent {
+        while self.is_taken_care_of() {
             tokio::time::sleep(PARENT_LOOK).await;
         }
         // A service manager begins another guard, which needs the room. Elsewhere nobody does.
