@@ -95,11 +95,12 @@ impl Conductor {
         // Nothing of it is in a safe. Dropping the answer changes nothing: the pump reads what is left and closes the pipes.
         let Some(depositor) = self.estates.as_ref().map(Estates::depositor) else { return };
         let Some(end) = end else { return depositor.release(id, run) };
-        let id = id.clone();
+        let (id, drain) = (id.clone(), self.spawner.drain(self.outputs.len()));
         // Bounded by the drain's own limit.
         tokio::spawn(async move {
             end.await;
             depositor.release(&id, run);
+            drop(drain);
         });
     }
 

@@ -13,6 +13,7 @@ use crate::conductor::{Inbox, Input, InstanceRef};
 use crate::survive::keeping::Depositor;
 use crate::survive::output::KeptOutput;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tutela_logs::{CaptureHandle, Pumps};
@@ -41,6 +42,47 @@ const ORDERS_MAX: usize = 65_536;
 
 /// How often it is looked whether starts that were begun are made, before the guard makes room for another.
 const HALT_LOOK: Duration = Duration::from_micros(200);
+
+/// Runs that are over and whose output is still read, beyond one for each instance. Each holds a dozen descriptors and some
+/// ten kilobytes, so a start waits while there are more: programs that crash without a pause would otherwise crowd out the
+/// very thread that reads what they wrote.
+const DRAINS_SPARE: usize = 64;
+
+/// How long a start waits for that at the most. A disk that hangs keeps no program from being started.
+const DRAINS_PATIENCE: Duration = Duration::from_millis(250);
+
+/// How often it is looked whether there are fewer.
+const DRAINS_LOOK: Duration = Duration::from_millis(1);
+
+/// How many runs are over and not yet read to their end.
+#[derive(Debug, Default)]
+struct Drains {
+    now: AtomicUsize,
+    instances: AtomicUsize,
+}
+
+impl Drains {
+    fn are_many(&self) -> bool {
+        self.now.load(Ordering::Relaxed) > self.instances.load(Ordering::Relaxed).saturating_add(DRAINS_SPARE)
+    }
+
+    fn wait_for_fewer(&self) {
+        let until = Instant::now() + DRAINS_PATIENCE;
+        while self.are_many() && Instant::now() < until {
+            std::thread::sleep(DRAINS_LOOK);
+        }
+    }
+}
+
+/// A run that is over, and whose output is being read; dropped when that is done.
+#[derive(Debug)]
+pub struct Drain(Arc<Shared>);
+
+impl Drop for Drain {
+    fn drop(&mut self) {
+        self.0.drains.now.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// A program that was started.
 pub struct Started {
@@ -72,6 +114,7 @@ struct Shared {
     pump: Pumps,
     inbox: Inbox,
     depositor: Option<Depositor>,
+    drains: Drains,
 }
 
 impl std::fmt::Debug for Shared {
@@ -103,7 +146,8 @@ impl Spawner {
     ) -> std::io::Result<Spawner> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let (queue, filled) = (Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { queue, filled, processors, nursery, pump, inbox, depositor });
+        let shared =
+            Arc::new(Shared { queue, filled, processors, nursery, pump, inbox, depositor, drains: Drains::default() });
         let spawner = Spawner { shared };
         spawner.add_thread(&mut spawner.shared.lock())?;
         Ok(spawner)
@@ -128,6 +172,13 @@ impl Spawner {
         drop(queue);
         self.shared.filled.notify_one();
         Ok(())
+    }
+
+    /// A run is over, one of this many instances that have output. Further starts wait while there are many of these.
+    pub fn drain(&self, instances: usize) -> Drain {
+        self.shared.drains.instances.store(instances, Ordering::Relaxed);
+        self.shared.drains.now.fetch_add(1, Ordering::Relaxed);
+        Drain(self.shared.clone())
     }
 
     /// Begins nothing until the answer is dropped, and returns when what was begun is made, `within` at the most. Orders
@@ -180,6 +231,9 @@ impl Shared {
     fn work(&self) {
         while let Some(job) = self.next() {
             let instance = job.instance.clone();
+            if let Order::Main { .. } = job.order {
+                self.drains.wait_for_fewer();
+            }
             let (order, prepared) = match short_of_descriptors() {
                 Some(refusal) => (job.order, Err(refusal)),
                 None => job.prepare(self.depositor.is_some()),
@@ -256,4 +310,27 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_waits_while_much_is_left_to_be_read_and_not_for_ever() {
+        let drains = Drains::default();
+        drains.instances.store(10, Ordering::Relaxed);
+        drains.now.store(10 + DRAINS_SPARE, Ordering::Relaxed);
+        assert!(!drains.are_many());
+        drains.now.fetch_add(1, Ordering::Relaxed);
+        assert!(drains.are_many());
+        let begun = Instant::now();
+        drains.wait_for_fewer();
+        assert!(begun.elapsed() >= DRAINS_PATIENCE);
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| drains.wait_for_fewer());
+            drains.now.fetch_sub(1, Ordering::Relaxed);
+            waits.join().expect("it waited");
+        });
+    }
 }
