@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tutela_it::faults::{assert_whole, from_outside};
 use tutela_it::processes::{kill, lives, set_mode};
-use tutela_it::{Container, Guard, Instance, Stage};
+use tutela_it::{BOUND, Container, Guard, Instance, Stage, wait_until};
 
 /// The longest that a program that is not fit may keep an upgrade waiting: two waits of the guard's process and a dismissal.
 const ROLLED_BACK_WITHIN: Duration = Duration::from_secs(40);
@@ -188,4 +188,57 @@ fn a_program_that_nobody_should_trust_and_a_guard_that_cannot_are_refused() {
     let guard = stage.start(Container::ControlGroup);
     let said = guard.cli(["upgrade", guard.name()]);
     assert!(said.code == 1 && said.stderr.contains("survive = false"), "{}", said.stderr);
+}
+
+/// Waits for its turn, and says at its begin and at its end that it ran.
+const HOOK: &str = "sh -c 'echo begun >> order; until [ -e go ]; do sleep 0.02; done; echo hook ended'";
+
+fn hooked(stage: Stage) -> Guard {
+    stage.write_spec(&format!(
+        "[services.a]\ncommand = [\"understudy\", \"hang\"]\n\
+         hooks.before_start = [{{ command = \"{HOOK}\", timeout = \"60s\" }}]\n"
+    ));
+    let guard = stage.start(Container::ControlGroup);
+    wait_until(BOUND, "its hook runs", || guard.read("order").contains("begun").then_some(()));
+    guard
+}
+
+#[test]
+fn a_hook_that_ends_in_time_runs_once_and_all_that_it_wrote_is_there() {
+    let guard = hooked(Stage::new());
+    for round in 1..=2 {
+        let mut command = guard.command();
+        command.args(["upgrade", guard.name()]);
+        std::thread::scope(|scope| {
+            let upgrade = scope.spawn(|| tutela_it::run_within(ROLLED_BACK_WITHIN, command));
+            std::thread::sleep(Duration::from_millis(400));
+            guard.write("go", "");
+            let ended = upgrade.join().unwrap();
+            assert_eq!(ended.code, 0, "{}", ended.stderr);
+        });
+        guard.wait_state("a", "running");
+        assert_eq!(guard.read("order").lines().count(), round, "it ran once");
+        assert_eq!(guard.cli_ok(&["logs", &format!("{}/a", guard.name())]).matches("hook ended").count(), round);
+        std::fs::remove_file(guard.path("go")).unwrap();
+        if round == 1 {
+            guard.cli_ok(&["restart", "--no-wait", &format!("{}/a", guard.name())]);
+            wait_until(BOUND, "its hook runs again", || (guard.read("order").lines().count() == 2).then_some(()));
+        }
+    }
+}
+
+#[test]
+fn a_hook_that_does_not_end_is_neither_killed_nor_begun_again() {
+    let guard = hooked(Stage::new());
+    let former = another(&guard, "tutela-next");
+    let said = guard.cli(["upgrade", guard.name(), "--to", former.to_str().unwrap()]);
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    assert!(said.stderr.contains("a before_start hook of a:0 still runs"), "{}", said.stderr);
+    assert_ne!(program_of(&guard), former);
+    let told = guard.wait_event("upgrade_failed", |_| true);
+    assert!(told["message"].as_str().unwrap().contains("nothing was changed"), "{told}");
+    assert_eq!(guard.instance("a").state, "starting");
+    guard.write("go", "");
+    guard.wait_state("a", "running");
+    assert_eq!(guard.read("order"), "begun\n");
 }

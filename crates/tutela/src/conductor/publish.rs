@@ -268,7 +268,7 @@ impl Conductor {
 
     /// How the program of this guard came to be the one that runs, or did not.
     pub(super) fn say_upgraded(&mut self, now: Moment) {
-        let Some(upgrade) = self.identity.upgrade.get().cloned() else { return };
+        let Some(upgrade) = self.identity.upgrade.get() else { return };
         let gaps = upgrade.unwatched();
         let UpgradeInfo { from, to, program, reason, unwatched_ms, .. } = upgrade;
         let telling = match &reason {
@@ -276,6 +276,12 @@ impl Conductor {
                 let message =
                     format!("upgraded from {from} to {to} ({program}); nothing was restarted, unwatched for {gaps}");
                 Telling::new(EventKind::Upgraded, message)
+            }
+            // Nobody has left yet: there is nothing to take back.
+            Some(reason) if unwatched_ms.is_empty() => {
+                let message =
+                    format!("the upgrade from {from} to {to} ({program}) was given up: {reason}; nothing was changed");
+                Telling::new(EventKind::UpgradeFailed, message).with("error", reason.as_str())
             }
             Some(reason) => {
                 let message = format!(

@@ -58,6 +58,8 @@ impl Drop for UnderWay {
 
 /// What the conductor does when it has let go.
 pub struct Leave {
+    /// What whoever asked for it was answered; `None`: nobody asked.
+    pub reply: Option<UpgradeReply>,
     go: Box<dyn FnOnce() -> String + Send>,
 }
 
@@ -74,7 +76,7 @@ impl Leave {
             at_last();
             std::process::exit(0)
         };
-        Leave { go: Box::new(go) }
+        Leave { reply: None, go: Box::new(go) }
     }
 
     /// This process becomes another program; the answer is why it did not, after which it goes on guarding.
@@ -164,7 +166,7 @@ fn look_at(program: &str) -> Result<PathBuf, ErrorReply> {
 impl Tried {
     /// What the conductor does with it once it has let go.
     pub fn into_leave(self) -> Leave {
-        Leave { go: Box::new(move || self.hand_over()) }
+        Leave { reply: Some(self.reply.clone()), go: Box::new(move || self.hand_over()) }
     }
 
     /// Returns only when it did not work, with the reason.
