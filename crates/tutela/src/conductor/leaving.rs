@@ -31,6 +31,12 @@ const STARTS_WAIT: Duration = Duration::from_millis(500);
 /// How long the ledger may take to write down what happened. A disk that hangs does not keep a guard that hangs.
 const LEDGER_WAIT: Duration = Duration::from_millis(500);
 
+/// How long what is being read may take to be with the console and in the files. A disk that hangs does not keep a guard.
+const PUMPS_WAIT: Duration = Duration::from_millis(200);
+
+/// How long the console may take to show what it has: longer than any but one that stands still.
+const CONSOLE_WAIT: Duration = Duration::from_millis(500);
+
 /// Somebody waits for this guard to let go.
 pub(super) struct Leaving {
     leave: Leave,
@@ -150,9 +156,14 @@ impl Conductor {
     pub(super) async fn leave(&mut self, leave: Leave) {
         let halted = self.spawner.halt(STARTS_WAIT);
         let _ = tokio::time::timeout(LEDGER_WAIT, self.ledger.flush()).await;
+        // From here on the next guard reads, so that what is shown goes on where it was.
+        let (paused, are_paused) = self.pump.pause();
+        let _ = tokio::time::timeout(PUMPS_WAIT, are_paused).await;
+        // What a terminal that stands still does not show is in the files.
+        let _ = self.console.settle(CONSOLE_WAIT);
         let reply = leave.reply.clone();
         let why = leave.go();
-        drop(halted);
+        drop((halted, paused));
         self.stay(clock::now(), reply, why);
     }
 }
