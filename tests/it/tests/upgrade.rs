@@ -242,3 +242,89 @@ fn a_hook_that_does_not_end_is_neither_killed_nor_begun_again() {
     guard.wait_state("a", "running");
     assert_eq!(guard.read("order"), "begun\n");
 }
+
+/// The numbers behind `before` in a text, in its order.
+fn numbers(text: &str, before: &str) -> Vec<u64> {
+    let number = |line: &str| line.split_once(before)?.1.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
+    text.lines().filter_map(number).collect()
+}
+
+fn assert_unbroken(numbers: &[u64], what: &str) {
+    let gaps: Vec<_> = numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1).collect();
+    assert!(numbers.len() > 1 && gaps.is_empty(), "{what}: {} numbers, gaps {gaps:?}", numbers.len());
+}
+
+#[test]
+fn whoever_asks_follows_or_watches_meanwhile_does_not_notice() {
+    let stage = Stage::new();
+    stage.write_spec(
+        "[services.n]\ncommand = [\"sh\", \"-c\", \"i=0; while :; do i=$((i+1)); echo line $i; sleep 0.002; done\"]\n\
+         [services.slow]\ncommand = [\"sh\", \"-c\", \"trap 'sleep 1; exit 0' TERM; touch trapped; while :; do sleep 0.02; done\"]\n",
+    );
+    let guard = stage.start(Container::ControlGroup);
+    guard.wait_state("n", "running");
+    wait_until(BOUND, "it can be asked", || guard.path("trapped").exists().then_some(()));
+    let mut follows = guard.command();
+    follows
+        .args(["events", guard.name(), "-f", "--json"])
+        .stdout(std::fs::File::create(guard.path("followed")).unwrap());
+    let mut follows = follows.spawn().unwrap();
+    std::thread::scope(|scope| {
+        let stop = scope.spawn(|| guard.cli(["stop", &format!("{}/slow", guard.name())]));
+        guard.wait_state("slow", "stopping");
+        let upgrade = scope.spawn(|| guard.cli(["upgrade", guard.name()]));
+        while !upgrade.is_finished() {
+            let said = guard.cli(["status", guard.name()]);
+            assert_eq!(said.code, 0, "{}", said.stderr);
+        }
+        for ended in [stop.join().unwrap(), upgrade.join().unwrap()] {
+            assert_eq!(ended.code, 0, "{}", ended.stderr);
+        }
+    });
+    guard.cli_ok(&["stop", &format!("{}/n", guard.name())]);
+    wait_until(BOUND, "the last event is followed", || {
+        let last = guard.events().last().unwrap()["seq"].as_u64().unwrap();
+        (numbers(&guard.read("followed"), "\"seq\":").last() == Some(&last)).then_some(())
+    });
+    follows.kill().unwrap();
+    follows.wait().unwrap();
+    assert_unbroken(&numbers(&guard.read("followed"), "\"seq\":"), "followed events");
+    let logged = numbers(&String::from_utf8_lossy(&guard.log("n-0.log")), "line ");
+    wait_until(BOUND, "the last line is shown", || {
+        (numbers(&guard.read("console.log"), "line ").last() == logged.last()).then_some(())
+    });
+    let shown = guard.read("console.log");
+    assert_unbroken(&numbers(&shown, "line "), "shown lines");
+    assert_eq!(shown.matches("guards on trial for").count(), 1, "{}", guard.console());
+    assert_eq!(shown.matches(&format!("keeps {}", guard.name())).count(), 2, "{}", guard.console());
+}
+
+#[test]
+fn a_command_outlasts_its_guard_and_nobody_says_that_nothing_is_left() {
+    let stage = Stage::new();
+    stage.write_spec(
+        "[services.slow]\ncommand = [\"sh\", \"-c\", \"trap 'sleep 1; exit 0' TERM; touch trapped; while :; do sleep 0.02; done\"]\n\
+         [services.other]\ncommand = [\"understudy\", \"hang\"]\n",
+    );
+    let guard = stage.start(Container::ControlGroup);
+    wait_until(BOUND, "it can be asked", || guard.path("trapped").exists().then_some(()));
+    let before = guard.wait_state("slow", "running").pid;
+    let mut command = guard.command();
+    command.args(["restart", &format!("{}/slow", guard.name())]);
+    let waits = std::thread::spawn(|| tutela_it::run_within(BOUND, command));
+    guard.wait_state("slow", "stopping");
+    let stage = guard.crash();
+    for words in [vec!["status"], vec!["status", stage.name()]] {
+        let said = stage.cli(words);
+        assert!(
+            said.stderr.contains("what it kept runs on") && said.stderr.contains("takes it back"),
+            "{}",
+            said.stderr
+        );
+    }
+    let guard = stage.start(Container::ControlGroup);
+    let ended = waits.join().unwrap();
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    let after = guard.instance("slow");
+    assert!(after.state == "running" && after.pid != before, "{after:?}");
+}

@@ -253,8 +253,9 @@ impl Conductor {
         let identity = self.identity.clone();
         let count = self.guard.spec().services.len();
         let message = format!(
-            "tutela {} keeps {} ({count} {}), pid {}",
+            "tutela {} {} {} ({count} {}), pid {}",
             identity.version,
+            if self.trial.is_some() { "guards on trial for" } else { "keeps" },
             identity.name,
             if count == 1 { "service" } else { "services" },
             identity.pid
