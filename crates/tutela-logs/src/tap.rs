@@ -53,12 +53,16 @@ pub struct ConsoleLines {
 struct Queue {
     inner: Mutex<Inner>,
     filled: Condvar,
+    /// Everything that was taken is shown.
+    shown: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     batch: Batch,
     bytes: usize,
+    /// What the console has taken is not known to be shown.
+    taken: bool,
     closed: bool,
 }
 
@@ -80,6 +84,13 @@ impl ConsoleTap {
     pub fn close(&self) {
         self.queue.lock().closed = true;
         self.queue.filled.notify_all();
+    }
+
+    /// Waits until everything that was put in is shown, `within` at the most. Answers whether it is.
+    pub fn settle(&self, within: Duration) -> bool {
+        let is_behind = |inner: &mut Inner| inner.taken || !inner.batch.lines.is_empty();
+        let waited = self.queue.shown.wait_timeout_while(self.queue.lock(), within, is_behind);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// Puts a whole line in that no pump has read, such as a remark of the guard's. Never waits; one that does
@@ -111,6 +122,12 @@ impl ConsoleTap {
 }
 
 impl ConsoleLines {
+    /// Everything that was taken so far is shown.
+    pub fn done(&mut self) {
+        self.queue.lock().taken = false;
+        self.queue.shown.notify_all();
+    }
+
     /// Waits until there is something, or at most `patience`, and takes all of it. `None`: closed and
     /// empty. An empty batch: nothing came.
     pub fn wait(&mut self, patience: Duration) -> Option<Batch> {
@@ -123,6 +140,7 @@ impl ConsoleLines {
             return None;
         }
         inner.bytes = 0;
+        inner.taken |= !inner.batch.lines.is_empty();
         Some(std::mem::take(&mut inner.batch))
     }
 }
@@ -223,6 +241,19 @@ mod tests {
         assert_eq!(&*lines.wait(Duration::ZERO).unwrap().lines[0].bytes, b"again");
         tap.close();
         assert!(lines.wait(Duration::from_secs(60)).is_none());
+    }
+
+    #[test]
+    fn what_was_put_in_is_settled_once_it_is_shown_and_not_when_it_is_taken() {
+        let (tap, mut lines) = console();
+        assert!(tap.settle(Duration::ZERO));
+        tap.say(&Arc::from("a"), Stream::Out, b"one");
+        assert!(!tap.settle(Duration::from_millis(1)));
+        assert_eq!(lines.wait(Duration::ZERO).unwrap().lines.len(), 1);
+        assert!(!tap.settle(Duration::from_millis(1)), "it is on its way");
+        let waits = std::thread::spawn(move || tap.settle(Duration::from_secs(60)));
+        lines.done();
+        assert!(waits.join().unwrap());
     }
 
     #[test]

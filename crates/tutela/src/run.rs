@@ -7,7 +7,7 @@ mod plan;
 pub use plan::{read_and_check, read_and_look};
 
 use crate::api::{self, Context};
-use crate::conductor::{self, AskReload, Feed, Identity, Inbox, Matches, Outcome, Parts, wall_now};
+use crate::conductor::{self, AskReload, Feed, Identity, Inbox, LastUpgrade, Matches, Outcome, Parts, wall_now};
 use crate::figures;
 use crate::hands::console::Console;
 use crate::hands::keeping::{Keeping, follow_host};
@@ -420,7 +420,7 @@ fn identity(name: &str, spec: String, nursery: &Nursery) -> Identity {
             .map(|it| CapabilityStatus { name: it.name.to_owned(), holds: it.holds, detail: it.detail })
             .collect(),
         spec,
-        upgrade: Arc::default(),
+        upgrade: LastUpgrade::default(),
     }
 }
 

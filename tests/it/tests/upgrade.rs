@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 use tutela_it::faults::{assert_whole, from_outside};
 use tutela_it::processes::{kill, lives, set_mode};
-use tutela_it::{Container, Guard, Instance, Stage};
+use tutela_it::{BOUND, Container, Guard, Instance, Stage, wait_until};
 
 /// The longest that a program that is not fit may keep an upgrade waiting: two waits of the guard's process and a dismissal.
 const ROLLED_BACK_WITHIN: Duration = Duration::from_secs(40);
@@ -209,8 +209,9 @@ fn what_is_not_fit_is_refused_or_rolled_back_by_itself() {
                 let info = guard.api("GET", "/v1/info", 200);
                 assert_eq!(info["upgrade"]["outcome"] == "rolled_back", *handed_over, "{name}: {info}");
                 // Nothing of what was tried is left, and it guards as before.
-                let all = tutela_it::processes::names_like(&tutela_it::processes::all(), name);
-                assert_eq!(all, Vec::<u32>::new(), "{name}");
+                let runs = |pid: &u32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program);
+                let left: Vec<u32> = tutela_it::processes::all().into_iter().filter(runs).collect();
+                assert!(left.is_empty(), "{name}: {left:?}");
                 kill(before[0].1.unwrap(), "KILL");
                 guard.wait_for("s0", "runs again", |it| it.state == "running" && it.restarts == 1);
                 guard.cli_ok(&["stop", guard.name()]);
@@ -346,4 +347,143 @@ fn programs_whose_spec_had_changed_are_told_of() {
     assert_eq!(told["not_kept"], 1, "{told}");
     assert_eq!(guard.instance("a").pid, a);
     assert_ne!(guard.wait_state("b", "running").pid, b);
+}
+
+/// Waits for its turn, and says at its begin and at its end that it ran.
+const HOOK: &str = "sh -c 'echo begun >> order; until [ -e go ]; do sleep 0.02; done; echo hook ended'";
+
+fn hooked(stage: Stage) -> Guard {
+    stage.write_spec(&format!(
+        "[services.a]\ncommand = [\"understudy\", \"hang\"]\n\
+         hooks.before_start = [{{ command = \"{HOOK}\", timeout = \"60s\" }}]\n"
+    ));
+    let guard = stage.start(Container::ControlGroup);
+    wait_until(BOUND, "its hook runs", || guard.read("order").contains("begun").then_some(()));
+    guard
+}
+
+#[test]
+fn a_hook_that_ends_in_time_runs_once_and_all_that_it_wrote_is_there() {
+    let guard = hooked(Stage::new());
+    for round in 1..=2 {
+        let mut command = guard.command();
+        command.args(["upgrade", guard.name()]);
+        std::thread::scope(|scope| {
+            let upgrade = scope.spawn(|| tutela_it::run_within(ROLLED_BACK_WITHIN, command));
+            std::thread::sleep(Duration::from_millis(400));
+            guard.write("go", "");
+            let ended = upgrade.join().unwrap();
+            assert_eq!(ended.code, 0, "{}", ended.stderr);
+        });
+        guard.wait_state("a", "running");
+        assert_eq!(guard.read("order").lines().count(), round, "it ran once");
+        assert_eq!(guard.cli_ok(&["logs", &format!("{}/a", guard.name())]).matches("hook ended").count(), round);
+        std::fs::remove_file(guard.path("go")).unwrap();
+        if round == 1 {
+            guard.cli_ok(&["restart", "--no-wait", &format!("{}/a", guard.name())]);
+            wait_until(BOUND, "its hook runs again", || (guard.read("order").lines().count() == 2).then_some(()));
+        }
+    }
+}
+
+#[test]
+fn a_hook_that_does_not_end_is_neither_killed_nor_begun_again() {
+    let guard = hooked(Stage::new());
+    let former = another(&guard, "tutela-next");
+    let said = guard.cli(["upgrade", guard.name(), "--to", former.to_str().unwrap()]);
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    assert!(said.stderr.contains("a before_start hook of a:0 still runs"), "{}", said.stderr);
+    assert_ne!(program_of(&guard), former);
+    let told = guard.wait_event("upgrade_failed", |_| true);
+    assert!(told["message"].as_str().unwrap().contains("nothing was changed"), "{told}");
+    assert_eq!(guard.instance("a").state, "starting");
+    guard.write("go", "");
+    guard.wait_state("a", "running");
+    assert_eq!(guard.read("order"), "begun\n");
+}
+
+/// The numbers behind `before` in a text, in its order.
+fn numbers(text: &str, before: &str) -> Vec<u64> {
+    let number = |line: &str| line.split_once(before)?.1.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
+    text.lines().filter_map(number).collect()
+}
+
+fn assert_unbroken(numbers: &[u64], what: &str) {
+    let gaps: Vec<_> = numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1).collect();
+    assert!(numbers.len() > 1 && gaps.is_empty(), "{what}: {} numbers, gaps {gaps:?}", numbers.len());
+}
+
+#[test]
+fn whoever_asks_follows_or_watches_meanwhile_does_not_notice() {
+    let stage = Stage::new();
+    stage.write_spec(
+        "[services.n]\ncommand = [\"sh\", \"-c\", \"i=0; while :; do i=$((i+1)); echo line $i; sleep 0.002; done\"]\n\
+         [services.slow]\ncommand = [\"sh\", \"-c\", \"trap 'sleep 1; exit 0' TERM; touch trapped; while :; do sleep 0.02; done\"]\n",
+    );
+    let guard = stage.start(Container::ControlGroup);
+    guard.wait_state("n", "running");
+    wait_until(BOUND, "it can be asked", || guard.path("trapped").exists().then_some(()));
+    let mut follows = guard.command();
+    follows
+        .args(["events", guard.name(), "-f", "--json"])
+        .stdout(std::fs::File::create(guard.path("followed")).unwrap());
+    let mut follows = follows.spawn().unwrap();
+    std::thread::scope(|scope| {
+        let stop = scope.spawn(|| guard.cli(["stop", &format!("{}/slow", guard.name())]));
+        guard.wait_state("slow", "stopping");
+        let upgrade = scope.spawn(|| guard.cli(["upgrade", guard.name()]));
+        while !upgrade.is_finished() {
+            let said = guard.cli(["status", guard.name()]);
+            assert_eq!(said.code, 0, "{}", said.stderr);
+        }
+        for ended in [stop.join().unwrap(), upgrade.join().unwrap()] {
+            assert_eq!(ended.code, 0, "{}", ended.stderr);
+        }
+    });
+    guard.cli_ok(&["stop", &format!("{}/n", guard.name())]);
+    wait_until(BOUND, "the last event is followed", || {
+        let last = guard.events().last().unwrap()["seq"].as_u64().unwrap();
+        (numbers(&guard.read("followed"), "\"seq\":").last() == Some(&last)).then_some(())
+    });
+    follows.kill().unwrap();
+    follows.wait().unwrap();
+    assert_unbroken(&numbers(&guard.read("followed"), "\"seq\":"), "followed events");
+    let logged = numbers(&String::from_utf8_lossy(&guard.log("n-0.log")), "line ");
+    wait_until(BOUND, "the last line is shown", || {
+        (numbers(&guard.read("console.log"), "line ").last() == logged.last()).then_some(())
+    });
+    let shown = guard.read("console.log");
+    assert_unbroken(&numbers(&shown, "line "), "shown lines");
+    assert_eq!(shown.matches("guards on trial for").count(), 1, "{}", guard.console());
+    assert_eq!(shown.matches(&format!("keeps {}", guard.name())).count(), 2, "{}", guard.console());
+}
+
+#[test]
+fn a_command_outlasts_its_guard_and_nobody_says_that_nothing_is_left() {
+    let stage = Stage::new();
+    stage.write_spec(
+        "[services.slow]\ncommand = [\"sh\", \"-c\", \"trap 'sleep 1; exit 0' TERM; touch trapped; while :; do sleep 0.02; done\"]\n\
+         [services.other]\ncommand = [\"understudy\", \"hang\"]\n",
+    );
+    let guard = stage.start(Container::ControlGroup);
+    wait_until(BOUND, "it can be asked", || guard.path("trapped").exists().then_some(()));
+    let before = guard.wait_state("slow", "running").pid;
+    let mut command = guard.command();
+    command.args(["restart", &format!("{}/slow", guard.name())]);
+    let waits = std::thread::spawn(|| tutela_it::run_within(BOUND, command));
+    guard.wait_state("slow", "stopping");
+    let stage = guard.crash();
+    for words in [vec!["status"], vec!["status", stage.name()]] {
+        let said = stage.cli(words);
+        assert!(
+            said.stderr.contains("what it kept runs on") && said.stderr.contains("takes it back"),
+            "{}",
+            said.stderr
+        );
+    }
+    let guard = stage.start(Container::ControlGroup);
+    let ended = waits.join().unwrap();
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    let after = guard.instance("slow");
+    assert!(after.state == "running" && after.pid != before, "{after:?}");
 }

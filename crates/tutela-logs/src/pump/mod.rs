@@ -59,6 +59,9 @@ use tokio::sync::{mpsc, oneshot};
 /// thousand instances; more means that its disk hangs.
 const COMMANDS_MAX: usize = 8192;
 
+/// Words to a pump that is paused: none is ever said, its end is waited for.
+const WORDS_MAX: usize = 1;
+
 /// A stream that can be read.
 pub type Reader = Pin<Box<dyn AsyncRead + Send>>;
 
@@ -141,6 +144,11 @@ enum Command {
     },
     Forget {
         label: Arc<str>,
+    },
+    /// Nothing is read until the other end is dropped.
+    Pause {
+        paused: oneshot::Sender<()>,
+        until: std::sync::mpsc::Receiver<()>,
     },
     /// Somebody asks whether it makes progress.
     Answer,
@@ -281,6 +289,19 @@ impl PumpHandle {
         send(&self.commands, Command::Rotate)
     }
 
+    /// Reads nothing more until the answer is dropped. What was read before is with the taps and the files once the
+    /// future is ready.
+    ///
+    /// # Errors
+    /// [`PumpRefusal`].
+    pub fn pause(&self) -> Result<(Paused, impl Future<Output = ()> + Send + use<>), PumpRefusal> {
+        let (paused, is_paused) = oneshot::channel();
+        let (going_on, until) = std::sync::mpsc::sync_channel(WORDS_MAX);
+        send(&self.commands, Command::Pause { paused, until })?;
+        // One that has ended reads nothing either.
+        Ok((Paused { _going_on: going_on }, async move { drop(is_paused.await) }))
+    }
+
     /// Forgets a label with its counters, once none of its captures is left. Its files stay.
     ///
     /// # Errors
@@ -307,6 +328,12 @@ impl PumpHandle {
             }
         })
     }
+}
+
+/// While it lives, a pump reads nothing.
+#[derive(Debug)]
+pub struct Paused {
+    _going_on: std::sync::mpsc::SyncSender<()>,
 }
 
 /// One run's output on its way to the files. Dropping it changes nothing: the streams are read to their

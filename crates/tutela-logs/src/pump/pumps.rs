@@ -7,7 +7,7 @@
 //!
 //! Deliberately absent: asking the system which folders share a disk. That question waits for the disk.
 
-use super::{CaptureHandle, PumpEvent, PumpHandle, PumpRefusal, Source, Stall};
+use super::{CaptureHandle, Paused, PumpEvent, PumpHandle, PumpRefusal, Source, Stall};
 use crate::doors::Doors;
 use crate::policy::{Form, Policy, Stream};
 use crate::tap::Taps;
@@ -150,6 +150,17 @@ impl Pumps {
     /// The first [`PumpRefusal`]; the other pumps rotate all the same.
     pub fn rotate(&self) -> Result<(), PumpRefusal> {
         self.all().iter().map(PumpHandle::rotate).fold(Ok(()), Result::and)
+    }
+
+    /// Has every pump read nothing more until the answer is dropped, as [`PumpHandle::pause`] does. One that takes no word
+    /// is left out.
+    pub fn pause(&self) -> (Vec<Paused>, impl Future<Output = ()> + Send + use<>) {
+        let (paused, waits): (Vec<_>, Vec<_>) = self.all().iter().filter_map(|pump| pump.pause().ok()).unzip();
+        (paused, async move {
+            for wait in waits {
+                wait.await;
+            }
+        })
     }
 
     /// Whether a pump is stuck, and the one that has been for longest. As [`PumpHandle::stall`].

@@ -246,6 +246,11 @@ impl Room {
             Command::Forget { label } => {
                 self.writers.borrow_mut().retain(|known, desk| *known != label || desk.users.get() > 0);
             }
+            // Between two turns of streams: whatever was read went its whole way. An error is the other end's drop.
+            Command::Pause { paused, until } => {
+                let _ = paused.send(());
+                let _ = until.recv();
+            }
             Command::Answer => self.pulse.answer(),
             // Handled by the loop, which it ends.
             Command::Stop { .. } => {}

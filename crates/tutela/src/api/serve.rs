@@ -555,7 +555,7 @@ async fn info(context: &Context) -> Result<Answer, ErrorReply> {
         state_dir: context.state_dir.display().to_string(),
         services: status.services.into_iter().map(|service| service.name).collect(),
         capabilities: identity.capabilities.clone(),
-        upgrade: identity.upgrade.get().cloned(),
+        upgrade: identity.upgrade.get(),
     };
     Ok(json(StatusCode::OK, &info))
 }

@@ -5,8 +5,9 @@
 //! too, because a service manager starts a service again that ends by itself.
 
 use super::words::{StopWords, TargetWords};
-use super::{Code, DONE, FAILED, UNKNOWN, WRONG, block_on, install, report};
+use super::{Code, DONE, FAILED, UNKNOWN, WRONG, block_on, install, report, wait_on};
 use crate::client::{ClientError, Reach, running};
+use crate::conductor::wall_now;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -67,8 +68,16 @@ pub fn command(verb: Verb, words: &TargetWords, reach: &Reach) -> Code {
         Some(_) => RouteId::ServiceCommand(verb),
         None => RouteId::GuardCommand(verb),
     };
+    let began = wall_now();
     match ask::<CommandReply>(id, &target, words, reach) {
         Ok(Ok(reply)) => tell(&reply, words.json),
+        Ok(Err(ClientError::Failed { cut_off: true, .. })) if !words.no_wait && wait_on::is_told_by_status(verb) => {
+            match wait_on::wait_on(verb, &target, &reach.client(&target.guard), began) {
+                Ok(Ok(reply)) => tell(&reply, words.json),
+                Ok(Err(error)) => report::client_error(&error),
+                Err(code) => code,
+            }
+        }
         Ok(Err(error)) => {
             through_service_manager(verb, &target, &error).unwrap_or_else(|| report::client_error(&error))
         }

@@ -3,7 +3,7 @@
 use super::command::Target;
 use super::words::EventWords;
 use super::{Code, DONE, UNKNOWN, WRONG, block_on, report};
-use crate::client::{Client, ClientError, Reach};
+use crate::client::{Client, ClientError, Pieces, Reach};
 use crate::conductor::wall_now;
 use crate::hands::ledger::{self, EventFilter};
 use tutela_core::names::InstanceId;
@@ -58,7 +58,7 @@ async fn events_online(client: &Client, target: &Target, words: &EventWords) -> 
     query.extend(words.lines.map(|n| ("n", n.to_string())));
     query.extend(words.since.clone().map(|since| ("since", since)));
     query.extend(target.service.clone().map(|service| ("service", service)));
-    let path = format!("/v1/events?{}", serde_urlencoded::to_string(query).unwrap_or_default());
+    let path = format!("/v1/events?{}", serde_urlencoded::to_string(&query).unwrap_or_default());
     if !words.follow {
         let reply: EventsReply = client.get(&path).await?;
         for record in &reply.events {
@@ -68,22 +68,42 @@ async fn events_online(client: &Client, target: &Target, words: &EventWords) -> 
         }
         return Ok(());
     }
+    let mut followed = client.open(&path).await?;
+    // From there on, should nothing be shown before the next guard comes.
+    let began = words.since.clone().unwrap_or_else(|| wall_now().to_string());
+    query.retain(|(name, _)| !matches!(*name, "n" | "since"));
+    query.push(("since", began));
+    let path = format!("/v1/events?{}", serde_urlencoded::to_string(query).unwrap_or_default());
+    let mut last = None;
+    loop {
+        if !show(&mut followed, &mut last, words.json).await {
+            return Ok(());
+        }
+        followed = match client.open_after(&path, last).await {
+            Ok(followed) => followed,
+            // It has ended, and none takes its place.
+            Err(ClientError::NoGuard { .. } | ClientError::Failed { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+    }
+}
+
+/// Shows a stream of events until it ends. Answers whether somebody still reads; `last` is the number of the last event.
+async fn show(pieces: &mut Pieces, last: &mut Option<u64>, json: bool) -> bool {
     let mut rest = Vec::new();
-    client
-        .stream(&path, |piece| {
-            rest.extend_from_slice(piece);
-            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = rest.drain(..=end).collect();
-                let Some(data) = line.strip_prefix(b"data: ") else { continue };
-                if let Ok(record) = serde_json::from_slice::<EventRecord>(data)
-                    && !print_event(&record, words.json)
-                {
-                    return false;
-                }
+    while let Some(piece) = pieces.next().await {
+        rest.extend_from_slice(&piece);
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = rest.drain(..=end).collect();
+            let Some(data) = line.strip_prefix(b"data: ") else { continue };
+            let Ok(record) = serde_json::from_slice::<EventRecord>(data) else { continue };
+            *last = Some(record.seq);
+            if !print_event(&record, json) {
+                return false;
             }
-            true
-        })
-        .await
+        }
+    }
+    true
 }
 
 fn print_event(record: &EventRecord, json: bool) -> bool {

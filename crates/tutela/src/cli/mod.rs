@@ -26,6 +26,7 @@ mod status;
 mod token;
 mod top;
 mod upgrade;
+mod wait_on;
 mod words;
 
 use crate::client::Reach;

@@ -3,7 +3,7 @@
 use super::command::Target;
 use super::words::StatusWords;
 use super::{Code, DONE, FAILED, NOT_RUNNING, UNKNOWN, block_on, install, report};
-use crate::client::{ClientError, Reach};
+use crate::client::{self, ClientError, Reach, TAKEN_BACK};
 use std::time::Duration;
 use tutela_os::endpoint;
 use tutela_os::registration::{Registered, RegisteredState, Start};
@@ -36,13 +36,15 @@ pub fn status(words: &StatusWords, reach: &Reach) -> Code {
             Ok(Err(error)) => return report::client_error(&error),
             Err(code) => return code,
         };
+        let is_all = target.is_none() && !reach.is_remote();
+        let left = if is_all { left_by_others(&reply, reach) } else { Vec::new() };
         let code = if down.is_empty() {
             match select(reply, target.as_ref()) {
-                Ok(reply) => show(&reply, whole, &down, words, target.is_some()),
+                Ok(reply) => show(&reply, whole, &down, &left, words),
                 Err(code) => return code,
             }
         } else {
-            show(&reply, whole, &down, words, target.is_some())
+            show(&reply, whole, &down, &left, words)
         };
         if !words.watch || code == FAILED {
             return code;
@@ -63,6 +65,13 @@ fn all_down(reply: &StatusReply) -> Vec<Registered> {
     all
 }
 
+/// Guards that are not there and have left what runs on.
+fn left_by_others(reply: &StatusReply, reach: &Reach) -> Vec<String> {
+    let mut left = client::left(&reach.paths);
+    left.retain(|name| !reply.guards.iter().any(|guard| guard.name == *name));
+    left
+}
+
 /// The status, and whether everybody who was asked answered.
 async fn ask(target: Option<&Target>, reach: &Reach) -> Result<(StatusReply, bool), ClientError> {
     let path = "/v1/status?usage=true";
@@ -80,7 +89,8 @@ async fn ask(target: Option<&Target>, reach: &Reach) -> Result<(StatusReply, boo
         whole = false;
         Vec::new()
     });
-    for found in guards.into_iter().filter(|found| found.pid.is_some()) {
+    let left = client::left(paths);
+    for found in guards.into_iter().filter(|found| found.pid.is_some() || left.contains(&found.name)) {
         match reach.client(&found.name).get::<StatusReply>(path).await {
             Ok(reply) => all.guards.extend(reply.guards),
             // One that ended meanwhile, or is another account's, is none of those that can be shown.
@@ -119,7 +129,8 @@ fn select(mut reply: StatusReply, target: Option<&Target>) -> Result<StatusReply
     Ok(reply)
 }
 
-fn show(reply: &StatusReply, whole: bool, down: &[Registered], words: &StatusWords, named: bool) -> Code {
+fn show(reply: &StatusReply, whole: bool, down: &[Registered], left: &[String], words: &StatusWords) -> Code {
+    let named = words.target.is_some();
     let text = if words.json {
         format!("{}\n", with_installed(reply, down))
     } else {
@@ -132,14 +143,25 @@ fn show(reply: &StatusReply, whole: bool, down: &[Registered], words: &StatusWor
     if !whole {
         return FAILED;
     }
-    if reply.guards.is_empty() && down.is_empty() && !words.json {
-        report::tell("no guard runs here; `tutela run SPEC` starts one");
+    if let Some(text) = absent(left, reply.guards.is_empty() && down.is_empty()).filter(|_| !words.json) {
+        report::tell(&text);
     }
     let runs = |state: State| matches!(state, State::Running | State::Done);
     let mut instances = reply.guards.iter().flat_map(|guard| &guard.services).flat_map(|it| &it.instances);
     let all = words.target.as_deref().is_some_and(|target| target.contains('/'));
     let up = if all { instances.all(|it| runs(it.state)) } else { instances.any(|it| runs(it.state)) };
     if named && !up { NOT_RUNNING } else { DONE }
+}
+
+/// What is said of guards that are not there, but have left something; or of none at all.
+fn absent(left: &[String], is_empty: bool) -> Option<String> {
+    match left {
+        [] => is_empty.then(|| "no guard runs here; `tutela run SPEC` starts one".to_owned()),
+        [name] => Some(format!("the guard {name} does not run, but what it kept runs on; {TAKEN_BACK}")),
+        names => {
+            Some(format!("guards that do not run, but what they kept runs on: {}; {TAKEN_BACK}", names.join(", ")))
+        }
+    }
 }
 
 fn render(reply: &StatusReply) -> String {

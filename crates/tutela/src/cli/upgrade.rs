@@ -141,6 +141,11 @@ fn tell(name: &str, info: &UpgradeInfo, json: bool) -> Code {
             info.fate(),
             info.unwatched()
         )),
+        // No other guard was there meanwhile.
+        Some(reason) if info.unwatched_ms.is_empty() => report::error(
+            &format!("failed to upgrade {name} from {} to {}: {reason}; nothing was changed", info.from, info.to),
+            Some("try again once that is over"),
+        ),
         Some(reason) => report::error(
             &format!(
                 "failed to upgrade {name} from {} to {}: {reason}; it was rolled back, and {}",

@@ -15,10 +15,11 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tutela_os::endpoint::{self, Found, Stream};
 use tutela_os::paths::Paths;
+use tutela_os::safe::Safe;
 use tutela_schema::api::{ErrorReply, GUARD_HEADER};
 
 /// The longest answer that is read whole: the status of 10,000 instances has about 8 MB.
@@ -27,14 +28,23 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How long a guard may take to begin an answer to what it should know at once.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long is looked for the guard that takes another one's place, where one has left what waits for it. In an upgrade
+/// nobody is there for some ten milliseconds, twice; with thousands of programs, for some hundred.
+const GAP_WAIT: Duration = Duration::from_secs(1);
+
+/// How often.
+const GAP_LOOK: Duration = Duration::from_millis(20);
+
 /// Why a guard did not do as it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// There is no such guard.
-    #[error("refused: no guard named {name} runs here")]
+    #[error("refused: no guard named {name} runs here{}", if *.is_left { ", but what it kept runs on" } else { "" })]
     NoGuard {
         /// Its name.
         name: String,
+        /// Whether one has left what waits for the next one.
+        is_left: bool,
         /// Those that do run.
         others: Vec<String>,
     },
@@ -54,8 +64,13 @@ pub enum ClientError {
         name: String,
         /// What went wrong.
         reason: String,
+        /// It may have heard what was asked, and went before it had answered.
+        cut_off: bool,
     },
 }
+
+/// What becomes of what a guard has left.
+pub const TAKEN_BACK: &str = "`tutela run SPEC`, or its service manager, begins the next guard, which takes it back";
 
 impl ClientError {
     /// The exit code of a command line that met it.
@@ -71,6 +86,7 @@ impl ClientError {
     /// How to mend it.
     pub fn help(&self) -> Option<String> {
         match self {
+            ClientError::NoGuard { is_left: true, .. } => Some(TAKEN_BACK.into()),
             ClientError::NoGuard { others, .. } if others.is_empty() => {
                 Some("no guard runs here at all; `tutela run SPEC` starts one".into())
             }
@@ -149,14 +165,8 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        let asked = async {
-            let response = self.send(Method::GET, path, Bytes::new()).await?;
-            self.read(response).await
-        };
-        match tokio::time::timeout(ANSWER_LIMIT, asked).await {
-            Ok(answer) => answer,
-            Err(_) => Err(self.failed(format!("it did not answer within {ANSWER_LIMIT:?}"))),
-        }
+        let (status, bytes) = self.fetch(path).await?;
+        self.read(status, &bytes)
     }
 
     /// Asks for a text that is answered at once.
@@ -164,14 +174,27 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn text(&self, path: &str) -> Result<String, ClientError> {
+        let (status, bytes) = self.fetch(path).await?;
+        if status != StatusCode::OK {
+            return Err(self.refusal_of(status, &bytes));
+        }
+        String::from_utf8(bytes.into()).map_err(|error| self.failed(error.to_string()))
+    }
+
+    /// A whole answer. Whoever is cut off before it asks the guard that follows: nothing was changed by asking.
+    async fn fetch(&self, path: &str) -> Result<(StatusCode, Bytes), ClientError> {
         let asked = async {
-            let response = self.send(Method::GET, path, Bytes::new()).await?;
-            if response.status() != StatusCode::OK {
-                return Err(self.refusal(response).await);
+            let until = Instant::now() + GAP_WAIT;
+            loop {
+                let answer = match self.send(Method::GET, path, Bytes::new(), None).await {
+                    Ok(response) => self.whole(response).await,
+                    Err(error) => Err(error),
+                };
+                if !self.is_worth_another(&answer, until) {
+                    return answer;
+                }
+                tokio::time::sleep(GAP_LOOK).await;
             }
-            let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-            let bytes = body.map_err(|error| self.failed(error.to_string()))?.to_bytes();
-            String::from_utf8(bytes.into()).map_err(|error| self.failed(error.to_string()))
         };
         match tokio::time::timeout(ANSWER_LIMIT, asked).await {
             Ok(answer) => answer,
@@ -179,27 +202,31 @@ impl Client {
         }
     }
 
+    fn is_worth_another<T>(&self, answer: &Result<T, ClientError>, until: Instant) -> bool {
+        matches!(answer, Err(ClientError::Failed { cut_off: true, .. })) && Instant::now() < until && self.is_left()
+    }
+
+    /// Whether a guard of this name has left what waits for the next one, or still has it.
+    fn is_left(&self) -> bool {
+        let Way::Here(paths) = &self.way else { return false };
+        // A guard with an account of its own has everything in a folder of its own.
+        let beside = paths.sockets(&self.name).into_iter().map(|socket| socket.with_extension("safe"));
+        beside.chain([paths.safe(&self.name)]).any(|safe| Safe::is_left(&safe))
+    }
+
+    async fn whole(&self, response: Response<Incoming>) -> Result<(StatusCode, Bytes), ClientError> {
+        let status = response.status();
+        let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        Ok((status, body.map_err(|error| self.cut_off(error.to_string()))?.to_bytes()))
+    }
+
     /// Asks for something to be done, and waits until it is.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: String) -> Result<T, ClientError> {
-        let response = self.send(Method::POST, path, body.into()).await?;
-        self.read(response).await
-    }
-
-    /// Asks for a stream and hands each piece to `each`, until it ends or `each` says no.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn stream(&self, path: &str, mut each: impl FnMut(&[u8]) -> bool) -> Result<(), ClientError> {
-        let mut pieces = self.open(path).await?;
-        while let Some(piece) = pieces.next().await {
-            if !each(&piece) {
-                break;
-            }
-        }
-        Ok(())
+        let (status, bytes) = self.whole(self.send(Method::POST, path, body.into(), None).await?).await?;
+        self.read(status, &bytes)
     }
 
     /// Asks for a stream. Dropping it ends it.
@@ -207,7 +234,22 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn open(&self, path: &str) -> Result<Pieces, ClientError> {
-        let response = self.send(Method::GET, path, Bytes::new()).await?;
+        self.open_after(path, None).await
+    }
+
+    /// The same, of events: behind the one of this number.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn open_after(&self, path: &str, last: Option<u64>) -> Result<Pieces, ClientError> {
+        let until = Instant::now() + GAP_WAIT;
+        let response = loop {
+            let answer = self.send(Method::GET, path, Bytes::new(), last).await;
+            if !self.is_worth_another(&answer, until) {
+                break answer?;
+            }
+            tokio::time::sleep(GAP_LOOK).await;
+        };
         if response.status() != StatusCode::OK {
             // Whatever is said in place of a stream, it is not the stream.
             return Err(self.refusal(response).await);
@@ -215,8 +257,17 @@ impl Client {
         Ok(Pieces(response))
     }
 
-    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, ClientError> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        last: Option<u64>,
+    ) -> Result<Response<Incoming>, ClientError> {
         let mut request = Request::builder().method(&method).uri(path).header(header::CONTENT_TYPE, "application/json");
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
         let mut sender = match &self.way {
             Way::Here(paths) => {
                 request = request.header(header::HOST, "tutela");
@@ -240,7 +291,7 @@ impl Client {
             }
         }
         let request = request.body(Full::new(body)).map_err(|error| self.failed(error.to_string()))?;
-        sender.send_request(request).await.map_err(|error| self.failed(error.to_string()))
+        sender.send_request(request).await.map_err(|error| self.cut_off(error.to_string()))
     }
 
     async fn begin(
@@ -254,11 +305,27 @@ impl Client {
         Ok(sender)
     }
 
-    /// To the first of the places where the guard may be that somebody answers at.
+    /// To the guard. Between two of them, to the one that comes: nothing has been sent to anybody by then.
     async fn connect(&self, paths: &Paths) -> Result<Stream, ClientError> {
+        let until = Instant::now() + GAP_WAIT;
+        loop {
+            if let Some(stream) = self.dial(paths).await? {
+                return Ok(stream);
+            }
+            let is_left = self.is_left();
+            if !is_left || Instant::now() >= until {
+                let others = running(paths).into_iter().map(|found| found.name).collect();
+                return Err(ClientError::NoGuard { name: self.name.clone(), is_left, others });
+            }
+            tokio::time::sleep(GAP_LOOK).await;
+        }
+    }
+
+    /// To the first of the places where the guard may be that somebody answers at.
+    async fn dial(&self, paths: &Paths) -> Result<Option<Stream>, ClientError> {
         for socket in paths.sockets(&self.name) {
             return match endpoint::connect(&socket).await {
-                Ok(stream) => Ok(stream),
+                Ok(stream) => Ok(Some(stream)),
                 Err(error) => match error.io_kind() {
                     Some(ErrorKind::NotFound | ErrorKind::ConnectionRefused) => continue,
                     Some(ErrorKind::PermissionDenied) => Err(ClientError::NotAllowed { name: self.name.clone() }),
@@ -266,28 +333,23 @@ impl Client {
                 },
             };
         }
-        let others = running(paths).into_iter().map(|found| found.name).collect();
-        Err(ClientError::NoGuard { name: self.name.clone(), others })
+        Ok(None)
     }
 
-    async fn read<T: DeserializeOwned>(&self, response: Response<Incoming>) -> Result<T, ClientError> {
-        let status = response.status();
-        let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let bytes = body.map_err(|error| self.failed(error.to_string()))?.to_bytes();
+    fn read<T: DeserializeOwned>(&self, status: StatusCode, bytes: &[u8]) -> Result<T, ClientError> {
         // `/health` answers 503 with the body that was asked for.
         if (status.is_success() || status == StatusCode::SERVICE_UNAVAILABLE)
-            && let Ok(answer) = serde_json::from_slice(&bytes)
+            && let Ok(answer) = serde_json::from_slice(bytes)
         {
             return Ok(answer);
         }
-        Err(self.refusal_of(status, &bytes))
+        Err(self.refusal_of(status, bytes))
     }
 
     async fn refusal(&self, response: Response<Incoming>) -> ClientError {
-        let status = response.status();
-        match http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await {
-            Ok(body) => self.refusal_of(status, &body.to_bytes()),
-            Err(error) => self.failed(error.to_string()),
+        match self.whole(response).await {
+            Ok((status, bytes)) => self.refusal_of(status, &bytes),
+            Err(error) => error,
         }
     }
 
@@ -304,7 +366,14 @@ impl Client {
             Way::There(remote) if self.name.is_empty() => format!("at {}", remote.authority()),
             Way::There(remote) => format!("{} at {}", self.name, remote.authority()),
         };
-        ClientError::Failed { name, reason }
+        ClientError::Failed { name, reason, cut_off: false }
+    }
+
+    fn cut_off(&self, reason: String) -> ClientError {
+        match self.failed(reason) {
+            ClientError::Failed { name, reason, .. } => ClientError::Failed { name, reason, cut_off: true },
+            other => other,
+        }
     }
 }
 
@@ -336,6 +405,12 @@ impl Pieces {
             }
         }
     }
+}
+
+/// The names of the guards that nobody answers for, and that have left what waits for the next ones.
+pub fn left(paths: &Paths) -> Vec<String> {
+    let found = endpoint::list(paths).unwrap_or_default().into_iter().filter(|found| found.pid.is_none());
+    found.map(|found| Client::new(paths, &found.name)).filter(Client::is_left).map(|client| client.name).collect()
 }
 
 /// The guards whose sockets are answered.

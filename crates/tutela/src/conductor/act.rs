@@ -225,7 +225,7 @@ impl Conductor {
             Some((of_kind.get(index)?.command.clone(), hook_env(service, kind)))
         });
         match hook {
-            Some((command, env)) => self.send_command(key, Errand::Hook { key, run }, timeout, command, env),
+            Some((command, env)) => self.send_command(key, Errand::Hook { kind, key, run }, timeout, command, env),
             // A reload took it away between the decision and the deed.
             None => {
                 self.trace_hook(now, key, &HookOutcome::Success);

@@ -4,17 +4,20 @@
 //! has a tree of its own, which is ended with it: nothing that a hook started outlives it.
 
 use super::Conductor;
-use super::act::{Rung, kill_until_done};
+use super::act::{DRAIN, Rung, kill_until_done};
 use crate::hands::alerts::DeliveryError;
 use crate::hands::launch::{Job, Order, Output, Stdin};
 use crate::hands::spawner::Started;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tutela_core::guard;
 use tutela_core::names::{InstanceKey, RunId};
 use tutela_core::probe::Outcome;
-use tutela_core::service::{HookOutcome, ProbeSlot};
+use tutela_core::service::{HookKind, HookOutcome, ProbeSlot};
 use tutela_core::time::Moment;
+use tutela_logs::CaptureHandle;
 use tutela_os::blocking::TREES;
 use tutela_os::process::{Child, Exit};
 
@@ -23,6 +26,8 @@ use tutela_os::process::{Child, Exit};
 pub enum Errand {
     /// A hook.
     Hook {
+        /// When in a life.
+        kind: HookKind,
         /// Of whom.
         key: InstanceKey,
         /// Of which run.
@@ -60,8 +65,12 @@ pub(super) struct Out {
 }
 
 impl Out {
-    pub(super) fn is_hook(&self) -> bool {
-        matches!(self.errand, Errand::Hook { .. })
+    /// Of whom and of what kind, where it is a hook.
+    pub(super) fn hook(&self) -> Option<(InstanceKey, HookKind)> {
+        match self.errand {
+            Errand::Hook { kind, key, .. } => Some((key, kind)),
+            Errand::StopCommand(_) | Errand::Probe { .. } | Errand::Alert { .. } => None,
+        }
     }
 }
 
@@ -95,11 +104,18 @@ impl Conductor {
         let (exit, exits) = oneshot::channel();
         let (stop, stops) = oneshot::channel();
         self.errands.insert(id, Out { errand, stop: Some(stop), exit: Some(exit), started: Some(started) });
-        let inbox = self.inbox.clone();
+        let (inbox, unread) = (self.inbox.clone(), self.unread.clone());
         // Ends by itself: with the program, at the limit, or when it is called back.
         tokio::spawn(async move {
-            let how = follow(starts, exits, stops, limit).await;
+            let (how, capture) = follow(starts, exits, stops, limit).await;
+            // Whoever hears of the end knows that there is something to be read, until it is.
+            let unread = capture.map(|capture| (capture, unread.begin()));
             let _ = inbox.send(super::Input::ErrandEnded(ErrandEnd { id, how })).await;
+            let Some((capture, _reading)) = unread else { return };
+            // Nobody writes to it any more: its tree is gone. A log thread that takes no word reads it all the same.
+            if let Ok(end) = capture.finish(DRAIN) {
+                end.await;
+            }
         });
         if let Err(job) = self.spawner.order(job(Order::Errand { id })) {
             self.errand_started(id, Err(format!("too many programs wait to be started ({:?})", job.order)));
@@ -131,7 +147,7 @@ impl Conductor {
     /// Calls the hook of an instance back.
     pub(super) fn cancel_hook(&mut self, key: InstanceKey, run: RunId) {
         for out in self.errands.values_mut() {
-            let hers = matches!(&out.errand, Errand::Hook { key: of, run: its } if *of == key && *its == run);
+            let hers = matches!(&out.errand, Errand::Hook { key: of, run: its, .. } if *of == key && *its == run);
             if let Some(stop) = out.stop.take_if(|_| hers) {
                 let _ = stop.send(Stop::Cancelled);
             }
@@ -142,7 +158,7 @@ impl Conductor {
         let Some(out) = self.errands.remove(&end.id) else { return };
         let how = end.how;
         match out.errand {
-            Errand::Hook { key, run } => {
+            Errand::Hook { key, run, .. } => {
                 let outcome = match how {
                     How::Exited(Exit::Code(0)) => HookOutcome::Success,
                     How::Exited(exit) => HookOutcome::Failed(format!("ended with {exit}")),
@@ -212,25 +228,26 @@ fn words(how: &How) -> String {
     }
 }
 
+/// How an errand ended, and what it wrote, as far as that is captured.
 async fn follow(
     starts: oneshot::Receiver<Result<Started, String>>,
     exits: oneshot::Receiver<Exit>,
     mut stops: oneshot::Receiver<Stop>,
     limit: Duration,
-) -> How {
+) -> (How, Option<CaptureHandle>) {
     let gone = || How::NotStarted("the guard is ending".to_owned());
     // A start that hangs is not waited for longer than the errand may take; its program, should it come to
     // life later, is ended by `errand_started`.
     let deadline = tokio::time::Instant::now() + limit;
     let started = tokio::select! {
         started = starts => started,
-        () = tokio::time::sleep_until(deadline) => return How::TimedOut,
-        _ = &mut stops => return How::Cancelled,
+        () = tokio::time::sleep_until(deadline) => return (How::TimedOut, None),
+        _ = &mut stops => return (How::Cancelled, None),
     };
-    let child = match started {
-        Ok(Ok(started)) => started.child,
-        Ok(Err(reason)) => return How::NotStarted(reason),
-        Err(_) => return gone(),
+    let (child, capture) = match started {
+        Ok(Ok(Started { child, capture, .. })) => (child, capture),
+        Ok(Err(reason)) => return (How::NotStarted(reason), None),
+        Err(_) => return (gone(), None),
     };
     let how = tokio::select! {
         exit = exits => exit.map_or_else(|_| gone(), How::Exited),
@@ -238,7 +255,31 @@ async fn follow(
         _ = &mut stops => How::Cancelled,
     };
     end_tree(child).await;
-    how
+    (how, capture)
+}
+
+/// How many ended errands have written what is not in the files yet. All clones are one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Unread(Arc<AtomicUsize>);
+
+/// One of them, until it is dropped.
+struct Reading(Arc<AtomicUsize>);
+
+impl Unread {
+    fn begin(self) -> Reading {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Reading(self.0)
+    }
+
+    pub(super) fn is_any(&self) -> bool {
+        self.0.load(Ordering::Acquire) > 0
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// Ends whatever is left of an errand's tree. A walked tree may take seconds, so not on this thread.

@@ -37,7 +37,7 @@ pub use errands::ErrandEnd;
 pub use figures::{FiguresAnswer, InstanceFigures, ProbeFigures, TURN_BOUNDS, Turns};
 pub use input::{AlertNews, Ended, Inbox, Input, InstanceRef, Matches, OutputNews, Request, StatusAnswer};
 pub use publish::{FEED_EVENTS_MAX, Feed};
-pub use view::{Identity, wall_now};
+pub use view::{Identity, LastUpgrade, wall_now};
 
 use crate::audit::{Asker, Auditor};
 use crate::hands::console::Console;
@@ -210,6 +210,7 @@ pub struct Conductor {
     early: HashMap<ChildToken, Exit>,
     early_notices: VecDeque<(ChildToken, Vec<u8>)>,
     errands: HashMap<u64, errands::Out>,
+    unread: errands::Unread,
     next_errand: u64,
     tickets: Vec<Ticket>,
     alerts: alerts::Desk,
@@ -324,6 +325,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         early: HashMap::new(),
         early_notices: VecDeque::new(),
         errands: HashMap::new(),
+        unread: errands::Unread::default(),
         next_errand: 0,
         tickets: Vec::new(),
         alerts: alerts::Desk::restore(parts.alerts, &mut troubles),
@@ -544,7 +546,7 @@ impl Conductor {
     fn next_deadline(&self) -> Option<Moment> {
         let tickets = self.tickets.iter().map(Ticket::deadline).min();
         let others = tickets.into_iter().chain(self.alerts.outbox.poll_timeout()).chain(self.next_word());
-        let others = others.chain(self.leaves_at_latest());
+        let others = others.chain(self.leaves_at(clock::now()));
         self.guard.poll_timeout().into_iter().chain(others).min()
     }
 

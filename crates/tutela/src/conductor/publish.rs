@@ -253,8 +253,9 @@ impl Conductor {
         let identity = self.identity.clone();
         let count = self.guard.spec().services.len();
         let message = format!(
-            "tutela {} keeps {} ({count} {}), pid {}",
+            "tutela {} {} {} ({count} {}), pid {}",
             identity.version,
+            if self.trial.is_some() { "guards on trial for" } else { "keeps" },
             identity.name,
             if count == 1 { "service" } else { "services" },
             identity.pid
@@ -268,13 +269,19 @@ impl Conductor {
 
     /// How the program of this guard came to be the one that runs, or did not.
     pub(super) fn say_upgraded(&mut self, now: Moment) {
-        let Some(upgrade) = self.identity.upgrade.get().cloned() else { return };
+        let Some(upgrade) = self.identity.upgrade.get() else { return };
         let (gaps, fate, not_kept) = (upgrade.unwatched(), upgrade.fate(), upgrade.not_kept);
         let UpgradeInfo { from, to, program, reason, unwatched_ms, .. } = upgrade;
         let telling = match &reason {
             None => {
                 let message = format!("upgraded from {from} to {to} ({program}); {fate}, unwatched for {gaps}");
                 Telling::new(EventKind::Upgraded, message)
+            }
+            // Nobody has left yet: there is nothing to take back.
+            Some(reason) if unwatched_ms.is_empty() => {
+                let message =
+                    format!("the upgrade from {from} to {to} ({program}) was given up: {reason}; nothing was changed");
+                Telling::new(EventKind::UpgradeFailed, message).with("error", reason.as_str())
             }
             Some(reason) => {
                 let message = format!(

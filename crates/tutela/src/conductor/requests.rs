@@ -188,6 +188,11 @@ impl Conductor {
         }
     }
 
+    /// Whether somebody waits for what was asked.
+    pub(super) fn has_open_tickets(&self) -> bool {
+        self.tickets.iter().any(|ticket| !ticket.is_abandoned())
+    }
+
     fn reached(&self, goal: Goal, watched: &Watched) -> bool {
         let Some((_, service)) = self.guard.instance(watched.key) else { return true };
         if self.is_overtaken(goal, watched.key, service) {

@@ -1,7 +1,7 @@
 //! What the machine knows, as the API tells it.
 
 use super::{Conductor, Live, StatusAnswer};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 use tutela_core::guard::Target;
 use tutela_core::health::{Health, roll_up};
@@ -35,8 +35,25 @@ pub struct Identity {
     pub capabilities: Vec<api::CapabilityStatus>,
     /// What it keeps, for people: the spec's path, or a command line.
     pub spec: String,
-    /// The upgrade by which it came to run, or did not.
-    pub upgrade: Arc<OnceLock<api::UpgradeInfo>>,
+    /// The last upgrade that it knows of.
+    pub upgrade: LastUpgrade,
+}
+
+/// The upgrade by which a guard came to run, or the last one that was tried on it and did not come to pass. Cheap to
+/// clone: all clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct LastUpgrade(Arc<Mutex<Option<api::UpgradeInfo>>>);
+
+impl LastUpgrade {
+    /// What became of it; `None`: there was none.
+    pub fn get(&self) -> Option<api::UpgradeInfo> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Another one has come to its end.
+    pub fn set(&self, upgrade: api::UpgradeInfo) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(upgrade);
+    }
 }
 
 /// One pair of clock readings, by which moments become times of day.

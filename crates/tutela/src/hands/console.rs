@@ -68,6 +68,11 @@ impl Console {
         self.tap.say(&Arc::from(GUARD_LABEL), Stream::Err, text.as_bytes());
     }
 
+    /// Waits until everything is shown that was to be, `within` at the most: a terminal that stands still keeps nobody.
+    pub fn settle(&self, within: Duration) -> bool {
+        self.tap.settle(within)
+    }
+
     /// Shows what is left and ends. Waits for the terminal at most a second: one that stands still must not
     /// keep the guard from ending.
     pub fn end(mut self) {
@@ -111,6 +116,7 @@ fn show(mut lines: ConsoleLines, look: Look) {
             err.extend_from_slice(text.as_bytes());
         }
         flush(&mut out, &mut err);
+        lines.done();
     }
 }
 

@@ -61,6 +61,8 @@ impl Drop for UnderWay {
 
 /// What the conductor does when it has let go.
 pub struct Leave {
+    /// What whoever asked for it was answered; `None`: nobody asked.
+    pub reply: Option<UpgradeReply>,
     go: Box<dyn FnOnce(u64) -> String + Send>,
 }
 
@@ -77,7 +79,7 @@ impl Leave {
             at_last(programs);
             std::process::exit(0)
         };
-        Leave { go: Box::new(go) }
+        Leave { reply: None, go: Box::new(go) }
     }
 
     /// This process becomes another program; the answer is why it did not, after which it goes on guarding. `programs` is
@@ -200,7 +202,7 @@ fn look_at(program: &str) -> Result<Candidate, ErrorReply> {
 impl Tried {
     /// What the conductor does with it once it has let go.
     pub fn into_leave(self) -> Leave {
-        Leave { go: Box::new(move |programs| self.hand_over(programs)) }
+        Leave { reply: Some(self.reply.clone()), go: Box::new(move |programs| self.hand_over(programs)) }
     }
 
     /// Returns only when it did not work, with the reason.
