@@ -33,6 +33,9 @@ const KILLED_WITHIN: Duration = Duration::from_secs(5);
 /// What a program of this OS begins with.
 const PROGRAM_MAGIC: &[u8; 4] = b"\x7fELF";
 
+/// What the line says of a program that was never begun; the error's number follows.
+const NOT_BEGUN: [u8; 1] = *b"\0";
+
 /// One end. `speaker`: the only process whose word counts here.
 #[derive(Debug)]
 pub(crate) struct Line {
@@ -110,6 +113,10 @@ impl Line {
                 )));
             }
             let text = bytes.get(..length).unwrap_or_default();
+            if let Some(code) = text.strip_prefix(&NOT_BEGUN) {
+                let code = code.first_chunk().map_or(libc::EIO, |code| i32::from_ne_bytes(*code));
+                return Err(Error::io("execute it", io::Error::from_raw_os_error(code)));
+            }
             return Ok(Heard::Said(String::from_utf8_lossy(text).into_owned()));
         }
     }
@@ -196,8 +203,19 @@ pub(crate) fn begin_trial(program: &Candidate, args: &[OsString]) -> Result<Tria
     let mut command = Command::new(&program.path);
     command.stdin(Stdio::from(its)).process_group(0);
     let given_back = limits::as_started();
+    // It ends here in any case, and says why on its line: the standard library would wait for it, and whoever collects this
+    // guard's children may have been first.
+    let begin = move || {
+        let error = given_back.hold().map_or_else(|error| error, |()| words.become_it(&path));
+        let [a, b, c, d] = error.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes();
+        let message = [NOT_BEGUN[0], a, b, c, d];
+        // SAFETY: the bytes are of this frame, and as many as it says.
+        unsafe { libc::write(libc::STDIN_FILENO, message.as_ptr().cast(), message.len()) };
+        // SAFETY: it ends this process and touches nothing.
+        unsafe { libc::_exit(127) }
+    };
     // SAFETY: between fork and exec only system calls are made that may be made there, on values of this closure.
-    unsafe { command.pre_exec(move || given_back.hold().and_then(|()| Err(words.become_it(&path)))) };
+    unsafe { command.pre_exec(begin) };
     let child = command.spawn().map_err(failed)?;
     let line = Line { end: ours, speaker: Some(child.id()) };
     Ok(Trial { pid: child.id(), line: crate::succession::Line(line) })

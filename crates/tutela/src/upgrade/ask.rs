@@ -146,7 +146,8 @@ impl Desk {
 fn hear_version(trial: &Trial, candidate: &Candidate) -> Result<String, (String, &'static str)> {
     const OTHER: &str = "it has to be a Tutela that knows how to take a guard's place; try `FILE check SPEC`";
     const OUTPUT: &str = "what it wrote is in this guard's own output; try `FILE check SPEC`";
-    let heard = trial.line.hear(READY_WITHIN).map_err(|error| (chain(&error), OTHER))?;
+    const EXECUTE: &str = "see that it may be executed (chmod +x), and that what it needs is there: `FILE version`";
+    let heard = trial.line.hear(READY_WITHIN).map_err(|error| (chain(&error), EXECUTE))?;
     let Heard::Said(word) = heard else {
         return Err(match heard {
             Heard::Closed => ("it ended without a word".into(), OUTPUT),
