@@ -220,15 +220,19 @@ impl<L: Link> Safe<L> {
 
     fn bring_up_to_date(&self) -> io::Result<()> {
         loop {
-            let message = {
+            let (name, message) = {
                 let mut content = lock(&self.content);
                 let Some(name) = content.stale.pop_first() else { return Ok(()) };
-                match content.deposits.get(&name) {
+                let message = match content.deposits.get(&name) {
                     Some(deposit) => Message::Deposit(deposit.clone()),
-                    None => Message::Release(name),
-                }
+                    None => Message::Release(name.clone()),
+                };
+                (name, message)
             };
-            self.send(&message)?;
+            self.send(&message).inspect_err(|_| {
+                // Where the same safe is found again, it still has what was to be released.
+                lock(&self.content).stale.insert(name);
+            })?;
         }
     }
 

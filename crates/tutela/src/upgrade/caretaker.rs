@@ -101,7 +101,9 @@ pub fn caretaker_main(args: impl IntoIterator<Item = OsString>) -> Option<ExitCo
     };
     eprintln!("tutela: {} did not take the guard's place: {why}; the former program goes on", charge.program.display());
     tell_next(&charge, &why);
-    let error = succession::become_program(&succession::own_program(), &name, None, |_| charge.words.clone());
+    // Whatever kept the new program from guarding may keep the former one too, for a while.
+    let words = words_with(charge.words.clone(), &[IN_PLACE_OF, &InPlaceOf::of(charge.pid).to_string()]);
+    let error = succession::become_program(&succession::own_program(), &name, None, |_| words);
     eprintln!("tutela: {error}; what the guard kept runs on, without one");
     Some(ExitCode::FAILURE)
 }
