@@ -60,15 +60,7 @@ pub(crate) struct Calm {
 
 impl Calm {
     pub(crate) fn begin() -> Calm {
-        let mut held = std::mem::MaybeUninit::uninit();
-        // SAFETY: the pointer is to room for a set, which the call fills.
-        unsafe { libc::sigemptyset(held.as_mut_ptr()) };
-        // SAFETY: the call above has filled it.
-        let mut held = unsafe { held.assume_init() };
-        for signal in TAKEN_OVER.into_iter().chain([libc::SIGCHLD]) {
-            // SAFETY: the set is a whole one, the numbers are signals of this OS.
-            unsafe { libc::sigaddset(&raw mut held, signal) };
-        }
+        let held = set_of(TAKEN_OVER.into_iter().chain([libc::SIGCHLD]));
         let mut before = held;
         // SAFETY: both sets are whole and of this frame; only the calling thread's mask changes.
         unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const held, &raw mut before) };
@@ -84,17 +76,23 @@ impl Calm {
     }
 }
 
+/// A set of these signals.
+fn set_of(signals: impl Iterator<Item = i32>) -> libc::sigset_t {
+    let mut set = std::mem::MaybeUninit::uninit();
+    // SAFETY: the pointer is to room for a set, which the call fills.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: the call above has filled it.
+    let mut set = unsafe { set.assume_init() };
+    for signal in signals {
+        // SAFETY: the set is a whole one, the numbers are signals of this OS.
+        unsafe { libc::sigaddset(&raw mut set, signal) };
+    }
+    set
+}
+
 /// Takes one of these signals, if it was sent and is held.
 pub(super) fn take_waiting(signals: &[Signal]) -> Option<Signal> {
-    let mut held = std::mem::MaybeUninit::uninit();
-    // SAFETY: the pointer is to room for a set, which the call fills.
-    unsafe { libc::sigemptyset(held.as_mut_ptr()) };
-    // SAFETY: the call above has filled it.
-    let mut held = unsafe { held.assume_init() };
-    for signal in signals {
-        // SAFETY: the set is a whole one, the number is a signal of this OS.
-        unsafe { libc::sigaddset(&raw mut held, signal.number()) };
-    }
+    let held = set_of(signals.iter().map(|signal| signal.number()));
     let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the set and the time are whole and of this frame; no room is asked for who sent it.
     let taken = unsafe { libc::sigtimedwait(&raw const held, std::ptr::null_mut(), &raw const at_once) };

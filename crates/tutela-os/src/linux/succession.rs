@@ -277,8 +277,8 @@ pub(crate) fn ask_again(signal: crate::process::Signal) {
 
 pub(crate) fn take_name(name: &OsStr) {
     let own = Path::new(name).file_name().and_then(|name| CString::new(name.as_bytes()).ok());
-    let named_after_a_link = std::fs::read("/proc/self/comm")
-        .is_ok_and(|name| name.trim_ascii() == b"exe" || name.trim_ascii().iter().all(u8::is_ascii_digit));
+    let named_after_a_link = rustix::thread::name()
+        .is_ok_and(|name| name.as_bytes() == b"exe" || name.as_bytes().iter().all(u8::is_ascii_digit));
     if let Some(own) = own.filter(|_| named_after_a_link) {
         // It is only what people see.
         let _ = rustix::thread::set_name(&own);
@@ -287,8 +287,7 @@ pub(crate) fn take_name(name: &OsStr) {
 
 pub(crate) fn pass_on(pid: u32, signal: crate::process::Signal) -> Result<(), Error> {
     let failed = |errno: rustix::io::Errno| Error::io(format!("tell the guard on trial, process {pid}"), errno);
-    let child = i32::try_from(pid).ok().and_then(Pid::from_raw).filter(|_| is_child(pid));
-    let (Some(child), Some(signal)) = (child, Signal::from_named_raw(signal.number())) else {
+    let (Some(child), Some(signal)) = (own_child(pid), Signal::from_named_raw(signal.number())) else {
         return Err(failed(rustix::io::Errno::CHILD));
     };
     pidfd_open(child, PidfdFlags::empty()).and_then(|process| pidfd_send_signal(&process, signal)).map_err(failed)
@@ -308,8 +307,7 @@ pub(crate) fn collect_ended(pid: u32) -> bool {
 
 pub(crate) fn dismiss(pid: u32) -> Result<(), Error> {
     let failed = |errno: rustix::io::Errno| Error::io(format!("end the guard on trial, process {pid}"), errno);
-    let child = i32::try_from(pid).ok().and_then(Pid::from_raw).filter(|_| is_child(pid));
-    let Some(child) = child else { return Err(failed(rustix::io::Errno::CHILD)) };
+    let Some(child) = own_child(pid) else { return Err(failed(rustix::io::Errno::CHILD)) };
     let process = pidfd_open(child, PidfdFlags::empty()).map_err(failed)?;
     for (signal, within) in [(Signal::TERM, DISMISSED_WITHIN), (Signal::KILL, KILLED_WITHIN)] {
         pidfd_send_signal(&process, signal).map_err(failed)?;
@@ -321,6 +319,10 @@ pub(crate) fn dismiss(pid: u32) -> Result<(), Error> {
         }
     }
     Err(failed(rustix::io::Errno::TIMEDOUT))
+}
+
+fn own_child(pid: u32) -> Option<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw).filter(|_| is_child(pid))
 }
 
 pub(crate) fn is_child(pid: u32) -> bool {

@@ -99,8 +99,8 @@ impl Conductor {
     }
 
     /// When is looked again whether it is time.
-    pub(super) fn leaves_at(&self, now: Moment) -> Option<Moment> {
-        self.leaving.as_ref().map(|_| now + LOOK)
+    pub(super) fn leaves_at(&self) -> Option<Moment> {
+        self.leaving.as_ref().map(|_| clock::now() + LOOK)
     }
 
     /// What to do now, if it is time.

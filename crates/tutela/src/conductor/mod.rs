@@ -546,7 +546,7 @@ impl Conductor {
     fn next_deadline(&self) -> Option<Moment> {
         let tickets = self.tickets.iter().map(Ticket::deadline).min();
         let others = tickets.into_iter().chain(self.alerts.outbox.poll_timeout()).chain(self.next_word());
-        let others = others.chain(self.leaves_at(clock::now()));
+        let others = others.chain(self.leaves_at());
         self.guard.poll_timeout().into_iter().chain(others).min()
     }
 

@@ -120,12 +120,8 @@ impl Desk {
             conflict(format!("{program} cannot take the place of this guard: {why}"), Some(help.to_owned()))
         };
         let words = words_with(own_words(), &[ON_TRIAL]);
-        let trial = succession::begin_trial(&candidate, &words).map_err(|error| {
-            unfit(
-                chain(&error),
-                "see that it may be executed (chmod +x), and that its libraries are there: `FILE version`",
-            )
-        })?;
+        let trial = succession::begin_trial(&candidate, &words)
+            .map_err(|error| unfit(chain(&error), "this computer may have no process to spare just now; try again"))?;
         let to = match hear_version(&trial, &candidate) {
             Ok(version) => version,
             Err((why, help)) => {

@@ -5,13 +5,12 @@
 //! that end, so that the kernel tells the trial how (Linux 6.15 and later). Signals wait for the guard that follows.
 
 use super::stand_in::InPlaceOf;
-use super::{ENDS, GO, GUARDS, IN_PLACE_OF, READY, REFUSED, WELL, words_with};
+use super::{ENDS, GO, GUARDS, READY, REFUSED, WELL, own_name, pass_on_end};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tutela_os::notify::Host;
-use tutela_os::process::Signal;
 use tutela_os::safe::Safe;
 use tutela_os::succession::{self, Heard, Line};
 use tutela_schema::saved::handover::{self, Handover};
@@ -87,22 +86,20 @@ pub fn caretaker_main(args: impl IntoIterator<Item = OsString>) -> Option<ExitCo
         eprintln!("tutela: {WORD} is a word that a guard says to itself");
         return Some(ExitCode::FAILURE);
     };
+    // Whatever keeps the new program from guarding may keep the former one too, for a while.
+    let words = InPlaceOf::of(charge.pid).among(charge.words.clone());
     let line = Line::of_number(line, charge.pid).map_err(|error| error.to_string());
     let why = match line.and_then(|line| take_care(&line, charge.pid)) {
         // What was tried, whatever has been put in its place since.
         Ok(Verdict::Well) => {
             let tried = succession::program_of(charge.pid);
-            let place = InPlaceOf::of(charge.pid).to_string();
-            let words = words_with(charge.words.clone(), &[IN_PLACE_OF, &place]);
-            succession::become_program(&tried, &name, None, |_| words).to_string()
+            succession::become_program(&tried, &name, None, |_| words.clone()).to_string()
         }
         Ok(Verdict::Ended) => return Some(ExitCode::SUCCESS),
         Err(why) => why,
     };
     eprintln!("tutela: {} did not take the guard's place: {why}; the former program goes on", charge.program.display());
     tell_next(&charge, &why);
-    // Whatever kept the new program from guarding may keep the former one too, for a while.
-    let words = words_with(charge.words.clone(), &[IN_PLACE_OF, &InPlaceOf::of(charge.pid).to_string()]);
     let error = succession::become_program(&succession::own_program(), &name, None, |_| words);
     eprintln!("tutela: {error}; what the guard kept runs on, without one");
     Some(ExitCode::FAILURE)
@@ -187,12 +184,8 @@ impl Watch<'_> {
     /// How long that takes is up to the programs and their ladders.
     fn until_it_has_ended(&mut self) -> Verdict {
         while !succession::collect_ended(self.pid) && succession::is_child(self.pid) {
-            if let Some(signal) = succession::asked_to_end() {
-                // TERM from its parent would only mean that it is to make room.
-                let signal = if signal == Signal::TERM { Signal::INT } else { signal };
-                // One that has just ended needs no word.
-                let _ = succession::pass_on(self.pid, signal);
-            }
+            // One that has just ended needs no word.
+            let _ = pass_on_end(self.pid);
             self.alive.tell();
             std::thread::sleep(LOOK);
         }
@@ -226,8 +219,7 @@ impl Alive {
 
 /// What the process that has let go becomes; returns only when it did not work.
 pub(super) fn become_caretaker(line: &Line, charge: Charge) -> String {
-    let name = std::env::args_os().next().unwrap_or_else(|| "tutela".into());
-    succession::become_program(&succession::own_program(), &name, Some(line), |number| charge.into_words(number))
+    succession::become_program(&succession::own_program(), &own_name(), Some(line), |number| charge.into_words(number))
         .to_string()
 }
 

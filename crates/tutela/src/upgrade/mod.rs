@@ -22,7 +22,9 @@ pub mod trial;
 
 use std::ffi::OsString;
 use tutela_core::time::Moment;
+use tutela_os::process::Signal;
 use tutela_os::safe::{Deposit, Safe};
+use tutela_os::succession;
 use tutela_schema::api::{UpgradeInfo, UpgradeOutcome};
 use tutela_schema::saved::handover::{self, Handover};
 
@@ -109,6 +111,19 @@ fn outcome(handover: Handover) -> UpgradeInfo {
 
 fn micros(moment: Moment) -> u64 {
     u64::try_from(moment.since(Moment::ZERO).as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The program's own name, as this process was started with it.
+fn own_name() -> OsString {
+    std::env::args_os().next().unwrap_or_else(|| "tutela".into())
+}
+
+/// If this process was asked to end, asks the guard on trial to. Answers whether it was told; `None`: nobody has asked.
+fn pass_on_end(trial: u32) -> Option<bool> {
+    let signal = succession::asked_to_end()?;
+    // TERM from its parent would only mean that it is to make room.
+    let signal = if signal == Signal::TERM { Signal::INT } else { signal };
+    Some(succession::pass_on(trial, signal).is_ok())
 }
 
 /// The words that this guard was started with, without the program's own name and without those that guards say to each

@@ -5,7 +5,8 @@
 //! Then the trial guards on, and it is tried again. To end here would take the programs of a container with it, and leave
 //! those of other hosts to a guard that nobody knows. What is meant for the guard is passed on to the one that is.
 
-use super::{IN_PLACE_OF, own_words, words_with};
+use super::{IN_PLACE_OF, own_name, own_words, pass_on_end, words_with};
+use std::ffi::OsString;
 use std::time::{Duration, Instant};
 use tutela_os::signals::calm;
 use tutela_os::succession;
@@ -48,6 +49,11 @@ impl InPlaceOf {
         InPlaceOf { trial, alone: 0 }
     }
 
+    /// These words of a guard, and that it takes this place.
+    pub(super) fn among(self, words: Vec<OsString>) -> Vec<OsString> {
+        words_with(words, &[IN_PLACE_OF, &self.to_string()])
+    }
+
     /// Stands in until it is tried again, which this process then is, or until it is not wanted any more, which the
     /// answer says: whether everything has ended as asked.
     pub fn stand_in(self) -> bool {
@@ -63,14 +69,9 @@ impl InPlaceOf {
         let again = Instant::now() + AGAIN_AFTER;
         let mut ends = false;
         loop {
-            if let Some(signal) = succession::asked_to_end() {
-                if !succession::is_child(self.trial) {
-                    return false;
-                }
-                // TERM from here would only mean that it is to make room.
-                let signal =
-                    if signal == tutela_os::process::Signal::TERM { tutela_os::process::Signal::INT } else { signal };
-                ends |= succession::pass_on(self.trial, signal).is_ok();
+            match pass_on_end(self.trial) {
+                Some(false) if !succession::is_child(self.trial) => return false,
+                told => ends |= told == Some(true),
             }
             let ended = succession::collect_ended(self.trial);
             if ended && ends {
@@ -82,9 +83,8 @@ impl InPlaceOf {
             std::thread::sleep(LOOK);
         }
         let next = InPlaceOf { trial: self.trial, alone: if guarded { 0 } else { self.alone + 1 } };
-        let name = std::env::args_os().next().unwrap_or_else(|| "tutela".into());
-        let words = words_with(own_words(), &[IN_PLACE_OF, &next.to_string()]);
-        let error = succession::become_program(&succession::own_program(), &name, None, |_| words);
+        let words = next.among(own_words());
+        let error = succession::become_program(&succession::own_program(), &own_name(), None, |_| words);
         eprintln!("tutela: {error}; what the guard kept runs on");
         false
     }
