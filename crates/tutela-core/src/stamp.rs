@@ -27,24 +27,23 @@ impl Stamps {
     pub fn of(spec: &ServiceSpec, index: u16, inherited: impl Fn(&str, &str) -> bool) -> Stamps {
         let Launch { command, cwd, env, secrets, user, group, umask, security } = &spec.launch;
         let paths = |paths: &[std::path::PathBuf]| {
-            let all = paths.iter().map(|path| path.to_string_lossy().into_owned());
-            Hash::default().texts(all)
+            Hash::default().texts(paths.iter().map(|path| path.to_string_lossy()))
         };
         let capabilities = security
             .capabilities
             .as_ref()
-            .map(|all| Hash::default().texts(all.iter().map(|one| one.name().to_owned())));
+            .map(|all| Hash::default().texts(all.iter().map(|one| one.name())));
         let (read_only, writable) = (paths(&security.read_only_paths), paths(&security.writable_paths));
         let security = Hash::default()
             .bytes(&[u8::from(security.no_new_privileges)])
             .number(capabilities.map(|hash| hash.0))
             .number(Some(read_only.0))
             .number(Some(writable.0));
-        let text = |text: &Option<String>| Hash::default().texts(text.iter().cloned());
+        let text = |text: &Option<String>| Hash::default().texts(text);
         let watchdog = watchdog_interval(spec).map(|span| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
         let keys = [
             ("command", Hash::default().texts(command.render(index))),
-            ("cwd", Hash::default().texts([cwd.to_string_lossy().into_owned()])),
+            ("cwd", Hash::default().texts([cwd.to_string_lossy()])),
             ("user", text(user)),
             ("group", text(group)),
             ("umask", Hash::default().number(umask.map(u64::from))),
@@ -52,9 +51,8 @@ impl Stamps {
             ("live", Hash::default().number(watchdog)),
         ];
         let variable = |(name, value): (&std::sync::Arc<str>, &crate::template::Template)| {
-            let value = value.render(index);
-            let inherited = inherited(name, &value);
-            (name.to_string(), (Hash::default().texts([value]).0, inherited))
+            let value = value.text(index);
+            (name.to_string(), (Hash::default().texts([&value]).0, inherited(name, &value)))
         };
         Stamps {
             keys: keys.into_iter().map(|(key, hash)| (key.to_owned(), hash.0)).collect(),
@@ -108,8 +106,9 @@ impl Hash {
     }
 
     /// Each text with its end, so that two do not look like one.
-    fn texts(self, texts: impl IntoIterator<Item = String>) -> Hash {
-        texts.into_iter().fold(self, |hash, text| hash.number(Some(text.len() as u64)).bytes(text.as_bytes()))
+    fn texts(self, texts: impl IntoIterator<Item = impl AsRef<str>>) -> Hash {
+        let add = |hash: Hash, text: &str| hash.number(Some(text.len() as u64)).bytes(text.as_bytes());
+        texts.into_iter().fold(self, |hash, text| add(hash, text.as_ref()))
     }
 }
 

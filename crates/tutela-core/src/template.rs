@@ -3,6 +3,7 @@
 //! Everything else in a spec is known when it is read; `${instance}` is known when an instance exists.
 //! So the text of a spec that goes into a program's start is kept as a template until then.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -30,6 +31,15 @@ impl Template {
     /// A template of these pieces.
     pub fn from_pieces(pieces: Vec<Piece>) -> Self {
         Template { pieces: pieces.into() }
+    }
+
+    /// The text for instance `index`, borrowed where it is the same for all.
+    pub fn text(&self, index: u16) -> Cow<'_, str> {
+        match &*self.pieces {
+            [] => Cow::Borrowed(""),
+            [Piece::Text(text)] => Cow::Borrowed(text),
+            _ => Cow::Owned(self.render(index)),
+        }
     }
 
     /// The text for instance `index`.

@@ -32,7 +32,7 @@ use plan::{Plan, load, reloader, sorted_out};
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{oneshot, watch};
@@ -264,8 +264,9 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     }
     let spawner = Spawner::start(nursery.clone(), pump.clone(), inbox.clone(), depositor)
         .map_err(|error| Failure::Failed(format!("failed to start the spawner's thread: {error}")))?;
+    let (guards, until_it_guards) = mpsc::channel();
     if !running.is_empty() {
-        end_leftovers_beside(nursery.clone(), spawner.halt(Duration::ZERO), inbox.clone())?;
+        end_leftovers_beside(nursery.clone(), spawner.halt(Duration::ZERO), inbox.clone(), until_it_guards)?;
     }
     let parts = Parts {
         guard,
@@ -309,6 +310,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
         // A service that has nothing to do is one all the same; its service manager would only start it again.
         end_when_done: !host::started_by().is_service_manager() && options.trial.is_none(),
         followed: handover.zip(safe.clone()).map(|(handover, safe)| Followed { safe, handover, kept }),
+        guards,
         trial: options.trial.clone(),
     };
     door.adopt(opening, &context);

@@ -53,7 +53,9 @@ impl IdleSluice {
                 return Err(Error::Refused("what was kept for a program's output is no pipe".to_owned()));
             }
             let flags = rustix::fs::fcntl_getfl(&handle.0).map_err(failed)?;
-            rustix::fs::fcntl_setfl(&handle.0, flags | OFlags::NONBLOCK).map_err(failed)?;
+            if !flags.contains(OFlags::NONBLOCK) {
+                rustix::fs::fcntl_setfl(&handle.0, flags | OFlags::NONBLOCK).map_err(failed)?;
+            }
         }
         Ok(IdleSluice { pipe: pipe.0, chamber: chamber.0 })
     }

@@ -13,8 +13,7 @@
 //! it is ever on a disk, and it is gone with the computer's boot, together with the programs that it speaks of.
 //! Deliberately absent: what the notes mean ([`super::estate`]), and where the memory comes from ([`Memory`]).
 
-use flate2::Crc;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 /// The size of the memory. Bytes that were never written cost nothing, so this is only a bound: 10,000 instances with
@@ -256,32 +255,35 @@ fn record_of(key: &str, text: Option<&[u8]>) -> Vec<u8> {
     let mut record = Vec::with_capacity(length_of(key, text));
     record.extend_from_slice(&key_length);
     record.extend_from_slice(&text_length);
-    record.extend_from_slice(&checksum(&record, key.as_bytes(), text).to_le_bytes());
+    record.extend_from_slice(&[0; 4]);
     record.extend_from_slice(key.as_bytes());
     record.extend_from_slice(text);
+    let (head, content) = record.split_at_mut(RECORD_HEAD_BYTES);
+    let (lengths, sum) = head.split_at_mut(2 + 4);
+    sum.copy_from_slice(&checksum(lengths, content).to_le_bytes());
     record
 }
 
 /// Tells a record from what was left by one that was not written to its end. Never zero, which memory is made of.
-fn checksum(lengths: &[u8], key: &[u8], text: &[u8]) -> u32 {
-    let mut crc = Crc::new();
-    crc.update(lengths);
-    crc.update(key);
-    crc.update(text);
-    crc.sum() | 1
+fn checksum(lengths: &[u8], content: &[u8]) -> u32 {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(lengths);
+    sum.update(content);
+    sum.finalize() | 1
 }
 
 /// The notes of a half, up to its end or to the first record that is not whole; and where that is.
 fn read(half: &[u8]) -> (Notes, usize) {
-    let (mut notes, mut at) = (Notes::new(), 0);
+    // Most of a half is what does not hold any more: only what does is copied.
+    let (mut newest, mut at) = (HashMap::new(), 0);
     while let Some((key, text, length)) = half.get(at..).and_then(next_record) {
         match text {
-            Some(text) => drop(notes.insert(key.to_owned(), text.to_vec())),
-            None => drop(notes.remove(key)),
+            Some(text) => drop(newest.insert(key, text)),
+            None => drop(newest.remove(key)),
         }
         at += length;
     }
-    (notes, at)
+    (newest.into_iter().map(|(key, text)| (key.to_owned(), text.to_vec())).collect(), at)
 }
 
 fn next_record(bytes: &[u8]) -> Option<(&str, Option<&[u8]>, usize)> {
@@ -289,13 +291,15 @@ fn next_record(bytes: &[u8]) -> Option<(&str, Option<&[u8]>, usize)> {
     let (sum, rest) = rest.split_first_chunk::<4>()?;
     let key_length = usize::from(u16::from_le_bytes(*lengths.first_chunk::<2>()?));
     let text_length = u32::from_le_bytes(*lengths.last_chunk::<4>()?);
-    let (key, rest) = rest.split_at_checked(key_length)?;
-    let text = if text_length == GONE { None } else { Some(rest.get(..usize::try_from(text_length).ok()?)?) };
-    if checksum(lengths, key, text.unwrap_or_default()) != u32::from_le_bytes(*sum) {
+    let is_gone = text_length == GONE;
+    let content_length = key_length.checked_add(if is_gone { 0 } else { usize::try_from(text_length).ok()? })?;
+    let content = rest.get(..content_length)?;
+    if checksum(lengths, content) != u32::from_le_bytes(*sum) {
         return None;
     }
+    let (key, text) = content.split_at_checked(key_length)?;
     let key = std::str::from_utf8(key).ok()?;
-    Some((key, text, RECORD_HEAD_BYTES + key_length + text.map_or(0, <[u8]>::len)))
+    Some((key, (!is_gone).then_some(text), RECORD_HEAD_BYTES + content_length))
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use super::tree::{self, Entry, Node, Step, Table, Value};
 use super::union::EnvFile;
 use super::{Loaded, Os, PROFILE_VARIABLE, Refused, Sources};
 use serde::de::DeserializeOwned;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tutela_core::names::Name;
@@ -200,7 +200,7 @@ impl Reader<'_> {
             self.error(Code::Empty, Some(place), "the spec has no services: there is nothing to keep", help);
         }
         self.together(&services_read, &origins, services.as_ref());
-        let mut secrets = Secrets { process: &sources.env, found: BTreeSet::new() };
+        let mut secrets = Secrets { process: &sources.env, found: BTreeSet::new(), seen: HashSet::new() };
         if logs.redact_secrets {
             secrets.collect(&root, &services_read, &origins);
         }

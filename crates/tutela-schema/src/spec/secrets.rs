@@ -10,16 +10,19 @@ use super::reader::ServiceOrigins;
 use super::resolved::is_secret;
 use super::secret_refs::is_reference;
 use super::tree::{Node, UsedFrom, Value};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use tutela_core::names::ServiceName;
 use tutela_core::spec::{Hook, ServiceSpec};
+use tutela_core::template::Template;
 
 /// Collects them.
 pub(super) struct Secrets<'a> {
     /// The environment of the process.
     pub(super) process: &'a BTreeMap<String, String>,
     pub(super) found: BTreeSet<String>,
+    /// Variables that were looked at, with their values.
+    pub(super) seen: HashSet<(Arc<str>, Template)>,
 }
 
 impl Secrets<'_> {
@@ -41,9 +44,12 @@ impl Secrets<'_> {
 
     fn service(&mut self, service: &ServiceSpec) {
         for (name, value) in &service.launch.env {
-            // Most values are the same for every instance.
-            let count = if value.render(0) == value.render(1) { 1 } else { service.instances };
-            for text in (0..count).map(|index| value.render(index)) {
+            // Most are the environment's, and the same for every service; most others are for every instance.
+            if !value.varies() && !self.seen.insert((name.clone(), value.clone())) {
+                continue;
+            }
+            let count = if value.varies() { service.instances } else { 1 };
+            for text in (0..count).map(|index| value.text(index)) {
                 self.passwords(&text);
                 if is_secret(name) && !is_path(name) {
                     self.add(&text);

@@ -3,7 +3,7 @@
 use super::command::Target;
 use super::words::StatusWords;
 use super::{Code, DONE, FAILED, NOT_RUNNING, UNKNOWN, block_on, install, report};
-use crate::client::{self, ClientError, Reach, TAKEN_BACK};
+use crate::client::{ClientError, Reach, TAKEN_BACK};
 use std::time::Duration;
 use tutela_os::endpoint;
 use tutela_os::registration::{Registered, RegisteredState, Start};
@@ -24,20 +24,18 @@ pub fn status(words: &StatusWords, reach: &Reach) -> Code {
         Err(code) => return code,
     };
     loop {
-        let (reply, whole, down) = match block_on(ask(target.as_ref(), reach)) {
-            Ok(Ok((reply, whole))) => {
-                let down = if target.is_none() && !reach.is_remote() { all_down(&reply) } else { Vec::new() };
-                (reply, whole, down)
+        let (Heard { reply, whole, left }, down) = match block_on(ask(target.as_ref(), reach)) {
+            Ok(Ok(heard)) => {
+                let down = if target.is_none() && !reach.is_remote() { all_down(&heard.reply) } else { Vec::new() };
+                (heard, down)
             }
             Ok(Err(error @ ClientError::NoGuard { .. })) => match target.as_ref().and_then(down) {
-                Some(registered) => (StatusReply::default(), true, vec![registered]),
+                Some(registered) => (Heard::of_one(StatusReply::default()), vec![registered]),
                 None => return report::client_error(&error),
             },
             Ok(Err(error)) => return report::client_error(&error),
             Err(code) => return code,
         };
-        let is_all = target.is_none() && !reach.is_remote();
-        let left = if is_all { left_by_others(&reply, reach) } else { Vec::new() };
         let code = if down.is_empty() {
             match select(reply, target.as_ref()) {
                 Ok(reply) => show(&reply, whole, &down, &left, words),
@@ -65,43 +63,52 @@ fn all_down(reply: &StatusReply) -> Vec<Registered> {
     all
 }
 
-/// Guards that are not there and have left what runs on.
-fn left_by_others(reply: &StatusReply, reach: &Reach) -> Vec<String> {
-    let mut left = client::left(&reach.paths);
-    left.retain(|name| !reply.guards.iter().any(|guard| guard.name == *name));
-    left
+/// What guards answered.
+struct Heard {
+    reply: StatusReply,
+    /// Whether everybody who was asked answered.
+    whole: bool,
+    /// Guards that are not there and have left what runs on.
+    left: Vec<String>,
 }
 
-/// The status, and whether everybody who was asked answered.
-async fn ask(target: Option<&Target>, reach: &Reach) -> Result<(StatusReply, bool), ClientError> {
+impl Heard {
+    fn of_one(reply: StatusReply) -> Heard {
+        Heard { reply, whole: true, left: Vec::new() }
+    }
+}
+
+async fn ask(target: Option<&Target>, reach: &Reach) -> Result<Heard, ClientError> {
     let path = "/v1/status?usage=true";
     if let Some(target) = target {
-        return reach.client(&target.guard).get(path).await.map(|reply| (reply, true));
+        return reach.client(&target.guard).get(path).await.map(Heard::of_one);
     }
     if reach.is_remote() {
-        return reach.client("").get(path).await.map(|reply| (reply, true));
+        return reach.client("").get(path).await.map(Heard::of_one);
     }
-    let paths = &reach.paths;
-    let mut whole = true;
-    let mut all = StatusReply::default();
-    let guards = endpoint::list(paths).unwrap_or_else(|error| {
+    let mut heard = Heard::of_one(StatusReply::default());
+    let guards = endpoint::list(&reach.paths).unwrap_or_else(|error| {
         report::error(&crate::hands::spawner::chain(&error), None);
-        whole = false;
+        heard.whole = false;
         Vec::new()
     });
-    let left = client::left(paths);
-    for found in guards.into_iter().filter(|found| found.pid.is_some() || left.contains(&found.name)) {
-        match reach.client(&found.name).get::<StatusReply>(path).await {
-            Ok(reply) => all.guards.extend(reply.guards),
+    for found in guards {
+        let guard = reach.client(&found.name);
+        if found.pid.is_none() && !guard.is_left() {
+            continue;
+        }
+        match guard.get::<StatusReply>(path).await {
+            Ok(reply) => heard.reply.guards.extend(reply.guards),
+            Err(ClientError::NoGuard { name, is_left: true, .. }) => heard.left.push(name),
             // One that ended meanwhile, or is another account's, is none of those that can be shown.
             Err(ClientError::NoGuard { .. } | ClientError::NotAllowed { .. }) => {}
             Err(error) => {
                 report::error(&error.to_string(), error.help().as_deref());
-                whole = false;
+                heard.whole = false;
             }
         }
     }
-    Ok((all, whole))
+    Ok(heard)
 }
 
 /// Keeps what was asked for.

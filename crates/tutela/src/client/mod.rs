@@ -183,31 +183,31 @@ impl Client {
 
     /// A whole answer. Whoever is cut off before it asks the guard that follows: nothing was changed by asking.
     async fn fetch(&self, path: &str) -> Result<(StatusCode, Bytes), ClientError> {
-        let asked = async {
-            let until = Instant::now() + GAP_WAIT;
-            loop {
-                let answer = match self.send(Method::GET, path, Bytes::new(), None).await {
-                    Ok(response) => self.whole(response).await,
-                    Err(error) => Err(error),
-                };
-                if !self.is_worth_another(&answer, until) {
-                    return answer;
-                }
-                tokio::time::sleep(GAP_LOOK).await;
-            }
-        };
-        match tokio::time::timeout(ANSWER_LIMIT, asked).await {
+        let asked = || async { self.whole(self.send(Method::GET, path, Bytes::new(), None).await?).await };
+        match tokio::time::timeout(ANSWER_LIMIT, self.persist(asked)).await {
             Ok(answer) => answer,
             Err(_) => Err(self.failed(format!("it did not answer within {ANSWER_LIMIT:?}"))),
         }
     }
 
-    fn is_worth_another<T>(&self, answer: &Result<T, ClientError>, until: Instant) -> bool {
-        matches!(answer, Err(ClientError::Failed { cut_off: true, .. })) && Instant::now() < until && self.is_left()
+    /// Asks until nobody cuts it off, while a guard is to be expected.
+    async fn persist<T, F>(&self, ask: impl Fn() -> F) -> Result<T, ClientError>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
+        let until = Instant::now() + GAP_WAIT;
+        loop {
+            let answer = ask().await;
+            let is_cut_off = matches!(answer, Err(ClientError::Failed { cut_off: true, .. }));
+            if !is_cut_off || Instant::now() >= until || !self.is_left() {
+                return answer;
+            }
+            tokio::time::sleep(GAP_LOOK).await;
+        }
     }
 
     /// Whether a guard of this name has left what waits for the next one, or still has it.
-    fn is_left(&self) -> bool {
+    pub fn is_left(&self) -> bool {
         let Way::Here(paths) = &self.way else { return false };
         // A guard with an account of its own has everything in a folder of its own.
         let beside = paths.sockets(&self.name).into_iter().map(|socket| socket.with_extension("safe"));
@@ -242,14 +242,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn open_after(&self, path: &str, last: Option<u64>) -> Result<Pieces, ClientError> {
-        let until = Instant::now() + GAP_WAIT;
-        let response = loop {
-            let answer = self.send(Method::GET, path, Bytes::new(), last).await;
-            if !self.is_worth_another(&answer, until) {
-                break answer?;
-            }
-            tokio::time::sleep(GAP_LOOK).await;
-        };
+        let response = self.persist(|| self.send(Method::GET, path, Bytes::new(), last)).await?;
         if response.status() != StatusCode::OK {
             // Whatever is said in place of a stream, it is not the stream.
             return Err(self.refusal(response).await);
@@ -405,12 +398,6 @@ impl Pieces {
             }
         }
     }
-}
-
-/// The names of the guards that nobody answers for, and that have left what waits for the next ones.
-pub fn left(paths: &Paths) -> Vec<String> {
-    let found = endpoint::list(paths).unwrap_or_default().into_iter().filter(|found| found.pid.is_none());
-    found.map(|found| Client::new(paths, &found.name)).filter(Client::is_left).map(|client| client.name).collect()
 }
 
 /// The guards whose sockets are answered.

@@ -8,8 +8,6 @@ use super::act::{DRAIN, Rung, kill_until_done};
 use crate::hands::alerts::DeliveryError;
 use crate::hands::launch::{Job, Order, Output, Stdin};
 use crate::hands::spawner::Started;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tutela_core::guard;
@@ -256,30 +254,6 @@ async fn follow(
     };
     end_tree(child).await;
     (how, capture)
-}
-
-/// How many ended errands have written what is not in the files yet. All clones are one.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Unread(Arc<AtomicUsize>);
-
-/// One of them, until it is dropped.
-struct Reading(Arc<AtomicUsize>);
-
-impl Unread {
-    fn begin(self) -> Reading {
-        self.0.fetch_add(1, Ordering::AcqRel);
-        Reading(self.0)
-    }
-
-    pub(super) fn is_any(&self) -> bool {
-        self.0.load(Ordering::Acquire) > 0
-    }
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
 }
 
 /// Ends whatever is left of an errand's tree. A walked tree may take seconds, so not on this thread.

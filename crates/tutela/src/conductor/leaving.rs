@@ -136,7 +136,7 @@ impl Conductor {
         if let Some((_, id, _)) = starts {
             return Some(Hold::Twice(format!("{id} is still being started, and its hooks have run")));
         }
-        if self.unread.is_any() {
+        if self.unread.now() > 0 {
             return Some(Hold::Twice("the output of a hook is not in its log file yet".to_owned()));
         }
         self.has_open_tickets().then_some(Hold::Wait)

@@ -41,6 +41,7 @@ pub use view::{Identity, LastUpgrade, wall_now};
 
 use crate::audit::{Asker, Auditor};
 use crate::hands::console::Console;
+use crate::hands::count::Count;
 use crate::hands::journal::Journal;
 use crate::hands::launch::{Order, Surroundings};
 use crate::hands::ledger::Ledger;
@@ -55,6 +56,7 @@ use crate::upgrade::trial::Trial;
 use publish::Shadow;
 use requests::Ticket;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -160,6 +162,8 @@ pub struct Parts {
     pub end_when_done: bool,
     /// The guard before this one has made room for it.
     pub followed: Option<Followed>,
+    /// Dropped once this guard guards what it has taken over.
+    pub guards: std::sync::mpsc::Sender<Infallible>,
     /// This guard is a trial, and has to say that it guards.
     pub trial: Option<Arc<Trial>>,
 }
@@ -210,7 +214,8 @@ pub struct Conductor {
     early: HashMap<ChildToken, Exit>,
     early_notices: VecDeque<(ChildToken, Vec<u8>)>,
     errands: HashMap<u64, errands::Out>,
-    unread: errands::Unread,
+    /// Ended errands that have written what is not in the files yet.
+    unread: Count,
     next_errand: u64,
     tickets: Vec<Ticket>,
     alerts: alerts::Desk,
@@ -325,7 +330,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         early: HashMap::new(),
         early_notices: VecDeque::new(),
         errands: HashMap::new(),
-        unread: errands::Unread::default(),
+        unread: Count::default(),
         next_errand: 0,
         tickets: Vec::new(),
         alerts: alerts::Desk::restore(parts.alerts, &mut troubles),
@@ -352,7 +357,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         trial: parts.trial,
     };
     conductor.begin(kept_down, troubles, parts.heirs, parts.followed);
-    let (mut guards, mut ends) = (false, false);
+    let (mut until_it_guards, mut ends) = (Some(parts.guards), false);
     let mut host_alive = host::Alive::default();
     let mut turn_began = std::time::Instant::now();
     loop {
@@ -367,7 +372,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
             }
             return Ok((outcome, conductor.console));
         }
-        if !std::mem::replace(&mut guards, true) {
+        if until_it_guards.take().is_some() {
             conductor.trial.iter().for_each(|trial| trial.say_that_it_guards());
         }
         if conductor.guard.is_ending() && !std::mem::replace(&mut ends, true) {

@@ -9,7 +9,7 @@
 //! - [`alerts`]: what an operator is told, at least once;
 //! - [`sinks`]: output on its way to others;
 //! - [`otlp`]: figures, spans and records on their way to a collector;
-//! - [`backoff`]: when something is tried again;
+//! - [`backoff`]: when something is tried again; [`count`]: how much of something is under way;
 //! - [`http`]: what requests have in common; [`link`]: the connection that they go over;
 //! - [`ledger`]: what outlives the guard;
 //! - [`console`]: what somebody at the terminal sees;
@@ -18,6 +18,7 @@
 pub mod alerts;
 pub mod backoff;
 pub mod console;
+pub mod count;
 pub mod http;
 pub mod journal;
 pub mod keeping;

@@ -8,6 +8,7 @@
 //! What came of an order is told to the conductor through its inbox. Deliberately absent: retries, and any
 //! knowledge of why something is started.
 
+use super::count::{Count, Counted};
 use super::launch::{Job, Order, Prepared, PreparedOutput, Streams};
 use crate::conductor::{Inbox, Input, InstanceRef};
 use crate::survive::keeping::Depositor;
@@ -57,13 +58,13 @@ const DRAINS_LOOK: Duration = Duration::from_millis(1);
 /// How many runs are over and not yet read to their end.
 #[derive(Debug, Default)]
 struct Drains {
-    now: AtomicUsize,
+    now: Count,
     instances: AtomicUsize,
 }
 
 impl Drains {
     fn are_many(&self) -> bool {
-        self.now.load(Ordering::Relaxed) > self.instances.load(Ordering::Relaxed).saturating_add(DRAINS_SPARE)
+        self.now.now() > self.instances.load(Ordering::Relaxed).saturating_add(DRAINS_SPARE)
     }
 
     fn wait_for_fewer(&self) {
@@ -71,16 +72,6 @@ impl Drains {
         while self.are_many() && Instant::now() < until {
             std::thread::sleep(DRAINS_LOOK);
         }
-    }
-}
-
-/// A run that is over, and whose output is being read; dropped when that is done.
-#[derive(Debug)]
-pub struct Drain(Arc<Shared>);
-
-impl Drop for Drain {
-    fn drop(&mut self) {
-        self.0.drains.now.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -175,10 +166,10 @@ impl Spawner {
     }
 
     /// A run is over, one of this many instances that have output. Further starts wait while there are many of these.
-    pub fn drain(&self, instances: usize) -> Drain {
+    /// Until the answer is dropped, which is when all of its output is read.
+    pub fn drain(&self, instances: usize) -> Counted {
         self.shared.drains.instances.store(instances, Ordering::Relaxed);
-        self.shared.drains.now.fetch_add(1, Ordering::Relaxed);
-        Drain(self.shared.clone())
+        self.shared.drains.now.begin()
     }
 
     /// Begins nothing until the answer is dropped, and returns when what was begun is made, `within` at the most. Orders
@@ -320,16 +311,16 @@ mod tests {
     fn a_start_waits_while_much_is_left_to_be_read_and_not_for_ever() {
         let drains = Drains::default();
         drains.instances.store(10, Ordering::Relaxed);
-        drains.now.store(10 + DRAINS_SPARE, Ordering::Relaxed);
+        let _many: Vec<Counted> = (0..10 + DRAINS_SPARE).map(|_| drains.now.begin()).collect();
         assert!(!drains.are_many());
-        drains.now.fetch_add(1, Ordering::Relaxed);
+        let one_more = drains.now.begin();
         assert!(drains.are_many());
         let begun = Instant::now();
         drains.wait_for_fewer();
         assert!(begun.elapsed() >= DRAINS_PATIENCE);
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| drains.wait_for_fewer());
-            drains.now.fetch_sub(1, Ordering::Relaxed);
+            drop(one_more);
             waits.join().expect("it waited");
         });
     }

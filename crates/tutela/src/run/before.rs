@@ -6,8 +6,10 @@ use crate::hands::ledger::Kept;
 use crate::hands::spawner::{Halted, chain};
 use crate::survive::heirs::Inheritance;
 use std::collections::{BTreeSet, VecDeque};
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, SystemTime};
 use tutela_core::guard::Guard;
 use tutela_core::names::{InstanceId, Name, RunId};
@@ -78,13 +80,20 @@ pub(super) fn end_leftovers(nursery: &Nursery) -> Result<Vec<String>, Failure> {
     Ok(troubles)
 }
 
-/// The same while this guard guards already what outlived the one before: only starts wait for it.
-pub(super) fn end_leftovers_beside(nursery: Arc<Nursery>, halted: Halted, inbox: Inbox) -> Result<(), Failure> {
+/// The same once this guard guards what outlived the one before, which is when `guards` hangs up: only starts wait for
+/// it, and they need not be the first to have the processors.
+pub(super) fn end_leftovers_beside(
+    nursery: Arc<Nursery>,
+    halted: Halted,
+    inbox: Inbox,
+    guards: Receiver<Infallible>,
+) -> Result<(), Failure> {
     // A guard that has ended hears of nothing any more.
     let tell = move |text| {
         let _ = inbox.send_blocking(Input::Trouble(text));
     };
     let end = move || {
+        let _ = guards.recv();
         let mut told = false;
         loop {
             match end_leftovers(&nursery) {

@@ -5,8 +5,9 @@ use super::output::{KeptOutput, NewDeposit};
 use super::slate::{self, Slate};
 use crate::hands::spawner::chain;
 use crate::upgrade::HANDOVER;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tutela_core::guard::{Guard, is_heir};
 use tutela_core::names::{InstanceId, InstanceKey, RunId, ServiceName};
@@ -16,7 +17,7 @@ use tutela_core::time::Moment;
 use tutela_os::handle::Handle;
 use tutela_os::process::{Child, Nursery};
 use tutela_os::safe::{Deposit, Safe};
-use tutela_schema::saved::estate::{decode_stamps, estate_key, estates, stamps_key};
+use tutela_schema::saved::estate::{decode_stamps, encode_stamps, estate_key, estates, stamps_key};
 use tutela_schema::saved::handover::{self, Handover};
 
 /// How a program is stopped whose service is not in the spec any more, when nobody is left who knows how it would have
@@ -29,6 +30,8 @@ pub struct Inheritance {
     safe: Safe,
     slate: Slate,
     stamper: Stamper,
+    /// Whose stamps are noted down as they would be now, and of which spec they are.
+    stamped: HashMap<InstanceKey, Arc<ServiceSpec>>,
     /// What it noted down of instances.
     estates: BTreeMap<InstanceId, Estate>,
     programs: Vec<Program>,
@@ -115,7 +118,8 @@ impl Inheritance {
         let (estates, unread) = estates(slate.notes());
         let told = |(id, error)| format!("what an earlier guard noted of {id} cannot be used: {error}");
         troubles.extend(unread.into_iter().map(told));
-        Ok(Inheritance { safe, slate, stamper: Stamper::new(), estates, programs, notify, handover, troubles })
+        let (stamper, stamped) = (Stamper::new(), HashMap::new());
+        Ok(Inheritance { safe, slate, stamper, stamped, estates, programs, notify, handover, troubles })
     }
 
     /// The number from which events are counted on, if one was noted down.
@@ -223,11 +227,17 @@ impl Inheritance {
         for (id, estate) in std::mem::take(&mut self.estates) {
             let heir = living.get(&id).and_then(|at| heirs.get_mut(*at));
             let program = heir.as_ref().and_then(|heir| Some((heir.run, heir.child.as_ref()?.pid())));
-            let mut changed = false;
+            let (mut changed, mut same) = (false, false);
             let differing = |spec: &ServiceSpec| {
                 let noted = self.slate.notes().get(&stamps_key(&id));
+                let now = self.stamper.stamps(spec, id.index);
+                // As they mostly are: then nothing has to be taken apart.
+                same = noted.is_some_and(|text| *text == encode_stamps(&now));
+                if same {
+                    return Vec::new();
+                }
                 let started_with = noted.and_then(|text| decode_stamps(text).ok()).unwrap_or_default();
-                let differing = started_with.differing(&self.stamper.stamps(spec, id.index));
+                let differing = started_with.differing(&now);
                 changed = !differing.is_empty();
                 differing
             };
@@ -236,9 +246,12 @@ impl Inheritance {
                 self.slate.erase(&estate_key(&id));
                 self.slate.erase(&stamps_key(&id));
             }
-            if let (Some(heir), Some(_)) = (heir, key) {
-                heir.key = key;
+            if let (Some(heir), Some(key)) = (heir, key) {
+                heir.key = Some(key);
                 stay += u64::from(!changed);
+                if let (true, Some((_, service))) = (same, guard.instance(key)) {
+                    self.stamped.insert(key, service.spec().clone());
+                }
             }
         }
         stay
@@ -246,7 +259,8 @@ impl Inheritance {
 
     /// The parts by which this guard keeps for the next what it got itself.
     pub fn into_parts(self) -> (Depositor, Estates, Safe) {
-        (Depositor(self.safe.clone()), Estates::new(self.safe.clone(), self.slate, self.stamper), self.safe)
+        let estates = Estates::new(self.safe.clone(), self.slate, self.stamper, self.stamped);
+        (Depositor(self.safe.clone()), estates, self.safe)
     }
 }
 

@@ -63,12 +63,12 @@ impl Depositor {
 #[derive(Debug)]
 pub(super) struct Stamper {
     /// The guard's own environment.
-    environment: BTreeMap<String, String>,
+    environment: HashMap<String, String>,
 }
 
 impl Stamper {
     pub(super) fn new() -> Stamper {
-        Stamper { environment: tutela_schema::spec::process_env().0 }
+        Stamper { environment: tutela_schema::spec::process_env().0.into_iter().collect() }
     }
 
     /// What an instance of this service is started with.
@@ -92,8 +92,14 @@ pub struct Estates {
 }
 
 impl Estates {
-    pub(super) fn new(safe: Safe, slate: Slate, stamper: Stamper) -> Estates {
-        Estates { safe, slate, stamper, stamped: HashMap::new(), turn: BTreeMap::new(), complete: true }
+    /// `stamped`: whose stamps are on the slate already, and of which spec.
+    pub(super) fn new(
+        safe: Safe,
+        slate: Slate,
+        stamper: Stamper,
+        stamped: HashMap<InstanceKey, Arc<ServiceSpec>>,
+    ) -> Estates {
+        Estates { safe, slate, stamper, stamped, turn: BTreeMap::new(), complete: true }
     }
 
     /// Has noted down how an instance stands, and what its program was started with, at the end of the turn.

@@ -12,16 +12,18 @@ use super::{leftovers, signal_through};
 use crate::handle::Handle;
 use crate::platform::bell;
 use crate::platform::container::Container;
+use crate::platform::succession;
 use crate::platform::watch::Watched;
 use crate::process::{
     Asked, ChildToken, ContainerKind, Exit, Leftover, NurseryOptions, ProcessUsage, Reaped, Signal, SpawnError,
     SpawnRequest, StopRequest, Tree,
 };
 use crate::{Error, Unsupported};
-use rustix::process::Pid;
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -182,7 +184,15 @@ impl Registry {
 
     /// A program that was not started here is looked for among the children of this process.
     fn adopt(&self, child: &Child) {
-        if super::super::succession::is_child(child.pid) {
+        let process = child.process.as_ref().map(AsFd::as_fd);
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let is_child = match process.map(|process| waitid(WaitId::PidFd(process), options)) {
+            Some(Ok(_)) => true,
+            Some(Err(Errno::CHILD)) => false,
+            // The kernel is too old to be asked by a descriptor.
+            Some(Err(_)) | None => succession::is_child(child.pid),
+        };
+        if is_child {
             self.lock().running.insert(child.pid, child.token);
         }
     }
