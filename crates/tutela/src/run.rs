@@ -24,7 +24,7 @@ use crate::survive::heirs::Inheritance;
 use crate::traces::{self, Hub};
 use crate::upgrade::trial::{Off, Trial};
 use crate::upgrade::{self, Followed};
-use before::{end_leftovers, end_leftovers_beside, inherit, notify_inbox, restored};
+use before::{end_leftovers, end_leftovers_beside, inherit, notify_inbox, restored, stamper};
 use parts::{
     new_door, new_keeper, open_door, prepare_containers, start_audit, start_console, start_journal, start_pumps,
 };
@@ -146,6 +146,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let conductor = runtime()?;
     let hands = runtime()?;
     let _inside = conductor.enter();
+    let stamper = stamper(&options.what, &spec);
     // Everything up to here can be done beside a guard that guards.
     if let Some(trial) = &options.trial {
         trial.wait_for_turn().map_err(off)?;
@@ -157,7 +158,7 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let nursery = Arc::new(Nursery::open(&name, &nursery_options)?);
     let mut troubles = Vec::new();
     let (inbox, inputs) = Inbox::new();
-    let mut inheritance = inherit(&options, &spec, &name, &nursery, &inbox, &mut troubles);
+    let mut inheritance = inherit(&options, stamper, &name, &nursery, &inbox, &mut troubles);
     let handover = inheritance.as_ref().and_then(Inheritance::handover).cloned();
     let mut heirs = inheritance.as_mut().map(|left| left.take_programs(&nursery)).unwrap_or_default();
     let running: BTreeSet<_> =

@@ -119,6 +119,16 @@ fn flood(stage: &Stage, services: u64, drip_ms: u64) -> Vec<String> {
 }
 
 /// `TUTELA_FAULT_UPGRADES` and `TUTELA_FAULT_UPGRADED` (services) make it longer.
+/// Waits until the record of who did what has these results of upgrades.
+fn wait_for_record(guard: &Guard, results: &[&str]) {
+    let of = |line: &str| -> Value { serde_json::from_str(line).unwrap() };
+    wait_until(BOUND, "the record has every upgrade", || {
+        let told = guard.cli_ok(&["audit", guard.name(), "-n", "100000", "--json"]);
+        let upgrades = told.lines().map(of).filter(|entry| entry["command"] == "upgrade");
+        upgrades.map(|entry| entry["result"].clone()).eq(results.iter().copied()).then_some(())
+    });
+}
+
 #[test]
 fn the_next_program_takes_over_and_nothing_restarts_and_no_line_is_lost() {
     let (upgrades, services) = (from_outside("TUTELA_FAULT_UPGRADES", 2), from_outside("TUTELA_FAULT_UPGRADED", 6));
@@ -149,6 +159,7 @@ fn the_next_program_takes_over_and_nothing_restarts_and_no_line_is_lost() {
         assert_eq!(gaps.len() as u64, 2 * upgrades, "{gaps:?}");
         assert!(guard.events_of("trouble").is_empty(), "{:?}", guard.messages());
         assert_eq!(guard.events_of("upgraded").len() as u64, upgrades);
+        wait_for_record(&guard, &["accepted", "done"].repeat(usize::try_from(upgrades).unwrap()));
         // The new guard is told by the kernel how the children of its process end, and can stop them.
         let first = before[0].1.unwrap();
         kill(first, "KILL");
@@ -206,6 +217,7 @@ fn what_is_not_fit_is_refused_or_rolled_back_by_itself() {
                 assert_eq!(lasting(&guard, &names), before, "{name}");
                 assert_eq!(program_of(&guard), former, "{name}");
                 assert_eq!(guard.events_of("upgrade_failed").len(), usize::from(*handed_over), "{name}");
+                wait_for_record(&guard, if *handed_over { &["accepted", "failed"] } else { &["refused"] });
                 let info = guard.api("GET", "/v1/info", 200);
                 assert_eq!(info["upgrade"]["outcome"] == "rolled_back", *handed_over, "{name}: {info}");
                 // Nothing of what was tried is left, and it guards as before.

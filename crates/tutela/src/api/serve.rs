@@ -5,7 +5,7 @@ use super::caller::Caller;
 use super::connection::{LAST_ANSWERS, talk};
 use super::door::Door;
 use super::{events, health, logs, metrics, upgrade};
-use crate::audit::{Asker, Auditor};
+use crate::audit::{Asker, Auditor, UPGRADE};
 use crate::conductor::{Feed, Identity, Inbox, Input, Request as Ask, StatusAnswer, wall_now};
 use crate::figures::Source;
 use crate::hands::ledger::Ledger;
@@ -222,7 +222,7 @@ fn role_too_low(found: &RouteMatch, caller: Caller<'_>, context: &Context) -> An
     );
     let command = match route.id {
         RouteId::ServiceCommand(verb) | RouteId::GuardCommand(verb) => Some(verb.word()),
-        RouteId::Upgrade => Some(upgrade::COMMAND),
+        RouteId::Upgrade => Some(UPGRADE),
         _ => None,
     };
     if let Some(command) = command {
@@ -247,7 +247,7 @@ fn commanded(method: &str, path: &str) -> Option<(&'static str, Option<String>)>
     let found = find_route(method, path).ok()?;
     match found.route.id {
         RouteId::ServiceCommand(verb) | RouteId::GuardCommand(verb) => Some((verb.word(), found.service)),
-        RouteId::Upgrade => Some((upgrade::COMMAND, None)),
+        RouteId::Upgrade => Some((UPGRADE, None)),
         _ => None,
     }
 }

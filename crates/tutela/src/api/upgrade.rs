@@ -3,7 +3,7 @@
 use super::answer::{Answer, json};
 use super::caller::Caller;
 use super::serve::{Context, add_reason, ended, read_body};
-use crate::audit::Asker;
+use crate::audit::{Asker, UPGRADE};
 use crate::conductor::{Input, wall_now};
 use hyper::StatusCode;
 use hyper::body::Incoming;
@@ -12,9 +12,6 @@ use std::time::Duration;
 use tutela_os::blocking::FILES;
 use tutela_schema::api::{ErrorCode, ErrorReply, UpgradeRequest};
 use tutela_schema::audit::AuditResult;
-
-/// What it is called in the record of who did what.
-pub(super) const COMMAND: &str = "upgrade";
 
 /// How long the guard stays after its answer, so that it arrives. Whoever asked and gets none looks at `/v1/info`.
 const ANSWER_REST: Duration = Duration::from_millis(20);
@@ -30,7 +27,7 @@ pub(super) async fn upgrade(
         Ok((_, words)) => (AuditResult::Accepted, words.as_str()),
         Err(refused) => (AuditResult::Refused, refused.error.message.as_str()),
     };
-    context.audit.note(by.entry(wall_now(), COMMAND, &context.identity.name, result).saying(saying));
+    context.audit.note(by.entry(wall_now(), UPGRADE, &context.identity.name, result).saying(saying));
     // Who is answered may rely on what was asked being written down.
     context.audit.settled().await;
     outcome.map(|(answer, _)| answer)

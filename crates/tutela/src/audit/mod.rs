@@ -33,6 +33,9 @@ use tutela_os::signals::Sender;
 use tutela_schema::audit::{AuditEntry, AuditPeer, AuditResult, Surface};
 use tutela_schema::wall::WallTime;
 
+/// What an upgrade is called in it: when it is asked for, and when the guard that runs afterwards tells what came of it.
+pub const UPGRADE: &str = "upgrade";
+
 /// Who asks for something, and by which way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asker {

@@ -3,7 +3,7 @@
 //! A command has an entry when it is begun and, where somebody waits for it, another one with what came of it.
 
 use super::{Conductor, Outcome, wall_now};
-use crate::audit::{Asker, target_words};
+use crate::audit::{Asker, UPGRADE, target_words};
 use tutela_core::guard::{Command, Target};
 use tutela_os::host::Control;
 use tutela_schema::api::{CommandReply, ErrorReply, Outcome as Done, ReloadReply, Verb};
@@ -106,7 +106,12 @@ impl Conductor {
             "tutela {} as {}, pid {}, keeps {}",
             identity.version, identity.account, identity.pid, identity.spec
         );
-        self.note_guard("guard_start", &message);
+        self.note_guard("guard_start", AuditResult::Done, &message);
+    }
+
+    /// What came of an upgrade, which another process had begun.
+    pub(super) fn note_upgraded(&self, message: &str, done: bool) {
+        self.note_guard(UPGRADE, if done { AuditResult::Done } else { AuditResult::Failed }, message);
     }
 
     pub(super) fn note_ended(&self, outcome: Outcome) {
@@ -115,12 +120,12 @@ impl Conductor {
             Outcome::AllDone { well: true } => "everything is done",
             Outcome::AllDone { well: false } => "everything is done, and not all of it well",
         };
-        self.note_guard("guard_end", message);
+        self.note_guard("guard_end", AuditResult::Done, message);
     }
 
-    fn note_guard(&self, command: &str, message: &str) {
+    fn note_guard(&self, command: &str, result: AuditResult, message: &str) {
         let name = &self.identity.name;
-        let entry = AuditEntry::new(wall_now(), Surface::Guard, command, name, AuditResult::Done);
+        let entry = AuditEntry::new(wall_now(), Surface::Guard, command, name, result);
         self.audit.note(entry.saying(message));
     }
 }

@@ -272,24 +272,20 @@ impl Conductor {
         let Some(upgrade) = self.identity.upgrade.get() else { return };
         let (gaps, fate, not_kept) = (upgrade.unwatched(), upgrade.fate(), upgrade.not_kept);
         let UpgradeInfo { from, to, program, reason, unwatched_ms, .. } = upgrade;
-        let telling = match &reason {
-            None => {
-                let message = format!("upgraded from {from} to {to} ({program}); {fate}, unwatched for {gaps}");
-                Telling::new(EventKind::Upgraded, message)
-            }
+        let message = match &reason {
+            None => format!("upgraded from {from} to {to} ({program}); {fate}, unwatched for {gaps}"),
             // Nobody has left yet: there is nothing to take back.
             Some(reason) if unwatched_ms.is_empty() => {
-                let message =
-                    format!("the upgrade from {from} to {to} ({program}) was given up: {reason}; nothing was changed");
-                Telling::new(EventKind::UpgradeFailed, message).with("error", reason.as_str())
+                format!("the upgrade from {from} to {to} ({program}) was given up: {reason}; nothing was changed")
             }
-            Some(reason) => {
-                let message = format!(
-                    "the upgrade from {from} to {to} ({program}) was rolled back: {reason}; {fate}, unwatched for \
-                     {gaps}"
-                );
-                Telling::new(EventKind::UpgradeFailed, message).with("error", reason.as_str())
-            }
+            Some(reason) => format!(
+                "the upgrade from {from} to {to} ({program}) was rolled back: {reason}; {fate}, unwatched for {gaps}"
+            ),
+        };
+        self.note_upgraded(&message, reason.is_none());
+        let telling = match reason {
+            None => Telling::new(EventKind::Upgraded, message),
+            Some(reason) => Telling::new(EventKind::UpgradeFailed, message).with("error", reason),
         };
         let telling = telling.with("from", from).with("to", to).with("program", program);
         self.tell(now, None, None, telling.with("unwatched_ms", unwatched_ms).with("not_kept", not_kept));

@@ -5,6 +5,7 @@ use crate::conductor::{Inbox, Input};
 use crate::hands::ledger::Kept;
 use crate::hands::spawner::{Halted, chain};
 use crate::survive::heirs::Inheritance;
+use crate::survive::keeping::Stamper;
 use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::path::Path;
@@ -28,11 +29,17 @@ const NOTIFY_ADDRESS_BYTES_MAX: usize = 107;
 /// How soon it is tried again to end what an earlier guard left, where it did not work.
 const LEFTOVERS_AGAIN: Duration = Duration::from_secs(1);
 
+/// What programs are started with, if they are to outlive this guard.
+pub(super) fn stamper(what: &What, spec: &GuardSpec) -> Option<Stamper> {
+    // With process 1 everything ends, whoever holds on to it; but another program can take its place.
+    (spec.survive && matches!(what, What::File { .. })).then(|| Stamper::of(spec))
+}
+
 /// What an earlier guard left for this one, and the means to leave something for the next. `None`: programs do not
 /// outlive this guard, by the spec or because this host has no such means; what outlived an earlier one is ended then.
 pub(super) fn inherit(
     options: &Options,
-    spec: &GuardSpec,
+    stamper: Option<Stamper>,
     name: &str,
     nursery: &Nursery,
     inbox: &Inbox,
@@ -42,12 +49,11 @@ pub(super) fn inherit(
     let inbox = inbox.clone();
     // A full inbox drops the remark.
     let tell = move |text| drop(inbox.try_send(Input::Trouble(text)));
-    // With process 1 everything ends, whoever holds on to it; but another program can take its place.
-    let wanted = spec.survive && matches!(options.what, What::File { .. });
+    let wanted = stamper.is_some();
     if !wanted && !Safe::is_left(&socket) {
         return None;
     }
-    match Inheritance::open(&socket, name, tell) {
+    match Inheritance::open(&socket, name, stamper.unwrap_or_default(), tell) {
         Ok(inheritance) if wanted => Some(inheritance),
         Ok(unwanted) => {
             unwanted.give_up(nursery);

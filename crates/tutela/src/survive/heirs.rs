@@ -17,7 +17,7 @@ use tutela_core::time::Moment;
 use tutela_os::handle::Handle;
 use tutela_os::process::{Child, Nursery};
 use tutela_os::safe::{Deposit, Safe};
-use tutela_schema::saved::estate::{decode_stamps, encode_stamps, estate_key, estates, stamps_key};
+use tutela_schema::saved::estate::{decode_stamps, estate_key, estates, stamps_key};
 use tutela_schema::saved::handover::{self, Handover};
 
 /// How a program is stopped whose service is not in the spec any more, when nobody is left who knows how it would have
@@ -68,13 +68,15 @@ pub struct Heir {
 }
 
 impl Inheritance {
-    /// Opens the safe of the guard `name` at `socket`, with what an earlier guard left in it.
+    /// Opens the safe of the guard `name` at `socket`, with what an earlier guard left in it. `stamper` tells what its
+    /// programs would be started with now.
     ///
     /// # Errors
     /// This host has none ([`tutela_os::Error::Unsupported`]), or it could not be begun: programs will not outlive this guard.
     pub fn open(
         socket: &Path,
         name: &str,
+        stamper: Stamper,
         on_trouble: impl Fn(String) + Send + Sync + 'static,
     ) -> Result<Inheritance, tutela_os::Error> {
         let (safe, deposits) = Safe::open(socket, name, on_trouble)?;
@@ -118,7 +120,7 @@ impl Inheritance {
         let (estates, unread) = estates(slate.notes());
         let told = |(id, error)| format!("what an earlier guard noted of {id} cannot be used: {error}");
         troubles.extend(unread.into_iter().map(told));
-        let (stamper, stamped) = (Stamper::new(), HashMap::new());
+        let stamped = HashMap::new();
         Ok(Inheritance { safe, slate, stamper, stamped, estates, programs, notify, handover, troubles })
     }
 
@@ -230,14 +232,13 @@ impl Inheritance {
             let (mut changed, mut same) = (false, false);
             let differing = |spec: &ServiceSpec| {
                 let noted = self.slate.notes().get(&stamps_key(&id));
-                let now = self.stamper.stamps(spec, id.index);
                 // As they mostly are: then nothing has to be taken apart.
-                same = noted.is_some_and(|text| *text == encode_stamps(&now));
+                same = noted.is_some_and(|text| *text == self.stamper.encoded(spec, &id));
                 if same {
                     return Vec::new();
                 }
                 let started_with = noted.and_then(|text| decode_stamps(text).ok()).unwrap_or_default();
-                let differing = started_with.differing(&now);
+                let differing = started_with.differing(&self.stamper.stamps(spec, id.index));
                 changed = !differing.is_empty();
                 differing
             };
