@@ -26,13 +26,10 @@ impl Stamps {
     /// this value under this name.
     pub fn of(spec: &ServiceSpec, index: u16, inherited: impl Fn(&str, &str) -> bool) -> Stamps {
         let Launch { command, cwd, env, secrets, user, group, umask, security } = &spec.launch;
-        let paths = |paths: &[std::path::PathBuf]| {
-            Hash::default().texts(paths.iter().map(|path| path.to_string_lossy()))
-        };
-        let capabilities = security
-            .capabilities
-            .as_ref()
-            .map(|all| Hash::default().texts(all.iter().map(|one| one.name())));
+        let paths =
+            |paths: &[std::path::PathBuf]| Hash::default().texts(paths.iter().map(|path| path.to_string_lossy()));
+        let capabilities =
+            security.capabilities.as_ref().map(|all| Hash::default().texts(all.iter().map(|one| one.name())));
         let (read_only, writable) = (paths(&security.read_only_paths), paths(&security.writable_paths));
         let security = Hash::default()
             .bytes(&[u8::from(security.no_new_privileges)])

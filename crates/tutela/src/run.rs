@@ -32,7 +32,7 @@ use plan::{Plan, load, reloader, sorted_out};
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{oneshot, watch};
@@ -265,7 +265,8 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     }
     let spawner = Spawner::start(nursery.clone(), pump.clone(), inbox.clone(), depositor)
         .map_err(|error| Failure::Failed(format!("failed to start the spawner's thread: {error}")))?;
-    let (guards, until_it_guards) = mpsc::channel();
+    // Nothing is ever sent: it hangs up.
+    let (guards, until_it_guards) = oneshot::channel();
     if !running.is_empty() {
         end_leftovers_beside(nursery.clone(), spawner.halt(Duration::ZERO), inbox.clone(), until_it_guards)?;
     }

@@ -513,7 +513,9 @@ mod tests {
 
     #[test]
     fn a_name_tells_of_a_secret_however_it_is_written() {
-        for name in ["API_TOKEN", "apiKey", "db.password", "x-auth", "SMTP_PASS", "pass", "OLD_PWD", "old-pwd", "Sentry_Dsn"] {
+        for name in
+            ["API_TOKEN", "apiKey", "db.password", "x-auth", "SMTP_PASS", "pass", "OLD_PWD", "old-pwd", "Sentry_Dsn"]
+        {
             assert!(is_secret(name), "{name}");
         }
         for name in ["", "PWD", "pwd", "PATH", "HOME", "PASSAGE", "COMPASS_X", "ké", "tok", "PWDX_A"] {

@@ -163,7 +163,7 @@ pub struct Parts {
     /// The guard before this one has made room for it.
     pub followed: Option<Followed>,
     /// Dropped once this guard guards what it has taken over.
-    pub guards: std::sync::mpsc::Sender<Infallible>,
+    pub guards: oneshot::Sender<Infallible>,
     /// This guard is a trial, and has to say that it guards.
     pub trial: Option<Arc<Trial>>,
 }

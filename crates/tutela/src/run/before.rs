@@ -10,8 +10,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, SystemTime};
+use tokio::sync::oneshot;
 use tutela_core::guard::Guard;
 use tutela_core::names::{InstanceId, Name, RunId};
 use tutela_core::service::{Exit, History, RestartCause, RestartTally};
@@ -92,14 +92,14 @@ pub(super) fn end_leftovers_beside(
     nursery: Arc<Nursery>,
     halted: Halted,
     inbox: Inbox,
-    guards: Receiver<Infallible>,
+    guards: oneshot::Receiver<Infallible>,
 ) -> Result<(), Failure> {
     // A guard that has ended hears of nothing any more.
     let tell = move |text| {
         let _ = inbox.send_blocking(Input::Trouble(text));
     };
     let end = move || {
-        let _ = guards.recv();
+        let _ = guards.blocking_recv();
         let mut told = false;
         loop {
             match end_leftovers(&nursery) {
