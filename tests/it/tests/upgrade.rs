@@ -20,10 +20,22 @@ fn program_of(guard: &Guard) -> PathBuf {
 /// The same program under another name: what runs is told by it.
 fn another(stage: &Stage, name: &str) -> PathBuf {
     let path = stage.path(name);
-    let own = tutela_it::program::tutela();
-    if std::fs::hard_link(&own, &path).is_err() {
-        std::fs::copy(&own, &path).unwrap();
+    copy(&tutela_it::program::tutela(), &path);
+    path
+}
+
+fn copy(program: &Path, path: &Path) {
+    if std::fs::hard_link(program, path).is_err() {
+        std::fs::copy(program, path).unwrap();
     }
+}
+
+/// What takes a guard's place in this round: the same program under another name; with `TUTELA_FAULT_NEXT`, which is
+/// another build, that one and this one by turns.
+fn next_of(stage: &Stage, round: u64) -> PathBuf {
+    let path = stage.path(&format!("tutela-{round}"));
+    let other = std::env::var_os("TUTELA_FAULT_NEXT").filter(|_| round.is_multiple_of(2));
+    copy(&other.map_or_else(tutela_it::program::tutela, PathBuf::from), &path);
     path
 }
 
@@ -118,7 +130,6 @@ fn flood(stage: &Stage, services: u64, drip_ms: u64) -> Vec<String> {
     names
 }
 
-/// `TUTELA_FAULT_UPGRADES` and `TUTELA_FAULT_UPGRADED` (services) make it longer.
 /// Waits until the record of who did what has these results of upgrades.
 fn wait_for_record(guard: &Guard, results: &[&str]) {
     let of = |line: &str| -> Value { serde_json::from_str(line).unwrap() };
@@ -129,6 +140,8 @@ fn wait_for_record(guard: &Guard, results: &[&str]) {
     });
 }
 
+/// `TUTELA_FAULT_UPGRADES` and `TUTELA_FAULT_UPGRADED` (services) make it longer; `TUTELA_FAULT_NEXT` is another build to go
+/// to.
 #[test]
 fn the_next_program_takes_over_and_nothing_restarts_and_no_line_is_lost() {
     let (upgrades, services) = (from_outside("TUTELA_FAULT_UPGRADES", 2), from_outside("TUTELA_FAULT_UPGRADED", 6));
@@ -146,10 +159,11 @@ fn the_next_program_takes_over_and_nothing_restarts_and_no_line_is_lost() {
         let (pid, before_limits) = (guard.pid(), limits(before[0].1.unwrap()));
         let mut gaps = Vec::new();
         for round in 0..upgrades {
-            let next = another(&guard, &format!("tutela-{round}"));
+            let next = next_of(&guard, round);
             let told = guard.cli_ok(&["upgrade", guard.name(), "--to", next.to_str().unwrap(), "--json"]);
             let told: Value = serde_json::from_str(&told).unwrap();
             assert_eq!(told["outcome"], "done", "{told}");
+            println!("from {} to {}", told["from"], told["to"]);
             gaps.extend(told["unwatched_ms"].as_array().unwrap().iter().map(|gap| gap.as_u64().unwrap()));
             assert_eq!(lasting(&guard, &names), before, "{container:?}, upgrade {round}");
             assert_eq!(program_of(&guard), next);
