@@ -536,7 +536,11 @@ impl Conductor {
     /// Says once when the ledger begins to fail, and once when it works again.
     fn watch_ledger(&mut self) {
         let figures = self.ledger.figures();
+        let replaced = figures.replaced.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         let failing = figures.failing.load(std::sync::atomic::Ordering::Relaxed);
+        if let Some(told) = replaced {
+            self.trouble(told);
+        }
         if std::mem::replace(&mut self.ledger_failing, failing) == failing {
             return;
         }

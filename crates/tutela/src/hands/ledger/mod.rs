@@ -139,6 +139,8 @@ pub struct Figures {
     pub failing: AtomicBool,
     /// The last failure, if commits fail; empty when they do not.
     pub last_error: Mutex<String>,
+    /// A new store was begun in place of one that turned out to be damaged: what is to be told of it, until somebody has.
+    pub replaced: Mutex<Option<String>>,
 }
 
 impl Ledger {

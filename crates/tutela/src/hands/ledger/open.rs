@@ -4,7 +4,7 @@ use super::writer::read_events;
 use super::{ALERTS, CACHE_BYTES, CLEAN, EVENTS, EventFilter, FILE_NAME, INSTANCES, Kept, MARKS};
 use crate::hands::spawner::chain;
 use redb::backends::InMemoryBackend;
-use redb::{Builder, Database, ReadableTable, StorageBackend};
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageBackend};
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
@@ -53,6 +53,56 @@ pub(super) fn open(path: &Path) -> Result<(Database, Kept), redb::Error> {
 /// Opens the store at `path` again after it refused to go on. What is in it is known already.
 pub(super) fn again(path: &Path) -> Result<Database, Unusable> {
     quietly(|| Ok(builder().create(path)?))
+}
+
+/// What is to be kept of a store that is damaged, as it stands there: the tables of instances and of alerts.
+type Salvage = [Vec<(String, Vec<u8>)>; 2];
+
+/// Keeps a store that turned out to be damaged aside, and begins a new one at its place with what can still be read of
+/// instances and alerts. Answers with what an operator is told.
+///
+/// # Errors
+/// The file cannot be moved, or no new one be made.
+pub(super) fn anew(path: &Path, damaged: Option<Database>, why: &str) -> Result<(Database, String), Unusable> {
+    let salvage = damaged.as_ref().and_then(|database| quietly(|| read_salvage(database)).ok());
+    close(damaged);
+    let aside = aside_path(path);
+    std::fs::rename(path, &aside).map_err(|error| Unusable::Place(redb::Error::Io(error)))?;
+    let database = quietly(|| {
+        let database = builder().create(path)?;
+        write_salvage(&database, salvage.as_ref())?;
+        Ok(database)
+    })?;
+    let lost = if salvage.is_some() { "earlier events are there alone" } else { "what was in it is there alone" };
+    let aside = aside.display();
+    let told =
+        format!("the event ledger could not be used ({why}); it was kept as {aside} and a new one was begun: {lost}");
+    Ok((database, told))
+}
+
+fn read_salvage(database: &Database) -> Result<Salvage, redb::Error> {
+    let transaction = database.begin_read()?;
+    let mut salvage = Salvage::default();
+    for (table, kept) in [INSTANCES, ALERTS].into_iter().zip(&mut salvage) {
+        for entry in transaction.open_table(table)?.iter()? {
+            let (id, bytes) = entry?;
+            kept.push((id.value().to_owned(), bytes.value().to_vec()));
+        }
+    }
+    Ok(salvage)
+}
+
+fn write_salvage(database: &Database, salvage: Option<&Salvage>) -> Result<(), redb::Error> {
+    let Some(salvage) = salvage else { return Ok(()) };
+    let transaction = database.begin_write()?;
+    for (table, kept) in [INSTANCES, ALERTS].into_iter().zip(salvage) {
+        let mut table = transaction.open_table(table)?;
+        for (id, bytes) in kept {
+            table.insert(id.as_str(), bytes.as_slice())?;
+        }
+    }
+    transaction.commit()?;
+    Ok(())
 }
 
 /// Lets go of a store. Its code goes through what it knows once more, and may find only then that it is damaged.

@@ -2,7 +2,7 @@
 //!
 //! It alone writes. A commit that failed is tried again with what came meanwhile; the store is opened anew for it.
 
-use super::open;
+use super::open::{self, Unusable};
 use super::{
     ALERTS, CLEAN, COMMIT_OPERATIONS_MAX, EVENTS, EVENTS_MAX, EventFilter, Figures, INSTANCES, MARKS, Operation,
 };
@@ -126,18 +126,9 @@ impl Writer {
     /// Commits the batch and empties it; when that fails, keeps of it what may not be lost, and tries again with
     /// what comes, at the latest after [`REOPEN`]. Answers whether everything is on the disk.
     pub(super) fn commit(&mut self, batch: &mut Vec<Operation>, end: Option<bool>) -> bool {
-        if let (None, Some(place)) = (&self.database, &self.place) {
-            self.database = open::again(place).ok();
-        }
         let states = std::mem::take(&mut *self.states.lock().unwrap_or_else(PoisonError::into_inner));
         let began = Instant::now();
-        let committed = match &self.database {
-            Some(database) => {
-                open::quietly(|| try_commit(database, batch, &states, end)).map_err(|error| error.to_string())
-            }
-            None => Err(self.figures.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()),
-        };
-        match committed {
+        match self.write(batch, &states, end) {
             Ok(()) => {
                 self.figures.failing.store(false, Ordering::Relaxed);
                 self.figures.commits.fetch_add(1, Ordering::Relaxed);
@@ -164,7 +155,7 @@ impl Writer {
                 }
                 self.figures.failed.fetch_add(1, Ordering::Relaxed);
                 self.figures.failing.store(true, Ordering::Relaxed);
-                *self.figures.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+                *self.figures.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string();
                 let mut newer = self.states.lock().unwrap_or_else(PoisonError::into_inner);
                 for (id, state) in states {
                     newer.entry(id).or_insert(state);
@@ -178,6 +169,37 @@ impl Writer {
                 false
             }
         }
+    }
+}
+
+impl Writer {
+    /// Writes it all to the store. One that refuses is opened anew; one that is damaged, also when it was just opened, makes
+    /// room for a new one.
+    fn write(
+        &mut self,
+        batch: &[Operation],
+        states: &BTreeMap<String, Option<SavedInstance>>,
+        end: Option<bool>,
+    ) -> Result<(), Unusable> {
+        let try_on = |database: &Database| open::quietly(|| try_commit(database, batch, states, end));
+        if let Some(database) = &self.database {
+            match (try_on(database), &self.place) {
+                (Err(Unusable::Content(_)), Some(_)) => open::close(self.database.take()),
+                (other, _) => return other,
+            }
+        }
+        let Some(place) = &self.place else { return Err(Unusable::Content("it is damaged".to_owned())) };
+        let why = match open::again(place) {
+            Ok(database) => match try_on(self.database.insert(database)) {
+                Err(Unusable::Content(why)) => why,
+                other => return other,
+            },
+            Err(Unusable::Content(why)) => why,
+            Err(error) => return Err(error),
+        };
+        let (database, told) = open::anew(place, self.database.take(), &why)?;
+        self.figures.replaced.lock().unwrap_or_else(PoisonError::into_inner).replace(told);
+        try_on(self.database.insert(database))
     }
 }
 
