@@ -3,6 +3,10 @@
 //! Called by [`crate::guard`] on a reload and by `tutela check` to show what a reload would do. A program is
 //! started anew only for what it gets at its start; everything else is changed while it runs.
 
+mod api;
+
+pub use api::api;
+
 use crate::names::{Name, ServiceName};
 use crate::spec::{GuardSpec, ProbeKind, ProbeSpec, ServiceSpec};
 use std::collections::BTreeSet;

@@ -153,6 +153,8 @@ pub enum Event {
     Reloaded {
         /// What changed.
         changes: Vec<(ServiceName, Change)>,
+        /// What changed of the API over the network, in words.
+        api: Vec<String>,
     },
     /// An instance is there from this moment on.
     Added {

@@ -29,7 +29,8 @@ impl Guard {
             self.refresh_needs(now, key);
             self.settle(now, key);
         }
-        self.events.push_back(Event::Reloaded { changes });
+        let api = reload::api(&old.api, &self.spec.api);
+        self.events.push_back(Event::Reloaded { changes, api });
         touched.sort();
         touched.dedup();
         Ok(touched)

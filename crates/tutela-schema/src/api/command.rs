@@ -132,6 +132,9 @@ pub struct ReloadReply {
     pub adjusted: Vec<String>,
     /// Services that nothing changed for.
     pub unchanged: Vec<String>,
+    /// What changed of the API over TCP (the table `[api]`), in words, a text for each key; left out where nothing did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub api: Vec<String>,
     /// What is worth knowing about the spec.
     pub warnings: Vec<DiagnosticBody>,
     /// How long it took, in milliseconds.

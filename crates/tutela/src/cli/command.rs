@@ -160,6 +160,7 @@ pub fn reload(words: &TargetWords, reach: &Reach) -> Code {
         ("restarted", &reply.restarted),
         ("changed while running", &reply.adjusted),
         ("untouched", &reply.unchanged),
+        ("api", &reply.api),
     ] {
         if !names.is_empty() {
             report::tell(&format!("{what}: {}", names.join(", ")));

@@ -7,10 +7,13 @@ use crate::audit::{Asker, UPGRADE, target_words};
 use tutela_core::guard::{Command, Target};
 use tutela_os::host::Control;
 use tutela_schema::api::{CommandReply, ErrorReply, Outcome as Done, ReloadReply, Verb};
-use tutela_schema::audit::{AuditEntry, AuditResult, Surface};
+use tutela_schema::audit::{AUDIT_MESSAGE_CHARS_MAX, AuditEntry, AuditResult, Surface};
 
 /// Instances that a message names; the event ledger has all of them.
 const NAMED_MAX: usize = 8;
+
+/// The end of a message that has no room for everything a reload changed.
+const CUT: &str = " ... (the event reloaded has all of it)";
 
 /// A command that is noted down and not over.
 pub(super) struct Noted {
@@ -68,17 +71,8 @@ impl Conductor {
             Err(refusal) => return self.note_refused(asker, Verb::Reload, &Target::All, refusal),
             Ok(reply) => reply,
         };
-        let lists = [
-            ("added", &reply.added),
-            ("removed", &reply.removed),
-            ("restarted", &reply.restarted),
-            ("adjusted", &reply.adjusted),
-        ];
-        let changed = lists.into_iter().filter(|(_, names)| !names.is_empty());
-        let words: Vec<String> = changed.map(|(word, names)| format!("{word}: {}", names.join(", "))).collect();
-        let message = if words.is_empty() { "nothing differs".to_owned() } else { words.join("; ") };
         let entry = self.entry(asker, Verb::Reload.word(), &Target::All, AuditResult::Done);
-        self.audit.note(entry.saying(&message));
+        self.audit.note(entry.saying(&reload_words(reply)));
     }
 
     /// Something that has no word in the API, or comes in another way.
@@ -130,6 +124,24 @@ impl Conductor {
     }
 }
 
+/// What a reload changed. Who may do what stands first: a message that is too long loses its end, and says so.
+fn reload_words(reply: &ReloadReply) -> String {
+    let lists = [
+        ("api", &reply.api),
+        ("added", &reply.added),
+        ("removed", &reply.removed),
+        ("restarted", &reply.restarted),
+        ("adjusted", &reply.adjusted),
+    ];
+    let changed = lists.into_iter().filter(|(_, names)| !names.is_empty());
+    let words: Vec<String> = changed.map(|(word, names)| format!("{word}: {}", names.join(", "))).collect();
+    let message = if words.is_empty() { "nothing differs".to_owned() } else { words.join("; ") };
+    if message.chars().count() <= AUDIT_MESSAGE_CHARS_MAX {
+        return message;
+    }
+    message.chars().take(AUDIT_MESSAGE_CHARS_MAX.saturating_sub(CUT.len())).collect::<String>() + CUT
+}
+
 /// Whom a command is for.
 pub(super) fn target_of(command: &Command) -> Target {
     match command {
@@ -139,5 +151,28 @@ pub(super) fn target_of(command: &Command) -> Target {
         | Command::Pause(target)
         | Command::Resume(target) => target.clone(),
         Command::End | Command::Hurry | Command::Reload(_) => Target::All,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reload_of_which_only_the_api_differs_is_not_one_without_differences() {
+        assert_eq!(reload_words(&ReloadReply::default()), "nothing differs");
+        let api = vec!["tokens (deploy: viewer -> admin)".to_owned(), "rate (100/s -> 25/h)".to_owned()];
+        let mut reply = ReloadReply { api, ..ReloadReply::default() };
+        assert_eq!(reload_words(&reply), "api: tokens (deploy: viewer -> admin), rate (100/s -> 25/h)");
+        reply.added = vec!["web".to_owned()];
+        assert_eq!(reload_words(&reply), "api: tokens (deploy: viewer -> admin), rate (100/s -> 25/h); added: web");
+    }
+
+    #[test]
+    fn a_message_without_room_for_everything_says_where_all_of_it_is() {
+        let reply = ReloadReply { added: vec!["ä".repeat(2 * AUDIT_MESSAGE_CHARS_MAX)], ..ReloadReply::default() };
+        let words = reload_words(&reply);
+        assert_eq!(words.chars().count(), AUDIT_MESSAGE_CHARS_MAX);
+        assert!(words.ends_with(CUT), "{words}");
     }
 }

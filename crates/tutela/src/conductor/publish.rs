@@ -108,8 +108,8 @@ impl Conductor {
                 let telling = Telling::new(EventKind::Commanded, format!("{what}, asked by {by}"));
                 self.tell(now, None, None, telling.with("command", what).with("by", by));
             }
-            Event::Reloaded { changes } => {
-                let telling = tell_reload(&changes);
+            Event::Reloaded { changes, api } => {
+                let telling = tell_reload(&changes, api);
                 self.tell(now, None, None, telling);
             }
             Event::Added { .. } => self.told.note(),
@@ -467,11 +467,13 @@ fn tell_probe(role: ProbeRole, name: &str, passes: bool, reason: &str) -> Tellin
     }
 }
 
-fn tell_reload(changes: &[(tutela_core::names::ServiceName, Change)]) -> Telling {
-    if changes.is_empty() {
+fn tell_reload(changes: &[(tutela_core::names::ServiceName, Change)], api: Vec<String>) -> Telling {
+    if changes.is_empty() && api.is_empty() {
         return Telling::new(EventKind::Reloaded, "reloaded: nothing differs");
     }
-    let words: Vec<String> = changes.iter().map(|(name, change)| format!("{name} {change}")).collect();
+    let of_api = (!api.is_empty()).then(|| format!("api: {}", api.join(", ")));
+    let of_services = changes.iter().map(|(name, change)| format!("{name} {change}"));
+    let words: Vec<String> = of_api.into_iter().chain(of_services).collect();
     let of = |wanted: fn(&Change) -> bool| -> Vec<Value> {
         changes.iter().filter(|(_, change)| wanted(change)).map(|(name, _)| Value::from(name.to_string())).collect()
     };
@@ -480,6 +482,7 @@ fn tell_reload(changes: &[(tutela_core::names::ServiceName, Change)]) -> Telling
         .with("removed", of(|change| *change == Change::Remove))
         .with("restarted", of(|change| matches!(change, Change::Restart(_))))
         .with("adjusted", of(|change| matches!(change, Change::Live(_))))
+        .with("api", api)
 }
 
 fn shadow_of(service: &Service, kept_down: bool) -> Shadow {

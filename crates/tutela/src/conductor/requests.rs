@@ -323,6 +323,7 @@ impl Conductor {
             restarted: Vec::new(),
             adjusted: Vec::new(),
             unchanged: Vec::new(),
+            api: reload::api(&old.api, &new.api),
             warnings: warnings.iter().map(DiagnosticBody::from).collect(),
             took_ms: 0,
         };

@@ -438,6 +438,54 @@ fn a_reload_takes_in_certificates_and_tokens_and_what_is_open_stays_open() {
 }
 
 #[test]
+fn a_reload_tells_who_may_do_something_else_and_no_hash() {
+    let stage = Stage::new();
+    let (deploy, watch) = (Token::make(&stage, "deploy", "viewer", &[]), Token::make(&stage, "watch", "viewer", &[]));
+    let plain =
+        |more: &str| format!("{SLEEPER}[api]\nlisten = \"127.0.0.1:0\"\nwithout_tls = true\nrate = \"50/s\"\n{more}");
+    stage.write_spec(&plain(&deploy.block));
+    let (guard, _) = start(stage);
+    let last = |ended: &str| ended.trim().lines().last().unwrap_or_default().to_owned();
+    let reload = |spec: &str, words: &[&str]| {
+        guard.write_spec(spec);
+        let told = guard.cli(["reload", guard.name()]);
+        let message = words.join(", ");
+        assert_eq!(told.code, 0, "{}", told.stderr);
+        assert_eq!(last(&told.stderr), format!("api: {message}"));
+        let event = guard.wait_event("reloaded", |event| event["message"] == format!("reloaded: api: {message}"));
+        assert_eq!(event["data"]["api"], serde_json::json!(words));
+        let audit: Value = serde_json::from_str(&last(&guard.cli_ok(&["audit", guard.name(), "--json"]))).unwrap();
+        assert_eq!(audit["message"], format!("api: {message}"), "{audit}");
+        assert_eq!(guard.cli(["reload", guard.name(), "--json"]).code, 0);
+        let audit: Value = serde_json::from_str(&last(&guard.cli_ok(&["audit", guard.name(), "--json"]))).unwrap();
+        assert_eq!(audit["message"], "nothing differs", "the same spec again: {audit}");
+    };
+
+    let raised = deploy.block.replace("viewer", "admin");
+    assert_ne!(raised, deploy.block);
+    reload(&plain(&raised), &["tokens (deploy: viewer -> admin)"]);
+    let both = plain(&format!("allow = [\"127.0.0.0/8\"]\n{raised}{}", watch.block));
+    reload(&both, &["allow (127.0.0.0/8 added, everybody removed)", "tokens (watch added as viewer)"]);
+    let gone = ["no longer listens at a free port of 127.0.0.1", "tokens (deploy removed, watch removed)"];
+    reload(SLEEPER, &gone);
+
+    // The answer has it for programs too; one that changes nothing leaves it out.
+    guard.write_spec(&plain(&watch.block));
+    let answer: Value = serde_json::from_str(&guard.cli(["reload", guard.name(), "--json"]).stdout).unwrap();
+    let opened = ["listens at a free port of 127.0.0.1", "without_tls (true)", "allow (everybody added)"];
+    let tokens = ["tokens (watch added as viewer)"];
+    assert_eq!(answer["api"], serde_json::json!([opened.as_slice(), tokens.as_slice()].concat()));
+    let answer: Value = serde_json::from_str(&guard.cli(["reload", guard.name(), "--json"]).stdout).unwrap();
+    assert_eq!(answer.get("api"), None, "{answer}");
+
+    let all = format!("{:?}{}", guard.events(), guard.cli_ok(&["audit", guard.name(), "--json", "-n", "1000"]));
+    for token in [&deploy, &watch] {
+        let hash = token.block.split("sha256:").nth(1).and_then(|rest| rest.get(..64)).unwrap();
+        assert!(!all.contains(hash) && !all.contains(&token.text), "a hash shows up: {all}");
+    }
+}
+
+#[test]
 fn an_address_that_is_taken_or_a_file_that_is_missing_is_refused_before_anything_starts() {
     let stage = Stage::new();
     let token = Token::make(&stage, "one", "viewer", &[]);

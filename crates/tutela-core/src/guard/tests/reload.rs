@@ -352,7 +352,7 @@ fn a_reload_tells_what_it_changed() {
     let changes: Vec<String> = s
         .events()
         .into_iter()
-        .filter_map(|event| if let Event::Reloaded { changes } = event { Some(changes) } else { None })
+        .filter_map(|event| if let Event::Reloaded { changes, .. } = event { Some(changes) } else { None })
         .flatten()
         .map(|(service, change)| format!("{service}: {change}"))
         .collect();
