@@ -45,6 +45,30 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     let failed = |source: io::Error| Error::io(format!("read {}", path.display()), source);
     let file = File::open(path).map_err(failed)?;
+    whole(path, file, limit)
+}
+
+/// The same for a file that somebody named, such as a certificate: what is no regular file is refused at once, so that
+/// no pipe without a writer and no device holds the reader up.
+///
+/// # Errors
+/// As [`read_bounded`]; and it is no regular file ([`Error::Refused`], with what it is instead).
+pub fn read_regular(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+    let failed = |source: io::Error| Error::io(format!("read {}", path.display()), source);
+    let other = |found: &std::fs::Metadata| {
+        Error::Refused(format!("{} is no regular file: it is {}", path.display(), word_of(found)))
+    };
+    let file = platform::secret::open_file(path).map_err(|source| match std::fs::metadata(path) {
+        // A socket, and on Windows a folder, cannot even be opened.
+        Ok(found) if !found.is_file() => other(&found),
+        Ok(_) | Err(_) => failed(source),
+    })?;
+    let found = file.metadata().map_err(failed)?;
+    if found.is_file() { whole(path, file, limit) } else { Err(other(&found)) }
+}
+
+fn whole(path: &Path, file: File, limit: u64) -> Result<Vec<u8>, Error> {
+    let failed = |source: io::Error| Error::io(format!("read {}", path.display()), source);
     let mut bytes = Vec::new();
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
@@ -324,6 +348,17 @@ mod tests {
         let path = dir.path().join("big");
         replace(&path, b"four").unwrap();
         assert!(matches!(read_bounded(&path, 3), Err(Error::Refused(_))));
+        assert!(matches!(read_regular(&path, 3), Err(Error::Refused(_))));
+        assert_eq!(read_regular(&path, 4).unwrap(), b"four");
+    }
+
+    #[test]
+    fn a_folder_in_the_place_of_a_named_file_is_told_and_so_is_a_file_that_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = read_regular(dir.path(), 3).unwrap_err().to_string();
+        assert!(error.ends_with("is no regular file: it is a folder"), "{error}");
+        let missing = read_regular(&dir.path().join("none"), 3).unwrap_err();
+        assert_eq!(missing.io_kind(), Some(io::ErrorKind::NotFound));
     }
 
     #[test]

@@ -87,6 +87,14 @@ pub enum SecretError {
         /// `read` or `change`.
         what: &'static str,
     },
+    /// Another account could put another file in its place, and it is not that account's own.
+    #[error("another account could lead {} elsewhere, through {}", path.display(), place.display())]
+    Lured {
+        /// The file, as it was named.
+        path: PathBuf,
+        /// The folder or link that is theirs to change.
+        place: PathBuf,
+    },
     /// There is nothing in it.
     #[error("{} is empty", .0.display())]
     Empty(PathBuf),
@@ -125,6 +133,11 @@ impl SecretError {
             SecretError::Unreadable { .. } => "let the account that the guard runs as read it".into(),
             SecretError::NoFile(_) => "name a file that has the value in it".into(),
             SecretError::Exposed { path, .. } => format!("take that right away: chmod o= {}", path.display()),
+            SecretError::Lured { place, .. } => format!(
+                "keep it where nobody but root or the guard's account can change the folders that lead to it, or give the \
+                 file to the account that {} belongs to",
+                place.display()
+            ),
             SecretError::Empty(_) => "write the value into it, or leave the key out".into(),
             SecretError::TooLong(_) => "is it the right file?".into(),
             SecretError::NoText { .. } => "write it as text, for instance in base64".into(),
@@ -144,9 +157,9 @@ impl SecretError {
         matches!(self, SecretError::NoCredentials)
     }
 
-    /// Whether everybody may read or change it.
+    /// Whether others may read or change it.
     pub fn is_exposed(&self) -> bool {
-        matches!(self, SecretError::Exposed { .. })
+        matches!(self, SecretError::Exposed { .. } | SecretError::Lured { .. })
     }
 }
 
@@ -171,6 +184,14 @@ pub fn read(source: &SecretSource) -> Result<Secret, SecretError> {
             text(path, opened)
         }
     }
+}
+
+/// Whether every account may read or change a file, as [`SecretError::Exposed`]: for one that is no secret of a
+/// reference, such as the key of a certificate. `None` also for a file that cannot be looked at, and on Windows, where
+/// files have access lists instead of a mode.
+pub fn exposure(path: &Path) -> Option<SecretError> {
+    let (mode, what) = platform::secret::exposed(&std::fs::metadata(path).ok()?)?;
+    Some(SecretError::Exposed { path: path.to_owned(), mode, what })
 }
 
 /// Seals a value, so that only this computer, or this account on it, can open it again: what `secret://dpapi/` reads.
@@ -227,6 +248,11 @@ fn bytes(path: &Path, limit: usize, guarded: Guarded) -> Result<Zeroizing<Vec<u8
     }
     if let (Guarded::ByMode, Some((mode, what))) = (guarded, platform::secret::exposed(&about)) {
         return Err(SecretError::Exposed { path: path.to_owned(), mode, what });
+    }
+    if guarded == Guarded::ByMode
+        && let Some(place) = platform::secret::lured(path, &about).map_err(failed)?
+    {
+        return Err(SecretError::Lured { path: path.to_owned(), place });
     }
     // As long as it can get, so that no half of it stays behind where it was before it grew.
     let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));

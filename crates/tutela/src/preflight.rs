@@ -79,11 +79,20 @@ fn door(spec: &GuardSpec, loaded: Option<&Loaded>) -> Vec<Diagnostic> {
     let mut out = Vec::new();
     let Some(door) = &spec.api.door else { return out };
     let origin = |key: &str| loaded.map(|loaded| loaded.origin_in_root(&["api", key]));
-    if let Some(Err(refused)) = door.tls.as_ref().map(crate::api::door::look) {
-        let error = Diagnostic::error(Code::BadCertificate, origin(refused.key), refused.message);
-        out.push(error.help(refused.help));
+    let now = crate::conductor::wall_now();
+    match door.tls.as_ref().map(|tls| crate::api::door::look(tls, now)) {
+        None => {}
+        Some(Ok(doubts)) => out.extend(
+            doubts
+                .into_iter()
+                .map(|doubt| Diagnostic::warning(doubt.code, origin(doubt.key), doubt.message).help(doubt.help)),
+        ),
+        Some(Err(refused)) => {
+            let error = Diagnostic::error(Code::BadCertificate, origin(refused.key), refused.message);
+            out.push(error.help(refused.help));
+        }
     }
-    let now = crate::conductor::wall_now().unix_millis();
+    let now = now.unix_millis();
     for token in door.tokens.iter().filter(|token| token.expires.is_some_and(|expires| expires <= now)) {
         let message = format!("the token {} has expired: who comes with it is refused", token.name);
         let help = "take it out, or make another one with `tutela token`";

@@ -54,7 +54,9 @@ fn a_secret_reaches_the_program_and_nothing_else() {
          ready.log = \"^up$\"\n\
          hooks.before_start = [[\"sh\", \"-c\", \"echo \\\"hook $DB_DSN\\\"\"]]\n\
          dependencies = [{ name = \"d\", exec = [\"sh\", \"-c\", \"echo \\\"probe $DB_DSN\\\"; exit 1\"], every = \"50ms\", failures = 1 }]\n\
-         [services.b]\ncommand = [\"understudy\", \"env=other\", \"say=up\", \"hang\"]\nready.log = \"^up$\"\n",
+         [services.b]\ncommand = [\"understudy\", \"env=other\", \"say=up\", \"hang\"]\nready.log = \"^up$\"\n\
+         [services.c]\ncommand = [\"sh\", \"-c\", \"exec understudy \\\"notify=READY=1\\\\nSTATUS=has $DB_DSN\\\" hang\"]\n\
+         env = { DB_DSN = \"secret://file/db.key\" }\nready.notify = true\n",
     );
     let (spec, credentials) = (stage.spec_path(), stage.path("credentials"));
     let guard = stage.start_with(Container::ControlGroup, |command| {
@@ -62,6 +64,9 @@ fn a_secret_reaches_the_program_and_nothing_else() {
     });
     let running = guard.wait_state("a", "running");
     guard.wait_state("b", "running");
+    guard.wait_state("c", "running");
+    let told = guard.api("GET", "/v1/services/c", 200);
+    assert_eq!(told["instances"][0]["status_text"], "has ***", "{told}");
     let got = guard.read("got");
     assert!(got.contains(&format!("DB_DSN={VALUE}")) && got.contains(&format!("PLAIN_NAME={CREDENTIAL}")), "{got}");
     assert!(!has(guard.read("other").as_bytes(), VALUE), "the other service has it");

@@ -6,3 +6,4 @@ pub(crate) mod secret;
 mod spot;
 pub(crate) mod terminal;
 mod trust;
+mod way;

@@ -5,7 +5,7 @@ use crate::Error;
 use crate::secret::SealFor;
 use std::fs::{File, Metadata};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr::{null, null_mut};
 use windows_sys::Win32::Foundation::LocalFree;
 use windows_sys::Win32::Security::Cryptography::{
@@ -19,6 +19,12 @@ pub(crate) fn open_file(path: &Path) -> io::Result<File> {
 }
 
 /// Files have access lists here instead of a mode; they are not looked at.
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+pub(crate) fn lured(_: &Path, _: &Metadata) -> io::Result<Option<PathBuf>> {
+    Ok(None)
+}
+
+/// As [`lured`].
 pub(crate) fn exposed(_: &Metadata) -> Option<(u32, &'static str)> {
     None
 }

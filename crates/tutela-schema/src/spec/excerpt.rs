@@ -50,7 +50,8 @@ fn values(line: &str) -> Vec<(usize, usize)> {
         let after = line[at + 1..].trim_start();
         let from = line.len() - after.len();
         let Some(quote) = after.chars().next().filter(|c| matches!(c, '"' | '\'')) else { continue };
-        if name.is_empty() || !is_secret(name) {
+        // Where a token's hash belongs, the token itself may stand by mistake.
+        if name.is_empty() || !(is_secret(name) || name == "hash") {
             continue;
         }
         let inside = &after[1..];
@@ -78,9 +79,9 @@ mod tests {
     #[test]
     fn secrets_are_blanked_and_everything_else_stays_where_it_is() {
         let text = "env = { API_TOKEN = \"s3cr\\\"et\", PORT = \"80\" }\nhttp = \"http://user:pä55@host/in\"\n\
-                    \"password\" = 'x y' # why\nkeep = 3\nshared_key = \"unended\n";
+                    \"password\" = 'x y' # why\nkeep = 3\nhash = \"tutela_0\"\nshared_key = \"unended\n";
         let shown = "env = { API_TOKEN = \"********\", PORT = \"80\" }\nhttp = \"http://**********@host/in\"\n\
-                     \"password\" = '***' # why\nkeep = 3\nshared_key = \"*******\n";
+                     \"password\" = '***' # why\nkeep = 3\nhash = \"********\"\nshared_key = \"*******\n";
         assert_eq!(blanked(text), shown);
         assert_eq!(blanked(text).len(), text.len());
     }

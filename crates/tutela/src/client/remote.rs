@@ -147,7 +147,7 @@ fn token(words: &Address<'_>) -> Result<Option<String>, (String, String)> {
         (message, "it has the token alone, as `tutela token` prints it".to_owned())
     };
     let bytes =
-        files::read_bounded(path, TOKEN_BYTES_MAX).map_err(|error| refused(crate::hands::spawner::chain(&error)))?;
+        files::read_regular(path, TOKEN_BYTES_MAX).map_err(|error| refused(crate::hands::spawner::chain(&error)))?;
     let text = String::from_utf8(bytes).map_err(|_| refused("it is no text".to_owned()))?;
     match text.trim() {
         "" => Err(refused("it is empty".to_owned())),
@@ -253,6 +253,8 @@ mod tests {
         assert!(!format!("{remote:?} {:?}", remote.authorization()).contains("swordfish"));
         std::fs::write(&file, "\n").unwrap();
         assert!(Remote::new(&words).unwrap_err().0.contains("it is empty"));
+        let folder = Address { token_file: Some(dir.path()), ..words.clone() };
+        assert!(Remote::new(&folder).unwrap_err().0.contains("is no regular file: it is a folder"));
         let words = Address { token_file: None, ..words };
         assert_eq!(Remote::new(&words).unwrap().authorization().unwrap(), "Bearer other");
         let none = Address { token: Some(" \n".into()), ..words.clone() };

@@ -88,7 +88,7 @@ impl Conductor {
         for notice in tutela_os::notify::parse(text) {
             let notice = match notice {
                 Notice::Ready => Core::Ready,
-                Notice::Status(text) => Core::Status(plain(&text)),
+                Notice::Status(text) => Core::Status(self.masked_status(key, &text)),
                 Notice::Stopping => Core::Stopping,
                 Notice::Reloading => Core::Reloading,
                 Notice::Watchdog => Core::Watchdog,
@@ -104,6 +104,14 @@ impl Conductor {
             };
             self.guard.handle(now, key, guard::Input::Notice { run, notice });
         }
+    }
+
+    /// What a program says of itself, for people: what is masked in its output is masked here too.
+    fn masked_status(&self, key: InstanceKey, text: &str) -> String {
+        let own =
+            self.guard.instance(key).map(|(_, service)| service.spec().logs.redact.as_slice()).unwrap_or_default();
+        let mask = self.surroundings.keeping.mask(own);
+        plain(&String::from_utf8_lossy(&mask.text(text.as_bytes())))
     }
 
     pub(super) fn notice_suspension(&mut self, now: Moment) {

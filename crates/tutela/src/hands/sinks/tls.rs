@@ -107,9 +107,10 @@ fn client(spec: &TlsSpec) -> Result<ClientConfig, String> {
             let chain = certificates(cert)?;
             let private = PrivateKeyDer::from_pem_slice(&read(key)?)
                 .map_err(|error| format!("{} has no private key in PEM: {error}", key.display()))?;
-            builder
-                .with_client_auth_cert(chain, private)
-                .map_err(|error| format!("{} and {} do not go together: {error}", cert.display(), key.display()))?
+            builder.with_client_auth_cert(chain, private).map_err(|error| match version_one(cert, &error) {
+                Some((message, help)) => format!("{message}; {help}"),
+                None => format!("{} and {} do not go together: {error}", cert.display(), key.display()),
+            })?
         }
     };
     // A resumed session does not look at the certificate again: one that expired would go unnoticed.
@@ -127,17 +128,33 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
+/// What to say where a certificate is refused because it is of version 1, and how to mend it: openssl makes such a one
+/// unless it is given an extension. `None`: it is refused for something else.
+pub fn version_one(certificate: &Path, error: &rustls::Error) -> Option<(String, &'static str)> {
+    // The library has no case of its own for it, only the name of another library's in its text.
+    error.to_string().contains("UnsupportedCertVersion").then(|| {
+        let message =
+            format!("{} is an X.509 version 1 certificate, which TLS here does not take", certificate.display());
+        (
+            message,
+            "make one of version 3: with openssl, -extfile FILE with an extension such as subjectAltName=DNS:NAME",
+        )
+    })
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    files::read_bounded(path, PEM_BYTES_MAX).map_err(|error| crate::hands::spawner::chain(&error))
+    files::read_regular(path, PEM_BYTES_MAX).map_err(|error| crate::hands::spawner::chain(&error))
 }
 
 #[cfg(test)]
-pub(in crate::hands::sinks) mod tests {
+pub(crate) mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
     use super::*;
 
     pub const AUTHORITY: &[u8] = include_bytes!("../probes/testdata/authority.der");
     pub const CERTIFICATE: &[u8] = include_bytes!("../probes/testdata/localhost.der");
+    /// For [`KEY`] as well.
+    pub const VERSION_ONE: &[u8] = include_bytes!("../probes/testdata/version-one.der");
     pub const KEY: &[u8] = include_bytes!("../probes/testdata/localhost.key.der");
 
     /// A file in PEM.
@@ -175,6 +192,26 @@ pub(in crate::hands::sinks) mod tests {
         assert!(Arc::ptr_eq(&config, &trust.config().unwrap()), "the same files, the same config");
         std::fs::write(&ca, pem("CERTIFICATE", AUTHORITY).repeat(2)).unwrap();
         assert!(!Arc::ptr_eq(&config, &trust.config().unwrap()), "another file, another config");
+    }
+
+    #[test]
+    fn a_certificate_of_version_one_is_told_as_that_with_how_to_make_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let [cert, key] = ["cert.pem", "key.pem"].map(|name| dir.path().join(name));
+        std::fs::write(&cert, pem("CERTIFICATE", VERSION_ONE)).unwrap();
+        std::fs::write(&key, pem("PRIVATE KEY", KEY)).unwrap();
+        let spec = TlsSpec { identity: Some((cert, key)), ..TlsSpec::default() };
+        let why = look(&spec).unwrap_err();
+        assert!(why.contains("cert.pem is an X.509 version 1 certificate") && why.contains("-extfile"), "{why}");
+        assert!(!why.contains("go together"), "{why}");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_without_waiting_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = TlsSpec { ca: Some(dir.path().to_owned()), ..TlsSpec::default() };
+        let why = look(&spec).unwrap_err();
+        assert!(why.contains("is no regular file"), "{why}");
     }
 
     #[test]
