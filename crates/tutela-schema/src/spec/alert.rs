@@ -33,7 +33,7 @@ pub(super) fn alert(section: &mut Section<'_>, name: Name, keys: AlertKeys) -> O
     let way = match (keys.webhook, keys.command, keys.email) {
         (Some(url), None, None) => {
             if !is_reference(&url)
-                && let Err(why) = check_url(&url, &["http", "https"], true)
+                && let Err(why) = check_url(&url, &["http", "https"], false)
             {
                 section.error(Code::BadAddress, steps!["webhook"], format!("this is no address: {why}"));
                 return None;

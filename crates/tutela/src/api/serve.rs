@@ -525,7 +525,7 @@ async fn read_again(context: &Arc<Context>, wait: bool, by: Asker) -> Result<tut
             let mut reply = ErrorReply::new(
                 ErrorCode::SpecRefused,
                 format!("refused: the spec is wrong, nothing was changed: {first}"),
-                Some("tutela check shows everything that is wrong with it".into()),
+                Some("tutela check shows everything that is wrong with it, but an address that cannot be had".into()),
             );
             reply.error.diagnostics = diagnostics.iter().map(Into::into).collect();
             let refusal = Box::new(reply.clone());

@@ -5,6 +5,7 @@ mod remote;
 
 pub use remote::{Address, Remote};
 
+use crate::hands::spawner::chain;
 use crate::traces::parse_traceparent;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -284,7 +285,7 @@ impl Client {
             }
         }
         let request = request.body(Full::new(body)).map_err(|error| self.failed(error.to_string()))?;
-        sender.send_request(request).await.map_err(|error| self.cut_off(error.to_string()))
+        sender.send_request(request).await.map_err(|error| self.cut_off(chain(&error)))
     }
 
     async fn begin(
@@ -292,7 +293,7 @@ impl Client {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     ) -> Result<http1::SendRequest<Full<Bytes>>, ClientError> {
         let shaken = http1::handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = shaken.map_err(|error| self.failed(error.to_string()))?;
+        let (sender, connection) = shaken.map_err(|error| self.failed(chain(&error)))?;
         // Ends with the answer.
         tokio::spawn(connection);
         Ok(sender)
@@ -322,7 +323,7 @@ impl Client {
                 Err(error) => match error.io_kind() {
                     Some(ErrorKind::NotFound | ErrorKind::ConnectionRefused) => continue,
                     Some(ErrorKind::PermissionDenied) => Err(ClientError::NotAllowed { name: self.name.clone() }),
-                    _ => Err(self.failed(crate::hands::spawner::chain(&error))),
+                    _ => Err(self.failed(chain(&error))),
                 },
             };
         }

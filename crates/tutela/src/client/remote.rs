@@ -122,13 +122,21 @@ impl Remote {
             let name = trust.server_name(&self.host)?;
             let connector = TlsConnector::from(trust.config()?);
             let stream = connector.connect(name, stream).await.map_err(|error| {
-                format!("failed to agree on TLS with {}: {error}; --ca names the authority to believe", self.authority)
+                format!("failed to agree on TLS with {}: {error}; {}", self.authority, help_with(&error))
             })?;
             Ok(Wire::Secure(Box::new(stream)))
         };
         tokio::time::timeout(CONNECT_LIMIT, connecting)
             .await
             .unwrap_or_else(|_| Err(format!("{} did not answer within {CONNECT_LIMIT:?}", self.authority)))
+    }
+}
+
+/// What to look at when no TLS comes about.
+fn help_with(error: &std::io::Error) -> &'static str {
+    match error.get_ref().and_then(|error| error.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(_)) => "--ca names the authority to believe",
+        _ => "its spec may not let this address in (api.allow), or speak without TLS there",
     }
 }
 

@@ -241,15 +241,20 @@ fn turn_away(turned: Turned) -> Answer {
     let (mut answer, name, value) = match turned {
         Turned::Unknown => {
             let message = "refused: there is no token and no certificate with it, or none that holds";
-            let help = "send the header `Authorization: Bearer TOKEN`; `tutela token` makes one".to_owned();
+            let help = "send the header `Authorization: Bearer TOKEN` (--token-file or TUTELA_TOKEN of the command line); `tutela \
+                        token` makes one"
+                .to_owned();
             let reply = ErrorReply::new(ErrorCode::NotAuthenticated, message, Some(help));
             (refusal(&reply), header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tutela\""))
         }
         Turned::TooOften(wait) => {
             // The first whole second at which there is one again.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            let message = "refused: too many requests from this address";
-            let help = format!("try again in {seconds} s; the spec's api.rate says how many there may be");
+            let message = "refused: too many requests from this address, or too many of nobody who is known";
+            let help = format!(
+                "try again in {seconds} s; the spec's api.rate says how many there may be of who is known, and of others \
+                 there may always be few"
+            );
             let reply = ErrorReply::new(ErrorCode::TooManyRequests, message, Some(help));
             (refusal(&reply), header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
         }

@@ -2,7 +2,7 @@
 
 use super::{Alert, DeliveryError};
 use crate::hands::http::secret_header;
-use crate::hands::probes::{Stage, TlsContexts, Trouble, Url, dial, drive, excerpt, secure};
+use crate::hands::probes::{QuestionRefusal, Stage, TlsContexts, Trouble, Url, dial, drive, excerpt, secure};
 use crate::secrets::{self, Revealed, SecretHeaders};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -38,11 +38,13 @@ pub(super) async fn post(
     let address = secrets::reveal(url).await;
     let address = address
         .map_err(|why| DeliveryError::later(format!("the secret of the webhook's address cannot be read: {why}")))?;
-    let url = Url::parse(address.text()).map_err(|error| match &address {
-        Revealed::Plain(_) => DeliveryError::never(error.to_string()),
-        Revealed::Secret(_) => {
-            DeliveryError::never("refused: the secret of the webhook's address is no http:// or https:// address")
+    let url = Url::parse(address.text()).map_err(|error| match (&address, &error) {
+        // What is wrong with it tells nothing of it.
+        (Revealed::Secret(_), QuestionRefusal::Url { reason, .. }) => {
+            DeliveryError::never(format!("refused: the secret of the webhook's address cannot be asked: {reason}"))
         }
+        (Revealed::Secret(_), _) => DeliveryError::never("refused: the secret of the webhook's address is no address"),
+        (Revealed::Plain(_), _) => DeliveryError::never(error.to_string()),
     })?;
     drop(address);
     let headers = headers(&url, extra, alert).await?;

@@ -1,11 +1,12 @@
 //! Opens the store: as it is, anew where it is damaged, in memory where nothing can be written.
 
 use super::writer::read_events;
-use super::{ALERTS, CACHE_BYTES, CLEAN, EVENTS, EventFilter, FILE_NAME, INSTANCES, Kept, MARKS};
+use super::{ALERTS, CACHE_BYTES, CLEAN, EVENTS, EVENTS_MAX, EventFilter, FILE_NAME, INSTANCES, Kept, MARKS};
 use crate::hands::spawner::chain;
 use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageBackend};
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -55,52 +56,90 @@ pub(super) fn again(path: &Path) -> Result<Database, Unusable> {
     quietly(|| Ok(builder().create(path)?))
 }
 
-/// What is to be kept of a store that is damaged, as it stands there: the tables of instances and of alerts.
-type Salvage = [Vec<(String, Vec<u8>)>; 2];
+/// What can still be read of a store that is damaged, as it stands there.
+#[derive(Default)]
+struct Salvage {
+    /// The tables of instances and of alerts.
+    states: [Vec<(String, Vec<u8>)>; 2],
+    events: BTreeMap<u64, Vec<u8>>,
+}
 
-/// Keeps a store that turned out to be damaged aside, and begins a new one at its place with what can still be read of
-/// instances and alerts. Answers with what an operator is told.
+/// Keeps a store that turned out to be damaged aside, and begins a new one at its place with what can still be read of it.
+/// Answers with what an operator is told.
 ///
 /// # Errors
 /// The file cannot be moved, or no new one be made.
 pub(super) fn anew(path: &Path, damaged: Option<Database>, why: &str) -> Result<(Database, String), Unusable> {
-    let salvage = damaged.as_ref().and_then(|database| quietly(|| read_salvage(database)).ok());
+    let salvage = damaged.as_ref().map(salvage).unwrap_or_default();
     close(damaged);
     let aside = aside_path(path);
     std::fs::rename(path, &aside).map_err(|error| Unusable::Place(redb::Error::Io(error)))?;
     let database = quietly(|| {
         let database = builder().create(path)?;
-        write_salvage(&database, salvage.as_ref())?;
+        put(&database, &salvage)?;
         Ok(database)
     })?;
-    let lost = if salvage.is_some() { "earlier events are there alone" } else { "what was in it is there alone" };
-    let aside = aside.display();
-    let told =
-        format!("the event ledger could not be used ({why}); it was kept as {aside} and a new one was begun: {lost}");
+    let (aside, events) = (aside.display(), salvage.events.len());
+    let told = format!(
+        "the event ledger could not be used ({why}); it was kept as {aside} and a new one was begun, with {events} events \
+         and the states that could still be read"
+    );
     Ok((database, told))
 }
 
-fn read_salvage(database: &Database) -> Result<Salvage, redb::Error> {
-    let transaction = database.begin_read()?;
-    let mut salvage = Salvage::default();
-    for (table, kept) in [INSTANCES, ALERTS].into_iter().zip(&mut salvage) {
-        for entry in transaction.open_table(table)?.iter()? {
-            let (id, bytes) = entry?;
-            kept.push((id.value().to_owned(), bytes.value().to_vec()));
-        }
-    }
-    Ok(salvage)
+/// What every version of an event has.
+#[derive(serde::Deserialize)]
+struct Numbered {
+    seq: u64,
 }
 
-fn write_salvage(database: &Database, salvage: Option<&Salvage>) -> Result<(), redb::Error> {
-    let Some(salvage) = salvage else { return Ok(()) };
+fn salvage(database: &Database) -> Salvage {
+    let mut salvage = Salvage::default();
+    for (table, kept) in [INSTANCES, ALERTS].into_iter().zip(&mut salvage.states) {
+        // What was read before it broke off is there.
+        let _ = quietly(|| {
+            for entry in database.begin_read()?.open_table(table)?.iter()? {
+                let (id, bytes) = entry?;
+                kept.push((id.value().to_owned(), bytes.value().to_vec()));
+            }
+            Ok(())
+        });
+    }
+    // From both ends, each up to where it is damaged.
+    for backwards in [true, false] {
+        let _ = quietly(|| {
+            let table = database.begin_read()?.open_table(EVENTS)?;
+            let mut all = table.range(0..)?;
+            while let Some(entry) = if backwards { all.next_back() } else { all.next() } {
+                let (seq, bytes) = entry?;
+                // A damaged page may give it any number; its own is within it.
+                if !serde_json::from_slice::<Numbered>(bytes.value()).is_ok_and(|event| event.seq == seq.value()) {
+                    continue;
+                }
+                let known = salvage.events.insert(seq.value(), bytes.value().to_vec());
+                if known.is_some() || salvage.events.len() as u64 > EVENTS_MAX {
+                    break;
+                }
+            }
+            Ok(())
+        });
+    }
+    salvage
+}
+
+fn put(database: &Database, salvage: &Salvage) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
-    for (table, kept) in [INSTANCES, ALERTS].into_iter().zip(salvage) {
+    for (table, kept) in [INSTANCES, ALERTS].into_iter().zip(&salvage.states) {
         let mut table = transaction.open_table(table)?;
         for (id, bytes) in kept {
             table.insert(id.as_str(), bytes.as_slice())?;
         }
     }
+    let mut events = transaction.open_table(EVENTS)?;
+    for (seq, bytes) in &salvage.events {
+        events.insert(seq, bytes.as_slice())?;
+    }
+    drop(events);
     transaction.commit()?;
     Ok(())
 }

@@ -95,9 +95,9 @@ impl Writer {
     }
 
     /// What is in the store and, while that takes nothing, what waits for it.
-    pub(super) fn read(&self, filter: &EventFilter, batch: &[Operation]) -> Result<Vec<EventRecord>, String> {
+    pub(super) fn read(&mut self, filter: &EventFilter, batch: &[Operation]) -> Result<Vec<EventRecord>, String> {
         let stored = match (&self.database, &self.place) {
-            (Some(database), _) => open::quietly(|| read_events(database, filter)).map_err(|error| error.to_string()),
+            (Some(_), _) => self.read_stored(filter).map_err(|error| error.to_string()),
             // A full disk takes nothing, and gives what it has all the same.
             (None, Some(place)) => open::read_copy(place, filter),
             (None, None) => Ok(Vec::new()),
@@ -121,6 +121,24 @@ impl Writer {
         found.drain(..surplus);
         found.truncate(filter.page.unwrap_or(usize::MAX));
         Ok(found)
+    }
+
+    /// What is in the store. One that turns out to be damaged makes room for a new one.
+    fn read_stored(&mut self, filter: &EventFilter) -> Result<Vec<EventRecord>, Unusable> {
+        let Some(database) = &self.database else { return Ok(Vec::new()) };
+        match (open::quietly(|| read_events(database, filter)), &self.place) {
+            (Err(Unusable::Content(why)), Some(place)) => {
+                let (database, told) = open::anew(place, self.database.take(), &why)?;
+                self.tell_replaced(told);
+                let database = self.database.insert(database);
+                open::quietly(|| read_events(database, filter))
+            }
+            (read, _) => read,
+        }
+    }
+
+    fn tell_replaced(&self, told: String) {
+        self.figures.replaced.lock().unwrap_or_else(PoisonError::into_inner).replace(told);
     }
 
     /// Commits the batch and empties it; when that fails, keeps of it what may not be lost, and tries again with
@@ -198,7 +216,7 @@ impl Writer {
             Err(error) => return Err(error),
         };
         let (database, told) = open::anew(place, self.database.take(), &why)?;
-        self.figures.replaced.lock().unwrap_or_else(PoisonError::into_inner).replace(told);
+        self.tell_replaced(told);
         try_on(self.database.insert(database))
     }
 }
