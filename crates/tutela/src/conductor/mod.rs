@@ -240,8 +240,8 @@ pub struct Conductor {
     suspended: Duration,
     /// Since when nothing was heard, and until when at the latest something should have been.
     rest: (Moment, Option<Moment>),
-    /// Whether the last deadline was heard late.
-    was_late: bool,
+    /// How late the last deadline was heard.
+    was_late: Duration,
     told: told::Told,
     ledger_failing: bool,
     /// Programs that were asked to end in this turn.
@@ -346,7 +346,7 @@ pub async fn run(parts: Parts) -> Result<(Outcome, Console), tutela_os::Error> {
         unkept: HashSet::new(),
         suspended: clock::suspended_total(),
         rest: (clock::now(), None),
-        was_late: false,
+        was_late: Duration::ZERO,
         told: told::Told::default(),
         ledger_failing: false,
         asked: 0,

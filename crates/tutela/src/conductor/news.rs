@@ -19,6 +19,9 @@ const SUSPENDED_NOISE: Duration = Duration::from_millis(100);
 /// frozen, or its computer was. A busy computer is some milliseconds late.
 const STOOD_STILL: Duration = Duration::from_millis(250);
 
+/// How many times later than in the turn before a guard is that stood still between the two, and is not only slow.
+const MUCH_LATER: u32 = 4;
+
 /// A standstill that is told. What is shorter happens to busy hosts of virtual machines, and nobody can mend it.
 const STANDSTILL_TOLD: Duration = Duration::from_secs(2);
 
@@ -127,16 +130,15 @@ impl Conductor {
 
     /// What passed while the guard could not listen is not counted against programs: one that fed its watchdog all the
     /// time is not heard before this turn, and one that stood still too had no time to end. It is no more than what
-    /// passed since the last turn; and never granted twice in a row, so that on a computer that is always this late
-    /// everything takes longer and still happens.
+    /// passed since the last turn; and not granted twice in a row for the like, so that on a computer that is always this
+    /// late everything takes longer and still happens.
     fn notice_standstill(&mut self, now: Moment) {
         let (since, due) = self.rest;
         let late = due.map_or(Duration::ZERO, |due| now.since(due));
-        let is_late = late >= STOOD_STILL;
-        if is_late && !self.was_late {
+        if is_granted(late, self.was_late) {
             self.guard.handle_suspended(now, now.since(since));
         }
-        self.was_late = is_late;
+        self.was_late = late;
         if late >= STANDSTILL_TOLD {
             let late = late.as_secs_f64();
             self.trouble(format!(
@@ -147,7 +149,26 @@ impl Conductor {
     }
 }
 
+/// Whether a guard that is this late has stood still, and was not as late in the turn before.
+fn is_granted(late: Duration, before: Duration) -> bool {
+    late >= STOOD_STILL && (before < STOOD_STILL || late >= before * MUCH_LATER)
+}
+
 /// What a program says of itself, fit to be shown: in one line, and with nothing that a terminal would obey.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(STATUS_TEXT_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passed_is_granted_to_who_stood_still_and_not_to_who_is_always_late() {
+        let ms = Duration::from_millis;
+        assert!(!is_granted(ms(100), ms(0)));
+        assert!(is_granted(ms(300), ms(0)) && is_granted(ms(300), ms(200)));
+        assert!(!is_granted(ms(300), ms(300)) && !is_granted(ms(900), ms(300)));
+        assert!(is_granted(ms(2500), ms(300)));
+    }
 }
