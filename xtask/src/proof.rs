@@ -34,8 +34,7 @@ pub fn fuzz(root: &Path, seconds: u32) -> Result<String> {
     let each = (seconds / FUZZ_TARGETS.len() as u32).max(1);
     for target in FUZZ_TARGETS {
         let mut command = cargo(root);
-        // One unit of code for each crate, which is the default, keeps one of two processors waiting for minutes.
-        command.env("RUSTC_BOOTSTRAP", "1").args(["fuzz", "run", "--codegen-units", "16", target]);
+        command.env("RUSTC_BOOTSTRAP", "1").args(["fuzz", "run", target]);
         // The first folder is where new inputs are kept, untracked; the others are only read. They have to exist.
         let (corpus, seeds) = (format!("fuzz/corpus/{target}"), format!("fuzz/seeds/{target}"));
         std::fs::create_dir_all(root.join(&corpus)).with_context(|| format!("failed to make {corpus}"))?;
