@@ -24,7 +24,7 @@ use std::path::{Component, Path};
 const NO_DETOUR: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 /// How many links one way may have, as many as the kernel itself follows.
-const LINKS_MAX: usize = 40;
+pub(super) const LINKS_MAX: usize = 40;
 
 /// What a folder is made with; the umask takes from it.
 const FOLDER_MODE: u32 = 0o755;
@@ -163,7 +163,7 @@ fn begin(path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// The names on a way, the last one first.
-fn steps(path: &Path) -> Vec<OsString> {
+pub(super) fn steps(path: &Path) -> Vec<OsString> {
     let name = |component: Component<'_>| match component {
         Component::Normal(_) | Component::ParentDir => Some(component.as_os_str().to_owned()),
         Component::Prefix(_) | Component::RootDir | Component::CurDir => None,

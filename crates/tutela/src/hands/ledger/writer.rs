@@ -9,7 +9,7 @@ use super::{
 use crate::hands::queue::Receiver;
 use redb::{Database, ReadableDatabase, ReadableTable};
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -128,17 +128,19 @@ impl Writer {
         let Some(database) = &self.database else { return Ok(Vec::new()) };
         match (open::quietly(|| read_events(database, filter)), &self.place) {
             (Err(Unusable::Content(why)), Some(place)) => {
-                let (database, told) = open::anew(place, self.database.take(), &why)?;
-                self.tell_replaced(told);
-                let database = self.database.insert(database);
+                let place = place.clone();
+                let database = self.replace(&place, &why)?;
                 open::quietly(|| read_events(database, filter))
             }
             (read, _) => read,
         }
     }
 
-    fn tell_replaced(&self, told: String) {
+    /// A new store in the place of the one that is damaged.
+    fn replace(&mut self, place: &Path, why: &str) -> Result<&Database, Unusable> {
+        let (database, told) = open::anew(place, self.database.take(), why)?;
         self.figures.replaced.lock().unwrap_or_else(PoisonError::into_inner).replace(told);
+        Ok(self.database.insert(database))
     }
 
     /// Commits the batch and empties it; when that fails, keeps of it what may not be lost, and tries again with
@@ -206,8 +208,8 @@ impl Writer {
                 (other, _) => return other,
             }
         }
-        let Some(place) = &self.place else { return Err(Unusable::Content("it is damaged".to_owned())) };
-        let why = match open::again(place) {
+        let Some(place) = self.place.clone() else { return Err(Unusable::Content("it is damaged".to_owned())) };
+        let why = match open::again(&place) {
             Ok(database) => match try_on(self.database.insert(database)) {
                 Err(Unusable::Content(why)) => why,
                 other => return other,
@@ -215,9 +217,7 @@ impl Writer {
             Err(Unusable::Content(why)) => why,
             Err(error) => return Err(error),
         };
-        let (database, told) = open::anew(place, self.database.take(), &why)?;
-        self.tell_replaced(told);
-        try_on(self.database.insert(database))
+        try_on(self.replace(&place, &why)?)
     }
 }
 
