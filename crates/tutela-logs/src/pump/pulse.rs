@@ -5,7 +5,7 @@
 //! on each write.
 
 use super::{Command, PumpHandle, PumpRefusal, send};
-use crate::writer::StatusCell;
+use crate::writer::{OpenFiles, StatusCell};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -38,6 +38,7 @@ pub(super) struct Pulse {
     captures: Mutex<HashMap<u64, Known>>,
     /// Those that are not over yet, from the moment that they were put into the queue.
     open: Mutex<HashMap<u64, Arc<str>>>,
+    files: OpenFiles,
     /// It is finishing and takes no questions.
     ending: AtomicBool,
 }
@@ -55,6 +56,11 @@ impl Pulse {
     /// A capture is on its way to the pump.
     pub(super) fn attached(&self, capture: u64, label: &Arc<str>) {
         locked(&self.open).insert(capture, label.clone());
+    }
+
+    /// What the pump counts its open files in.
+    pub(super) fn files(&self) -> &OpenFiles {
+        &self.files
     }
 
     pub(super) fn closed(&self, capture: u64) {
@@ -112,6 +118,11 @@ impl PumpHandle {
     /// Whether a capture of this label is open here, or about to be.
     pub(super) fn has_open(&self, label: &str) -> bool {
         locked(&self.pulse.open).values().any(|of| **of == *label)
+    }
+
+    /// How many captures have no file open yet. Each opens one with its first byte.
+    pub(super) fn unopened(&self) -> usize {
+        locked(&self.pulse.open).len().saturating_sub(self.pulse.files.now())
     }
 
     /// Since when the question waits. There is one at a time.

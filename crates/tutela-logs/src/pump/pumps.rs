@@ -179,6 +179,12 @@ impl Pumps {
         worst
     }
 
+    /// How many log files the captures that there are will open at most besides those that are open: a program opens its
+    /// own with its first byte, which may come when the system has no descriptor left.
+    pub fn unopened(&self) -> usize {
+        self.all().iter().map(PumpHandle::unopened).sum()
+    }
+
     /// Ends every pump as [`PumpHandle::stop`] does; it begins with the call. The future is ready when all have ended.
     ///
     /// # Errors

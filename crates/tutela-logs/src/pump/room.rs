@@ -142,7 +142,7 @@ impl Room {
             desk.writer.borrow_mut().set_policy(policy);
             return desk.clone();
         }
-        let writer = RefCell::new(Writer::new(label.clone(), policy, self.doors));
+        let writer = RefCell::new(Writer::among(self.pulse.files(), label.clone(), policy, self.doors));
         let desk = Rc::new(Desk { writer, users: Cell::new(0) });
         writers.insert(label.clone(), desk.clone());
         desk

@@ -104,6 +104,43 @@ fn both_streams_reach_the_file_and_the_end_flushes_a_last_line_without_newline()
 }
 
 #[test]
+fn a_capture_without_a_byte_yet_has_a_file_to_come_until_its_first_one_or_its_end() {
+    let bench = Bench::new();
+    let unopened = |count: usize| {
+        let until = Instant::now() + PATIENCE;
+        while bench.pump.unopened() != count {
+            assert!(Instant::now() < until, "{} of {count}", bench.pump.unopened());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let (talks, mut out, err) = bench.attach("api-0", true, Taps::default());
+    let (silent, quiet) = {
+        let (capture, out, err) = bench.attach("api-1", true, Taps::default());
+        (capture, (out, err))
+    };
+    // From the call on, and not only once the pump comes to it.
+    assert_eq!(bench.pump.unopened(), 2);
+    bench.write(&mut out, b"one\n");
+    unopened(1);
+    drop(quiet);
+    assert_eq!(bench.finish(&silent, PATIENCE), CaptureEnd::Complete);
+    unopened(0);
+    // It is closed with the last capture of its label, and opened again by the next one that says anything.
+    drop((out, err));
+    assert_eq!(bench.finish(&talks, PATIENCE), CaptureEnd::Complete);
+    let (_again, mut out, _err) = bench.attach("api-0", true, Taps::default());
+    assert_eq!(bench.pump.unopened(), 1);
+    bench.write(&mut out, b"two\n");
+    unopened(0);
+    // A folder that goes away under an open file: it is to be opened again.
+    std::fs::remove_dir_all(bench.dir.path()).unwrap();
+    std::fs::write(bench.dir.path(), "no folder").unwrap();
+    bench.pump.set_policy("api-0", Arc::new(Policy::new(bench.dir.path().join("deeper"), Form::Stamped))).unwrap();
+    bench.write(&mut out, b"three\n");
+    unopened(1);
+}
+
+#[test]
 fn a_pipe_that_somebody_else_holds_open_is_drained_and_closed_long_before_the_deadline() {
     let bench = Bench::new();
     let (capture, mut out, err) = bench.attach("api-0", false, Taps::default());

@@ -34,7 +34,7 @@ const KEPT_DESCRIPTORS: u64 = 64;
 /// Of a small limit no more than this part is left.
 const KEPT_PART: u64 = 4;
 
-/// What a start takes: the pipes with their chambers, the tray, the process, and what is open only meanwhile.
+/// What a start takes: the pipes with their chambers, the tray, the process, the log, and what is open only meanwhile.
 const START_DESCRIPTORS: u64 = 16;
 
 /// Orders that may wait. Every instance has at most one start and one errand of each probe under way;
@@ -106,6 +106,8 @@ struct Shared {
     inbox: Inbox,
     depositor: Option<Depositor>,
     drains: Drains,
+    /// What is being started, from before it is looked for descriptors.
+    starting: Count,
 }
 
 impl std::fmt::Debug for Shared {
@@ -137,8 +139,8 @@ impl Spawner {
     ) -> std::io::Result<Spawner> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let (queue, filled) = (Mutex::default(), Condvar::new());
-        let shared =
-            Arc::new(Shared { queue, filled, processors, nursery, pump, inbox, depositor, drains: Drains::default() });
+        let (drains, starting) = (Drains::default(), Count::default());
+        let shared = Arc::new(Shared { queue, filled, processors, nursery, pump, inbox, depositor, drains, starting });
         let spawner = Spawner { shared };
         spawner.add_thread(&mut spawner.shared.lock())?;
         Ok(spawner)
@@ -225,7 +227,8 @@ impl Shared {
             if let Order::Main { .. } = job.order {
                 self.drains.wait_for_fewer();
             }
-            let (order, prepared) = match short_of_descriptors() {
+            let _starting = self.starting.begin();
+            let (order, prepared) = match self.short_of_descriptors() {
                 Some(refusal) => (job.order, Err(refusal)),
                 None => job.prepare(self.depositor.is_some()),
             };
@@ -276,19 +279,21 @@ impl Shared {
         });
         Ok(Started { instance, child, capture })
     }
-}
 
-/// Why no program can be started: without this the last of them would leave the guard none to answer by, and none to
-/// look by whether a tree is empty.
-fn short_of_descriptors() -> Option<String> {
-    let tutela_os::limits::Descriptors { used, most } = tutela_os::limits::descriptors()?;
-    let kept = KEPT_DESCRIPTORS.min(most / KEPT_PART);
-    (used + START_DESCRIPTORS + kept > most).then(|| {
-        format!(
-            "refused: {used} of the {most} files that this guard may have open are open, and {kept} are left for its own \
-             work; raise the limit (LimitNOFILE= of its unit, ulimit -n), or give the services to two guards"
-        )
-    })
+    /// Why no program can be started: without this the last of them would leave the guard none to answer by, and none to
+    /// look by whether a tree is empty.
+    fn short_of_descriptors(&self) -> Option<String> {
+        let tutela_os::limits::Descriptors { used, most } = tutela_os::limits::descriptors()?;
+        let kept = KEPT_DESCRIPTORS.min(most / KEPT_PART);
+        let (starting, logs) = (self.starting.now() as u64, self.pump.unopened() as u64);
+        (used + starting * START_DESCRIPTORS + logs + kept > most).then(|| {
+            format!(
+                "refused: {used} of the {most} files that this guard may have open are open, {logs} more are for the logs \
+                 of programs that run, and {kept} are left for its own work; raise the limit (LimitNOFILE= of its unit, \
+                 ulimit -n), or give the services to two guards"
+            )
+        })
+    }
 }
 
 /// An error with its sources, in one line.

@@ -23,11 +23,11 @@ fn running(instances: &[Instance]) -> Vec<(u32, u64)> {
 
 #[test]
 fn services_beyond_the_limit_of_descriptors_are_refused_with_words_and_the_others_run() {
-    const LIMIT: u64 = 160;
+    const LIMIT: u64 = 240;
     const COUNT: u32 = 40;
     let stage = Stage::new();
     let spec = stage.write_spec(&format!(
-        "[services.a]\ncommand = [\"understudy\", \"drip=20\", \"hang\"]\ninstances = {COUNT}\n{AGAIN}\n"
+        "[services.a]\ncommand = [\"understudy\", \"await=talk\", \"drip=20\", \"hang\"]\ninstances = {COUNT}\n{AGAIN}\n"
     ));
     let mut command = Command::new("prlimit");
     stage.dress(&mut command);
@@ -39,6 +39,12 @@ fn services_beyond_the_limit_of_descriptors_are_refused_with_words_and_the_other
     assert_eq!(refused.state, "backoff", "a refusal is nothing final");
     let before = running(&instances(&guard, "a", COUNT));
     assert!((3..COUNT as usize).contains(&before.len()), "{} run", before.len());
+    // A program's log is opened with its first line, and has its place until then.
+    guard.write("talk", "");
+    for index in (0..COUNT).filter(|index| guard.instance(&format!("a:{index}")).state == "running") {
+        let log = format!("a-{index}.log");
+        wait_until(BOUND, "it talks", || (!guard.log(&log).is_empty()).then_some(()));
+    }
     // What is left is enough to be asked by many at once, and to look at every tree.
     let asked: Vec<_> = (0..24)
         .map(|_| {
