@@ -129,11 +129,17 @@ enum Look {
 }
 
 fn look(steps: &[Step], text: &str, node: &Node, part: Part, written: &[Vec<Step>], os: Os) -> Look {
+    let begins_in_capitals = text
+        .get(..SECRET_SCHEME.len())
+        .is_some_and(|begin| begin != SECRET_SCHEME && begin.eq_ignore_ascii_case(SECRET_SCHEME));
     let mentions = || SECRET_KINDS.iter().any(|kind| text.contains(&format!("{SECRET_SCHEME}{kind}")));
+    let bad = |message: String, help: &str| Look::Bad(message, help.to_owned());
+    if begins_in_capitals {
+        return bad("a reference to a secret has no capitals before its kind".into(), "write secret://…");
+    }
     if !is_reference(text) && !mentions() {
         return Look::Plain;
     }
-    let bad = |message: String, help: &str| Look::Bad(message, help.to_owned());
     if !part.lets(steps) {
         let in_command = steps.iter().filter_map(key).any(|key| {
             matches!(key, "command" | "exec" | "hooks" | "stop") || (part == Part::Alert && key == "command")

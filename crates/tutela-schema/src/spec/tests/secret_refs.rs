@@ -71,6 +71,7 @@ fn a_secret_anywhere_else_is_refused_with_the_reason() {
     refused("description = \"secret://file/x\"", "cannot stand here");
     refused("cwd = \"secret://file/x\"", "cannot stand here");
     refused("env = { A = \"Bearer secret://file/x\" }", "the whole value");
+    refused("env = { A = \"Secret://file/x\" }", "no capitals");
     refused("env = { A = \"secret://vault/x\" }", "no such kind");
     refused("env = { A = \"secret://file/\" }", "does not say which");
     refused("env = { A = \"secret://systemd/a/b\" }", "has no '/'");
