@@ -86,6 +86,24 @@ pub fn field_of(status: &str, field: &str) -> Option<String> {
     status.lines().find_map(|line| Some(line.strip_prefix(field)?.strip_prefix(':')?.trim().to_owned()))
 }
 
+/// How long the threads of a process waited for a processor, all together, since each of them began.
+pub fn queued(pid: u32) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.map(|thread| queued_of(&thread.path().join("schedstat"))).sum()
+}
+
+/// How long this thread waited for a processor since it began.
+pub fn queued_here() -> Duration {
+    queued_of(Path::new("/proc/thread-self/schedstat"))
+}
+
+/// The kernel tells: nanoseconds on a processor, nanoseconds in its queue, how often it was given one.
+fn queued_of(schedstat: &Path) -> Duration {
+    // A thread that has ended meanwhile waits for nothing.
+    let told = std::fs::read_to_string(schedstat).unwrap_or_default();
+    told.split_ascii_whitespace().nth(1).map_or(Duration::ZERO, |nanos| Duration::from_nanos(nanos.parse().unwrap()))
+}
+
 /// Memory that a process has in use, in bytes.
 pub fn memory(pid: u32) -> u64 {
     let text = status_field(pid, "VmRSS").unwrap_or_default();

@@ -18,7 +18,9 @@ pub struct Seen {
     pub asked: u32,
     /// How long the slowest answer took, as it was.
     pub slowest_seen: Duration,
-    /// How long the slowest answer took, without the time in which the computer itself stood still.
+    /// How long the slowest answer took, without the time in which the computer itself stood still, and without that in
+    /// which somebody waited for a processor: whose turn it is on a computer that a thousand programs want at once is not
+    /// the guard's to say.
     pub slowest: Duration,
     /// By how many bytes the guard's memory was larger at the most than at the beginning.
     pub growth: u64,
@@ -32,8 +34,13 @@ pub struct Witness {
     metronome: Metronome,
 }
 
-/// From when to when an answer took.
-type Slow = (Duration, Duration);
+/// An answer that took long.
+struct Slow {
+    from: Duration,
+    to: Duration,
+    /// For how long meanwhile the guard's threads and the one that asks waited for a processor, all together.
+    queued: Duration,
+}
 
 /// Answers that took less need no second look.
 const SLOW: Duration = Duration::from_millis(20);
@@ -55,7 +62,7 @@ impl Witness {
         self.over.store(true, Ordering::Relaxed);
         let (mut seen, slow) = self.asking.join().unwrap();
         let stood = self.metronome.end();
-        let without = slow.iter().map(|(from, to)| stood.without(*from, *to)).max();
+        let without = slow.iter().map(|it| stood.without(it.from, it.to).saturating_sub(it.queued)).max();
         seen.slowest = without.unwrap_or(seen.slowest_seen);
         seen
     }
@@ -66,14 +73,16 @@ fn ask_until(socket: &Path, guard: u32, over: &AtomicBool) -> (Seen, Vec<Slow>) 
     let mut seen = Seen::default();
     let began_with = processes::memory(guard);
     while !over.load(Ordering::Relaxed) {
-        let from = standstill::now();
+        let queued = || processes::queued(guard) + processes::queued_here();
+        let (queued_before, from) = (queued(), standstill::now());
         let answer = http::ask(socket, "GET", "/v1/status").unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
         seen.asked += 1;
         seen.slowest_seen = seen.slowest_seen.max(answer.took);
         if answer.took > SLOW {
             // Until the answer was there: what its reader waited for a processor behind it is not the guard's.
-            slow.push((from, from + answer.took));
+            let queued = queued().saturating_sub(queued_before);
+            slow.push(Slow { from, to: from + answer.took, queued });
         }
         seen.growth = seen.growth.max(processes::memory(guard).saturating_sub(began_with));
         std::thread::park_timeout(PAUSE);

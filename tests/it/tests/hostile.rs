@@ -25,7 +25,7 @@ fn alone() -> MutexGuard<'static, ()> {
 
 fn judge(what: &str, seen: Seen) {
     let Seen { asked, slowest, slowest_seen, growth } = seen;
-    println!("{what}: {asked} answers, the slowest after {slowest_seen:?}, {slowest:?} of which the computer ran");
+    println!("{what}: {asked} answers, the slowest after {slowest_seen:?}, {slowest:?} without waits for the computer");
     println!("{what}: {} KiB larger", growth >> 10);
     assert!(seen.slowest < ANSWER, "{what}: {seen:?}");
     assert!(seen.growth < GROWTH, "{what}: {seen:?}");
