@@ -86,7 +86,7 @@ fn descriptors_that_run_out_under_way_end_nobody_and_no_tree_that_cannot_be_seen
             container,
             &format!(
                 "[services.a]\ncommand = [\"understudy\", \"drip=5\", \"hang\"]\ninstances = 3\n{AGAIN}\n\
-                 [services.b]\ncommand = [\"understudy\", \"stray=stray\", \"await=end\", \"exit=1\"]\n{AGAIN}\n"
+                 [services.b]\ncommand = [\"understudy\", \"stray=stray\", \"pid=strayed\", \"await=end\", \"exit=1\"]\n{AGAIN}\n"
             ),
         );
         for id in ["a:0", "a:1", "a:2", "b"] {
@@ -98,6 +98,8 @@ fn descriptors_that_run_out_under_way_end_nobody_and_no_tree_that_cannot_be_seen
         }
         let (stray, before) = (guard.written_pid("stray"), running(&instances(&guard, "a", 3)));
         let first = guard.instance("b").pid.unwrap();
+        // Until it has seen that file it waits for it.
+        guard.written("strayed");
         std::fs::remove_file(guard.path("stray")).unwrap();
         // Not one more: whatever the guard wants to open is refused from here on.
         allow_descriptors(guard.pid(), 3);
