@@ -8,6 +8,7 @@
 //! - [`Doors`]: how files are opened;
 //! - [`lines`]: bytes to lines, in bounded memory;
 //! - [`writer`]: one label's file, its rotation, and what happens when the disk refuses;
+//! - [`count`]: how many of something are under way;
 //! - [`pump`]: one thread that reads every pipe and feeds the writers;
 //! - [`tray`]: what a pump has in hand, where a kill of the guard does not reach it;
 //! - [`level`]: how bad a line says it is;
@@ -49,6 +50,7 @@
 //! costs what its programs wrote and it had not written, unless they outlive it: then [`tray`] keeps it).
 #![forbid(unsafe_code)]
 
+pub mod count;
 pub mod keeper;
 pub mod level;
 pub mod lines;

@@ -5,7 +5,8 @@
 //! on each write.
 
 use super::{Command, PumpHandle, PumpRefusal, send};
-use crate::writer::{OpenFiles, StatusCell};
+use crate::count::Count;
+use crate::writer::StatusCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -38,7 +39,7 @@ pub(super) struct Pulse {
     captures: Mutex<HashMap<u64, Known>>,
     /// Those that are not over yet, from the moment that they were put into the queue.
     open: Mutex<HashMap<u64, Arc<str>>>,
-    files: OpenFiles,
+    files: Count,
     /// It is finishing and takes no questions.
     ending: AtomicBool,
 }
@@ -59,8 +60,8 @@ impl Pulse {
     }
 
     /// What the pump counts its open files in.
-    pub(super) fn files(&self) -> &OpenFiles {
-        &self.files
+    pub(super) fn files(&self) -> Count {
+        self.files.clone()
     }
 
     pub(super) fn closed(&self, capture: u64) {

@@ -114,15 +114,12 @@ fn a_capture_without_a_byte_yet_has_a_file_to_come_until_its_first_one_or_its_en
         }
     };
     let (talks, mut out, err) = bench.attach("api-0", true, Taps::default());
-    let (silent, quiet) = {
-        let (capture, out, err) = bench.attach("api-1", true, Taps::default());
-        (capture, (out, err))
-    };
+    let (silent, quiet_out, quiet_err) = bench.attach("api-1", true, Taps::default());
     // From the call on, and not only once the pump comes to it.
     assert_eq!(bench.pump.unopened(), 2);
     bench.write(&mut out, b"one\n");
     unopened(1);
-    drop(quiet);
+    drop((quiet_out, quiet_err));
     assert_eq!(bench.finish(&silent, PATIENCE), CaptureEnd::Complete);
     unopened(0);
     // It is closed with the last capture of its label, and opened again by the next one that says anything.

@@ -3,6 +3,7 @@
 use super::Now;
 use super::beginning::Beginning;
 use super::entry::{HEAD_BYTES, form_of};
+use crate::count::Counted;
 use crate::doors::{Doors, Found};
 use crate::files;
 use crate::index::pen::Pen;
@@ -53,6 +54,8 @@ pub(super) struct OpenFile {
     rotate_not_before: Option<Instant>,
     /// What tells it from other files, once somebody asked.
     identity: Option<(u64, u64)>,
+    /// Its place among the files that are open; `None` only until its writer has it.
+    pub(super) counted: Option<Counted>,
 }
 
 impl OpenFile {
@@ -161,6 +164,7 @@ impl OpenFile {
             look_at,
             rotate_not_before: None,
             identity: None,
+            counted: None,
         })
     }
 

@@ -35,8 +35,7 @@ pub(crate) use entry::{HEAD_BYTES, entry_bytes_max, form_of, parse};
 pub(crate) use file::{moment_of, read_up_to};
 pub(crate) use load::Load;
 pub use status::CaptureStatus;
-use status::Counted;
-pub(crate) use status::{Count, OpenFiles, StatusCell};
+pub(crate) use status::{Count, StatusCell};
 
 use crate::doors::Doors;
 use crate::files;
@@ -109,8 +108,8 @@ pub struct Writer {
     doors: Doors,
     status: Arc<StatusCell>,
     open: Option<OpenFile>,
-    /// Whether it is, for those who count descriptors.
-    counted: Counted,
+    /// How many files are open, this one and others, for those who count descriptors.
+    files: crate::count::Count,
     /// What is known of the file while it is closed.
     rest: Option<Rest>,
     trouble: Option<Box<Trouble>>,
@@ -142,18 +141,18 @@ struct Trouble {
 impl Writer {
     /// A writer that has not touched the disk yet. `label` satisfies [`crate::is_label`].
     pub fn new(label: Arc<str>, policy: Arc<Policy>, doors: Doors) -> Self {
-        Self::among(&OpenFiles::default(), label, policy, doors)
+        Self::among(crate::count::Count::default(), label, policy, doors)
     }
 
     /// The same, whose file is one of these when it is open.
-    pub(crate) fn among(files: &OpenFiles, label: Arc<str>, policy: Arc<Policy>, doors: Doors) -> Self {
+    pub(crate) fn among(files: crate::count::Count, label: Arc<str>, policy: Arc<Policy>, doors: Doors) -> Self {
         Writer {
             label,
             policy,
             doors,
             status: Arc::default(),
             open: None,
-            counted: files.one(),
+            files,
             rest: None,
             trouble: None,
             owner: (0, Vec::new()),
@@ -228,7 +227,6 @@ impl Writer {
         if let Some(open) = self.open.take() {
             self.rest = open.put_away();
         }
-        self.counted.set(false);
     }
 
     /// Takes what happened since it was asked last.
@@ -372,9 +370,7 @@ impl Writer {
             return false;
         }
         self.know_owner();
-        let ready = self.make_ready(now);
-        self.counted.set(self.open.is_some());
-        if let Err(error) = ready.and_then(|()| self.tell_gap(batch, now, book)) {
+        if let Err(error) = self.make_ready(now).and_then(|()| self.tell_gap(batch, now, book)) {
             self.fail(&error, now);
             return false;
         }
@@ -403,7 +399,8 @@ impl Writer {
         Ok(())
     }
 
-    fn adopt(&mut self, opened: Opened, now: Now) {
+    fn adopt(&mut self, mut opened: Opened, now: Now) {
+        opened.file.counted = Some(self.files.begin());
         self.open = Some(opened.file);
         match opened.blemish {
             Some(blemish) => self.blemish(blemish, now.tick),

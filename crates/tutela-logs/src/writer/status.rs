@@ -2,8 +2,8 @@
 //! waiting for a disk.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// What became of a label's output since the pump knows the label.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -77,44 +77,6 @@ impl StatusCell {
             last_error: rare.last_error.as_deref().map(str::to_owned),
             file: rare.file.clone(),
         }
-    }
-}
-
-/// How many files the writers of one pump have open together.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct OpenFiles(Arc<AtomicUsize>);
-
-impl OpenFiles {
-    pub(crate) fn now(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// One of them, whether it is open or not. It is not yet.
-    pub(super) fn one(&self) -> Counted {
-        Counted { all: self.clone(), is_open: false }
-    }
-}
-
-/// One writer's file among those that are open, until it is dropped.
-#[derive(Debug)]
-pub(super) struct Counted {
-    all: OpenFiles,
-    is_open: bool,
-}
-
-impl Counted {
-    pub(super) fn set(&mut self, is_open: bool) {
-        match (std::mem::replace(&mut self.is_open, is_open), is_open) {
-            (false, true) => drop(self.all.0.fetch_add(1, Ordering::Relaxed)),
-            (true, false) => drop(self.all.0.fetch_sub(1, Ordering::Relaxed)),
-            (true, true) | (false, false) => {}
-        }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.set(false);
     }
 }
 

@@ -41,7 +41,6 @@ pub use view::{Identity, LastUpgrade, wall_now};
 
 use crate::audit::{Asker, Auditor};
 use crate::hands::console::Console;
-use crate::hands::count::Count;
 use crate::hands::journal::Journal;
 use crate::hands::launch::{Order, Surroundings};
 use crate::hands::ledger::Ledger;
@@ -64,6 +63,7 @@ use tutela_core::guard::{self, Guard};
 use tutela_core::names::{InstanceId, InstanceKey, RunId};
 use tutela_core::spec::MetricsSpec;
 use tutela_core::time::Moment;
+use tutela_logs::count::Count;
 use tutela_logs::keeper::KeeperHandle;
 use tutela_logs::{CaptureCounters, CaptureHandle, Pumps};
 use tutela_os::blocking::{FILES, TREES};

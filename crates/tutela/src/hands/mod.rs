@@ -18,7 +18,6 @@
 pub mod alerts;
 pub mod backoff;
 pub mod console;
-pub mod count;
 pub mod http;
 pub mod journal;
 pub mod keeping;

@@ -8,7 +8,6 @@
 //! What came of an order is told to the conductor through its inbox. Deliberately absent: retries, and any
 //! knowledge of why something is started.
 
-use super::count::{Count, Counted};
 use super::launch::{Job, Order, Prepared, PreparedOutput, Streams};
 use crate::conductor::{Inbox, Input, InstanceRef};
 use crate::survive::keeping::Depositor;
@@ -17,6 +16,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tutela_logs::count::{Count, Counted};
 use tutela_logs::{CaptureHandle, Pumps};
 use tutela_os::process::{Child, Nursery};
 
