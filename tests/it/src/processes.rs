@@ -2,6 +2,7 @@
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -86,10 +87,13 @@ pub fn field_of(status: &str, field: &str) -> Option<String> {
     status.lines().find_map(|line| Some(line.strip_prefix(field)?.strip_prefix(':')?.trim().to_owned()))
 }
 
-/// How long the threads of a process waited for a processor, all together, since each of them began.
-pub fn queued(pid: u32) -> Duration {
+/// How long each thread of a process waited for a processor since it began.
+pub fn queued(pid: u32) -> BTreeMap<u32, Duration> {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    threads.map(|thread| queued_of(&thread.path().join("schedstat"))).sum()
+    let of = |thread: std::fs::DirEntry| {
+        Some((thread.file_name().to_str()?.parse().ok()?, queued_of(&thread.path().join("schedstat"))))
+    };
+    threads.filter_map(of).collect()
 }
 
 /// How long this thread waited for a processor since it began.

@@ -33,7 +33,7 @@ fn settled(guard: &Guard, service: &str, count: u32) -> Vec<(u32, u64)> {
 
 #[test]
 fn services_beyond_the_limit_of_descriptors_are_refused_with_words_and_the_others_run() {
-    const LIMIT: u64 = 240;
+    const LIMIT: u64 = 160;
     const COUNT: u32 = 40;
     let stage = Stage::new();
     let spec = stage.write_spec(&format!(
@@ -51,8 +51,8 @@ fn services_beyond_the_limit_of_descriptors_are_refused_with_words_and_the_other
     assert!((3..COUNT as usize).contains(&before.len()), "{} run", before.len());
     // A program's log is opened with its first line, and has its place until then.
     guard.write("talk", "");
-    for index in (0..COUNT).filter(|index| guard.instance(&format!("a:{index}")).state == "running") {
-        let log = format!("a-{index}.log");
+    for it in instances(&guard, "a", COUNT).iter().filter(|it| it.state == "running") {
+        let log = format!("{}.log", it.raw["id"].as_str().unwrap().replace(':', "-"));
         wait_until(BOUND, "it talks", || (!guard.log(&log).is_empty()).then_some(()));
     }
     // What is left is enough to be asked by many at once, and to look at every tree.
