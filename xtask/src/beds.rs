@@ -82,8 +82,8 @@ pub fn scm(root: &Path) -> Result<String> {
 /// The programs as they are given away: the Linux one static, both small enough.
 pub fn programs(root: &Path) -> Result<String> {
     let build = ["build", "--locked", "--profile", PROFILE, "--package", "tutela", "--target"];
-    // Together: what runs while they are built is built once, and the end of one, which has a single core, is not waited for.
-    run(on_windows(root).args(build).args([STATIC, "--target", WINDOWS]))?;
+    run(cargo(root).args(build).arg(STATIC))?;
+    run(on_windows(root).args(build).arg(WINDOWS))?;
 
     let built = |target: &str, name: &str| folder(root).join(target).join(PROFILE).join(name);
     let linux = built(STATIC, "tutela");
