@@ -6,14 +6,19 @@
 //! comes with a [`Sluice`], so that it can be decided how much of it was read. The design, with every moment
 //! at which a guard may die, is in `docs/design/tray.md`.
 //!
-//! # A side
+//! # Its form
 //!
 //! ```text
-//! slots    two records of what is under way; the newest that is whole counts
-//! states   two places for what is held between two turns: half a line, lines to be joined
-//! input    what was read from the chamber
-//! output   what is to be written, where it is not the input as it stands
+//! head     a page: which form this is, and for each side
+//!   slots    two records of what is under way; the newest that is whole counts
+//! folders  a page: for each side the name of the folder of its files
+//! sides    for each stream
+//!   states   two places for what is held between two turns: half a line, lines to be joined
+//!   input    what was read from the chamber
+//!   output   what is to be written, where it is not the input as it stands
 //! ```
+//!
+//! A program that writes nothing touches the head alone.
 //!
 //! A record is replaced as a whole, never changed in its place: a guard that dies amid it leaves the one before.
 //!
@@ -68,16 +73,25 @@ pub trait Sluice: Send {
 pub type SluiceSource = Box<dyn FnOnce() -> io::Result<Box<dyn Sluice>> + Send>;
 
 /// How a tray begins. Another form has another number.
-const MAGIC: &[u8; 8] = b"tutray1\n";
+const MAGIC: &[u8; 8] = b"tutray2\n";
 
 /// The usual page, so that parts can be given back whole. A larger one costs memory, nothing else.
 const PAGE_BYTES: usize = 4096;
 
-/// The room for one record.
-const SLOT_BYTES: usize = 1024;
+/// Where the slots begin: behind [`MAGIC`].
+const SLOTS_BEGIN: usize = 64;
 
-/// The room for the name of the folder of the files, behind the records.
-const FOLDER_BYTES: usize = PAGE_BYTES - 2 * SLOT_BYTES;
+/// The room for one record. Those of both sides have place in the head.
+const SLOT_BYTES: usize = 512;
+
+/// Where the names of the folders begin: in a page of their own, which is touched with the first file.
+const FOLDERS_BEGIN: usize = PAGE_BYTES;
+
+/// The room for the name of the folder of the files of a side.
+const FOLDER_BYTES: usize = PAGE_BYTES / 2;
+
+/// Where the sides begin.
+const SIDES_BEGIN: usize = 2 * PAGE_BYTES;
 
 /// What is held between two turns at most: half a line (16 KiB), lines to be joined (64 KiB), the end of a cut line
 /// where something is masked (the longest secret, escaped: 3 KiB), and their lengths.
@@ -90,10 +104,13 @@ pub(crate) const INPUT_BYTES: usize = crate::pump::TURN_BYTES;
 /// cut at 2048 lines, every byte masked and then escaped, 3.4 MiB. What is not used costs no memory.
 const OUTPUT_BYTES: usize = 4 << 20;
 
-const SIDE_BYTES: usize = PAGE_BYTES + 2 * STATE_BYTES + INPUT_BYTES + OUTPUT_BYTES;
+const SIDE_BYTES: usize = 2 * STATE_BYTES + INPUT_BYTES + OUTPUT_BYTES;
 
 /// How much memory a tray needs, nearly all of it never touched.
-pub const TRAY_BYTES: usize = PAGE_BYTES + 2 * SIDE_BYTES;
+pub const TRAY_BYTES: usize = SIDES_BEGIN + 2 * SIDE_BYTES;
+
+const _: () = assert!(SLOTS_BEGIN + 4 * SLOT_BYTES <= PAGE_BYTES, "the head is one page");
+const _: () = assert!(record::RECORD_BYTES <= SLOT_BYTES, "a record has place in its slot");
 
 /// Why a tray cannot be used. The pipes and what is in them can, with another tray.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -142,9 +159,8 @@ impl Tray {
             return Err(TrayRefusal::Version);
         }
         for stream in [Stream::Out, Stream::Err] {
-            let at = side_begin(stream);
-            let slots = &tray.memory.bytes()[at..at + 2 * SLOT_BYTES];
-            let (one, two) = slots.split_at(SLOT_BYTES);
+            let at = SLOTS_BEGIN + stream as usize * 2 * SLOT_BYTES;
+            let (one, two) = tray.memory.bytes()[at..at + 2 * SLOT_BYTES].split_at(SLOT_BYTES);
             let newest = record::read(one).into_iter().chain(record::read(two)).max_by_key(|(sequence, _)| *sequence);
             match newest {
                 Some((sequence, record)) if record.fits() => {
@@ -171,13 +187,15 @@ impl Tray {
 
     /// The side of a stream, taken apart.
     pub(crate) fn parts(&mut self, stream: Stream) -> Parts<'_> {
-        let begin = side_begin(stream);
-        let bytes = &mut self.memory.bytes()[begin..begin + SIDE_BYTES];
-        let (slots, rest) = bytes.split_at_mut(PAGE_BYTES);
-        let (first, rest) = rest.split_at_mut(STATE_BYTES);
+        let which = stream as usize;
+        let (head, sides) = self.memory.bytes().split_at_mut(SIDES_BEGIN);
+        let (slots, folders) = head.split_at_mut(FOLDERS_BEGIN);
+        let slots = &mut slots[SLOTS_BEGIN + which * 2 * SLOT_BYTES..][..2 * SLOT_BYTES];
+        let folder = &mut folders[which * FOLDER_BYTES..][..FOLDER_BYTES];
+        let (first, rest) = sides[which * SIDE_BYTES..][..SIDE_BYTES].split_at_mut(STATE_BYTES);
         let (second, rest) = rest.split_at_mut(STATE_BYTES);
         let (input, output) = rest.split_at_mut(INPUT_BYTES);
-        Parts { book: Book { slots, side: &mut self.sides[stream as usize] }, states: [first, second], input, output }
+        Parts { book: Book { slots, folder, side: &mut self.sides[which] }, states: [first, second], input, output }
     }
 
     /// Gives back the memory that turns have used, of sides that are silent.
@@ -187,18 +205,13 @@ impl Tray {
 
     /// The same of one side.
     pub(crate) fn release(&mut self, stream: Stream) {
-        let (begin, record) = (side_begin(stream), &self.sides[stream as usize].record);
+        let (begin, record) = (SIDES_BEGIN + stream as usize * SIDE_BYTES, &self.sides[stream as usize].record);
         if record.is_idle() {
-            let states = begin + PAGE_BYTES;
-            let other = states + (1 - record.state.place) * STATE_BYTES;
+            let other = begin + (1 - record.state.place) * STATE_BYTES;
             self.memory.release(other..other + STATE_BYTES);
-            self.memory.release(states + 2 * STATE_BYTES..begin + SIDE_BYTES);
+            self.memory.release(begin + 2 * STATE_BYTES..begin + SIDE_BYTES);
         }
     }
-}
-
-fn side_begin(stream: Stream) -> usize {
-    PAGE_BYTES + stream as usize * SIDE_BYTES
 }
 
 /// What is known of a side.
@@ -221,6 +234,7 @@ pub(crate) struct Parts<'a> {
 /// The record of a side, and where it is written down.
 pub(crate) struct Book<'a> {
     slots: &'a mut [u8],
+    folder: &'a mut [u8],
     side: &'a mut Side,
 }
 
@@ -254,7 +268,7 @@ impl Book<'_> {
             return;
         }
         self.side.folder = Some(folder.to_owned());
-        let place = &mut self.slots[2 * SLOT_BYTES..];
+        let place = &mut *self.folder;
         // One that is no text, or too long, is not looked for.
         let name = folder.to_str().filter(|name| name.len() < FOLDER_BYTES - 8).unwrap_or_default().as_bytes();
         place[..8].copy_from_slice(&(name.len() as u64).to_le_bytes());
@@ -263,8 +277,7 @@ impl Book<'_> {
 
     /// The folder that was told.
     pub(crate) fn folder(&self) -> Option<PathBuf> {
-        let place = &self.slots[2 * SLOT_BYTES..];
-        let (length, rest) = place.split_first_chunk::<8>()?;
+        let (length, rest) = self.folder.split_first_chunk::<8>()?;
         let name = rest.get(..usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
         std::str::from_utf8(name).ok().filter(|name| !name.is_empty()).map(PathBuf::from)
     }

@@ -11,7 +11,7 @@ const ERROR_BYTES: usize = 160;
 const WORDS: usize = 33 + ERROR_BYTES / 8;
 
 /// Behind the sequence number and before the check.
-const RECORD_BYTES: usize = (WORDS + 2) * 8;
+pub(super) const RECORD_BYTES: usize = (WORDS + 2) * 8;
 
 /// Everything that a successor has to know of a side.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
