@@ -48,9 +48,7 @@ impl Receiver {
                 let status = if *left > 0 { 503 } else { 200 };
                 *left = left.saturating_sub(1);
                 drop(left);
-                if let Some(post) = take(stream, status) {
-                    all.lock().unwrap().push(post);
-                }
+                take(stream, status, &all);
             }
         });
         Receiver { url, posts, refusing }
@@ -65,7 +63,8 @@ impl Receiver {
     }
 }
 
-fn take(mut stream: TcpStream, status: u16) -> Option<Post> {
+/// Takes a post down, and answers it then: whoever has heard the answer finds the post.
+fn take(mut stream: TcpStream, status: u16, posts: &Mutex<Vec<Post>>) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -77,8 +76,8 @@ fn take(mut stream: TcpStream, status: u16) -> Option<Post> {
         head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok())?;
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    write!(stream, "HTTP/1.1 {status} Told\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").ok()?;
-    Some(Post { head, body: serde_json::from_slice(&body).unwrap(), answered: status })
+    posts.lock().unwrap().push(Post { head, body: serde_json::from_slice(&body).unwrap(), answered: status });
+    write!(stream, "HTTP/1.1 {status} Told\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").ok()
 }
 
 #[test]
@@ -139,7 +138,8 @@ fn an_alert_that_did_not_arrive_is_delivered_by_the_next_guard() {
 fn a_receiver_that_says_no_for_good_is_not_asked_again() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| drop(take(stream, 404))));
+    let posts = Mutex::default();
+    std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| _ = take(stream, 404, &posts)));
     let guard = Guard::start(&format!("[alerts.ops]\nwebhook = \"{url}\"\non = [\"cooldown\"]\n{LOOPING}"));
     let told = guard.wait_event("alert_failed", |_| true);
     assert!(told["message"].as_str().unwrap().contains("404"), "{told}");

@@ -69,7 +69,7 @@ fn a_hook_that_takes_too_long_is_ended_with_everything_it_started() {
         let guard = Guard::start_in(
             container,
             "[services.a]\ncommand = [\"understudy\", \"stamp=started\", \"hang\"]\nrestart.when = \"never\"\n\
-             hooks.before_start = [{ command = [\"understudy\", \"ignore=TERM\", \"stray=stray\", \"pid=hook\", \"hang\"], timeout = \"500ms\" }]\n\
+             hooks.before_start = [{ command = [\"understudy\", \"ignore=TERM\", \"stray=stray\", \"pid=hook\", \"hang\"], timeout = \"3s\" }]\n\
              [services.b]\ncommand = [\"understudy\", \"hang\"]\n",
         );
         let (stray, hook) = (guard.written_pid("stray"), guard.written_pid("hook"));

@@ -89,7 +89,8 @@ fn put_together(guard: &Guard) -> Vec<u8> {
     files.sort_by_key(|file| file.file_name().unwrap().to_string_lossy().replace("hostile-0.log", "hostile-0.~"));
     let mut text = Vec::new();
     for file in files {
-        for line in std::fs::read(file).unwrap().split_inclusive(|byte| *byte == b'\n') {
+        // A line that is just being written has no end yet, and perhaps not even its time.
+        for line in std::fs::read(file).unwrap().split_inclusive(|byte| *byte == b'\n').filter(|it| it.ends_with(b"\n")) {
             let rest = line.get(28..).unwrap();
             if let Some(part) = rest.strip_prefix(b"out+ ") {
                 text.extend_from_slice(&part[..part.len() - 1]);

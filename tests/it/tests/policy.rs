@@ -148,7 +148,7 @@ fn a_program_that_hangs_is_restarted_once_its_live_probe_says_so() {
             &format!(
                 "[services.web]\ncommand = [\"understudy\", \"http={port},status\", \"hang\"]\n\
                  restart.delay = \"10ms\"\nstop.ladder = [{{ signal = \"TERM\", wait = \"200ms\" }}, {{ kill = true }}]\n\
-                 [services.web.live]\nhttp = \"http://127.0.0.1:{port}/\"\nevery = \"50ms\"\ntimeout = \"100ms\"\nfailures = 2\n"
+                 [services.web.live]\nhttp = \"http://127.0.0.1:{port}/\"\nevery = \"50ms\"\ntimeout = \"1s\"\nfailures = 2\n"
             ),
         );
         let first = guard.wait_for("web", "lives", |it| it.verdict("live") == "pass").pid.unwrap();

@@ -172,7 +172,7 @@ fn a_dependency_that_fails_degrades_and_restarts_nothing() {
 fn a_watchdog_that_falls_silent_restarts_and_one_that_calls_for_help_does_at_once() {
     let guard = Guard::start(
         "[services.quiet]\ncommand = [\"understudy\", \"env=quiet.env\", \"notify-every=20,WATCHDOG=1\", \"hang\"]\n\
-         restart.delay = \"10ms\"\n[services.quiet.live]\nnotify = true\nevery = \"300ms\"\nfailures = 1\n\
+         restart.delay = \"10ms\"\n[services.quiet.live]\nnotify = true\nevery = \"3s\"\nfailures = 1\n\
          [services.loud]\ncommand = [\"understudy\", \"await=go\", \"once=called\", \"notify=WATCHDOG=trigger\", \"hang\"]\n\
          restart.delay = \"10ms\"\n[services.loud.live]\nnotify = true\nevery = \"1h\"\n",
     );

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::time::Duration;
-use tutela_it::{Container, Stage, faults, http, processes, wait_until};
+use tutela_it::{BOUND, Container, Stage, faults, http, processes, wait_until};
 
 /// As long as a slow, busy computer may take for all of it.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -19,7 +19,7 @@ const FILE_BYTES: u64 = 16 * 1024;
 /// What an allocator may keep for itself, and what a sample of the resident pages is out by.
 const SLACK_BYTES: u64 = 6 * 1024 * 1024;
 
-/// How many moments are looked at for the descriptors that stay, and how far apart: four seconds of a flood.
+/// How many moments are looked at for what stays, and how far apart: four seconds of a flood.
 const MOMENTS: usize = 800;
 const BETWEEN_MOMENTS: Duration = Duration::from_millis(5);
 
@@ -55,15 +55,17 @@ fn least_kept(stage: &Stage) -> u64 {
     SERVICES.iter().map(|(name, _)| kept.get(name).copied().unwrap_or(0)).min().unwrap()
 }
 
-/// The descriptors that stay: the fewest among so many moments that each kind of work was seen not to be under way.
-/// Four services that flood always have some file open that is being written, compressed or put away, and which of them
-/// are open together changes within milliseconds; a descriptor that is never given back is there at each moment.
-fn descriptors_that_stay(pid: u32) -> usize {
+/// The bytes of memory and the descriptors that stay: the least of each among so many moments that each kind of work was
+/// seen not to be under way. Four services that flood always have some file open that is being written, compressed or put
+/// away, and which of them are open together changes within milliseconds, as does the memory that this takes; what is never
+/// given back is there at each moment.
+fn what_stays(pid: u32) -> (u64, usize) {
     let moment = |_| {
         std::thread::sleep(BETWEEN_MOMENTS);
-        faults::descriptors(pid)
+        (processes::memory(pid), faults::descriptors(pid))
     };
-    (0..MOMENTS).map(moment).min().unwrap()
+    let least = |least: (u64, usize), seen: (u64, usize)| (least.0.min(seen.0), least.1.min(seen.1));
+    (0..MOMENTS).map(moment).reduce(least).unwrap()
 }
 
 #[test]
@@ -77,7 +79,7 @@ fn a_days_rotations_cost_neither_memory_nor_descriptors() {
         wait_until(PATIENCE, &format!("{files} files of each service were written"), || {
             (least_kept(&guard) >= files * FILE_BYTES).then_some(())
         });
-        (processes::memory(guard.pid()), descriptors_that_stay(guard.pid()))
+        what_stays(guard.pid())
     };
     let (memory, files) = sample(WARM);
     let (memory_after, files_after) = sample(DAY);
@@ -87,8 +89,11 @@ fn a_days_rotations_cost_neither_memory_nor_descriptors() {
     );
     assert!(files_after <= files + 2, "{files} descriptors after {WARM} files, {files_after} after {DAY}");
 
-    let names = std::fs::read_dir(guard.log_dir()).unwrap().flatten().map(|entry| entry.file_name());
-    let logs = names.filter(|name| name.to_string_lossy().contains(".log")).count();
-    // Each with an index beside it, and one that is just being compressed.
-    assert!(logs <= SERVICES.len() * 2 * 8, "{logs} files are kept");
+    // Each with an index beside it, and one that is just being compressed. What is put away is behind what is written for a
+    // moment at a time only.
+    wait_until(BOUND, "no more files are kept than the spec says", || {
+        let names = std::fs::read_dir(guard.log_dir()).unwrap().flatten().map(|entry| entry.file_name());
+        let logs = names.filter(|name| name.to_string_lossy().contains(".log")).count();
+        (logs <= SERVICES.len() * 2 * 8).then_some(())
+    });
 }

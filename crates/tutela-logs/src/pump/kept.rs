@@ -110,7 +110,7 @@ impl Kept {
                 break;
             }
         }
-        if way.writer.mask().is_some() {
+        if way.writer.mask().is_some() && parts.book.is_used() {
             // It may have died before it did.
             parts.input.fill(0);
             let place = 1 - parts.book.record().state.place;

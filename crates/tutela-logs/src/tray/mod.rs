@@ -132,7 +132,7 @@ pub struct Tray {
 }
 
 impl Tray {
-    /// Makes a new tray of memory of [`TRAY_BYTES`] bytes, whatever is in it.
+    /// Makes a new tray of new memory: [`TRAY_BYTES`] zeros.
     ///
     /// # Errors
     /// [`TrayRefusal::Size`].
@@ -142,6 +142,7 @@ impl Tray {
             let mut book = tray.parts(stream).book;
             book.commit();
             book.commit();
+            book.side.is_used = false;
         }
         // Last, so that a tray that was half made is none.
         tray.memory.bytes()[..MAGIC.len()].copy_from_slice(MAGIC);
@@ -164,11 +165,12 @@ impl Tray {
             let newest = record::read(one).into_iter().chain(record::read(two)).max_by_key(|(sequence, _)| *sequence);
             match newest {
                 Some((sequence, record)) if record.fits() => {
-                    tray.sides[stream as usize] = Side { sequence, record, folder: None };
+                    tray.sides[stream as usize] = Side { sequence, record, ..Side::default() };
                 }
                 Some(_) => tray.damage.push((stream, "its record tells what cannot be")),
                 None => tray.damage.push((stream, "both of its records are broken")),
             }
+            tray.sides[stream as usize].is_used = true;
         }
         Ok(tray)
     }
@@ -205,9 +207,10 @@ impl Tray {
 
     /// The same of one side.
     pub(crate) fn release(&mut self, stream: Stream) {
-        let (begin, record) = (SIDES_BEGIN + stream as usize * SIDE_BYTES, &self.sides[stream as usize].record);
-        if record.is_idle() {
-            let other = begin + (1 - record.state.place) * STATE_BYTES;
+        let (begin, side) = (SIDES_BEGIN + stream as usize * SIDE_BYTES, &mut self.sides[stream as usize]);
+        // Not for nothing: of memory that somebody has mapped the kernel tells every processor.
+        if side.record.is_idle() && std::mem::take(&mut side.is_used) {
+            let other = begin + (1 - side.record.state.place) * STATE_BYTES;
             self.memory.release(other..other + STATE_BYTES);
             self.memory.release(begin + 2 * STATE_BYTES..begin + SIDE_BYTES);
         }
@@ -221,6 +224,8 @@ struct Side {
     record: Record,
     /// The folder whose name is in the tray.
     folder: Option<PathBuf>,
+    /// Whether its memory may have something in it that was not given back.
+    is_used: bool,
 }
 
 /// A side, taken apart.
@@ -243,11 +248,17 @@ impl Book<'_> {
         &mut self.side.record
     }
 
+    /// Whether the side's memory may have something in it.
+    pub(crate) fn is_used(&self) -> bool {
+        self.side.is_used
+    }
+
     /// Writes the record down. What was stored in the tray before is there before it.
     pub(crate) fn commit(&mut self) {
         moment();
         let side = &mut *self.side;
         side.sequence += 1;
+        side.is_used = true;
         let at = if side.sequence.is_multiple_of(2) { 0 } else { SLOT_BYTES };
         let slot = &mut self.slots[at..at + SLOT_BYTES];
         let written = record::written(side.sequence, &side.record);

@@ -120,6 +120,46 @@ fn a_record_that_is_half_written_leaves_the_one_before() {
     }
 }
 
+/// Memory that counts how many parts of it were given back.
+struct Counted(Vec<u8>, Arc<Mutex<usize>>);
+
+impl Memory for Counted {
+    fn bytes(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+
+    fn release(&mut self, _: Range<usize>) {
+        *self.1.lock().unwrap() += 1;
+    }
+}
+
+#[test]
+fn only_memory_that_was_used_is_given_back_and_only_once() {
+    let released = Arc::new(Mutex::new(0));
+    let take = || std::mem::take(&mut *released.lock().unwrap());
+    let mut tray = Tray::create(Box::new(Counted(vec![0; TRAY_BYTES], released.clone()))).unwrap();
+    tray.sweep();
+    assert_eq!(take(), 0, "nothing of a new tray was used");
+    tray.parts(Stream::Out).book.commit();
+    tray.sweep();
+    assert_eq!(take(), 2, "the other state, and the input with the output");
+    tray.sweep();
+    assert_eq!(take(), 0, "it was given back");
+
+    tray.parts(Stream::Out).book.record().reading = 1;
+    tray.parts(Stream::Out).book.commit();
+    tray.sweep();
+    assert_eq!(take(), 0, "something is under way");
+    tray.parts(Stream::Out).book.record().reading = 0;
+    tray.sweep();
+    assert_eq!(take(), 2, "it is over");
+
+    let bytes = tray.memory.bytes().to_vec();
+    let mut tray = Tray::open(Box::new(Counted(bytes, released.clone()))).unwrap();
+    tray.release(Stream::Err);
+    assert_eq!(take(), 2, "nobody knows what a guard that died had used");
+}
+
 fn word() -> impl Strategy<Value = u64> {
     prop_oneof![Just(0), Just(1), Just(2), Just(u64::MAX), 0..100_000u64, any::<u64>()]
 }

@@ -107,11 +107,9 @@ fn play(verb: &str, value: &str) {
             0 => leave(0),
             child => reap(child),
         }),
-        "stray" => stray(value, || {
-            handle(libc::SIGTERM, libc::SIG_IGN);
-            hang();
-        }),
-        "orphan" => stray(value, || leave(7)),
+        // Whoever reads its number may ask it to end at once.
+        "stray" => stray(value, || handle(libc::SIGTERM, libc::SIG_IGN), || hang()),
+        "orphan" => stray(value, || {}, || leave(7)),
         "http" => http(value),
         "tcp" => {
             let listener = std::net::TcpListener::bind(("127.0.0.1", u16::try_from(number(value)).unwrap())).unwrap();
@@ -277,7 +275,7 @@ fn reap(child: i32) {
 }
 
 /// A grandchild in a session of its own, that is on its way and whose parent is gone when this returns.
-fn stray(file: &str, then: impl FnOnce()) {
+fn stray(file: &str, before: impl FnOnce(), then: impl FnOnce()) {
     // One of an earlier life would be taken for the one that is to come.
     let _ = std::fs::remove_file(file);
     let child = fork();
@@ -291,6 +289,7 @@ fn stray(file: &str, then: impl FnOnce()) {
     if fork() > 0 {
         leave(0);
     }
+    before();
     whole(file, &format!("{}\n", std::process::id()));
     then();
     leave(0);

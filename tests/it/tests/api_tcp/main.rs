@@ -434,7 +434,9 @@ fn a_reload_takes_in_certificates_and_tokens_and_what_is_open_stays_open() {
     guard.write_spec(SLEEPER);
     guard.cli_ok(&["reload", guard.name()]);
     wait_until(BOUND, "nobody listens", || connect(door, HOME).err());
-    assert!(live.ask("GET", "/livez", &[("authorization", &first)]).is_err());
+    wait_until(BOUND, "who was there is sent away", || {
+        live.ask("GET", "/livez", &[("authorization", &first)]).is_err().then_some(())
+    });
 }
 
 #[test]

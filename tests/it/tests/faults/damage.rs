@@ -151,6 +151,9 @@ fn a_guard_comes_up_whatever_became_of_its_files() {
     tutela_it::wait_until(tutela_it::BOUND, "everything is written", || {
         (line_numbers(&guard, "talks").len() == LINES).then_some(())
     });
+    tutela_it::wait_until(tutela_it::BOUND, "one is compressed", || {
+        left(&guard).iter().any(|path| path.to_string_lossy().ends_with(".log.gz")).then_some(())
+    });
     stage = guard.close();
     let files: Vec<(PathBuf, Vec<u8>)> =
         left(&stage).into_iter().map(|it| (it.clone(), std::fs::read(it).unwrap())).collect();
