@@ -2,10 +2,10 @@
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
-use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Sends a signal, named without `SIG`. Whoever has ended needs none.
@@ -87,13 +87,15 @@ pub fn field_of(status: &str, field: &str) -> Option<String> {
     status.lines().find_map(|line| Some(line.strip_prefix(field)?.strip_prefix(':')?.trim().to_owned()))
 }
 
-/// How long each thread of a process waited for a processor since it began.
-pub fn queued(pid: u32) -> BTreeMap<u32, Duration> {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let of = |thread: std::fs::DirEntry| {
-        Some((thread.file_name().to_str()?.parse().ok()?, queued_of(&thread.path().join("schedstat"))))
-    };
-    threads.filter_map(of).collect()
+/// How long the threads of a guard through which an answer goes have waited for a processor since they began: the one that
+/// hears and answers, and the first one, which decides. They work one after the other, so their waits add up.
+pub fn queued(guard: u32) -> Duration {
+    let tasks = PathBuf::from(format!("/proc/{guard}/task"));
+    let threads = std::fs::read_dir(&tasks).into_iter().flatten().flatten().map(|thread| thread.path());
+    let hears =
+        |thread: &PathBuf| std::fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim() == "hands");
+    let those = threads.filter(hears).chain([tasks.join(guard.to_string())]);
+    those.map(|thread| queued_of(&thread.join("schedstat"))).sum()
 }
 
 /// How long this thread waited for a processor since it began.
@@ -152,9 +154,13 @@ pub fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// A port that nobody listens on at this moment.
+/// A port that nobody listens on at this moment, and that is given to nobody who asks for any: the kernel takes those from
+/// 32768 on. Tests beside this one, and in the processes beside this one, get others.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let any = || std::process::id().wrapping_mul(16).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+    let ports = std::iter::repeat_with(|| 10_000 + u16::try_from(any()).unwrap()).take(1000);
+    ports.into_iter().find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
 /// Those of these processes that have a word in their command line.

@@ -2,7 +2,6 @@
 
 use crate::standstill::{self, Metronome};
 use crate::{Stage, http, processes};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,28 +38,13 @@ pub struct Witness {
 struct Slow {
     from: Duration,
     to: Duration,
-    /// For how long meanwhile the one that asks waited for a processor, and that thread of the guard which waited longest.
+    /// For how long meanwhile those whom it went through waited for a processor.
     queued: Duration,
 }
 
 /// How long those whom an answer goes through have waited for a processor so far.
-struct Queued {
-    here: Duration,
-    threads: BTreeMap<u32, Duration>,
-}
-
-impl Queued {
-    fn now(guard: u32) -> Queued {
-        Queued { here: processes::queued_here(), threads: processes::queued(guard) }
-    }
-
-    /// What the asking one and, of the guard's threads, the one with most waited from this look to the later one: waits of
-    /// several threads at a time are not added up.
-    fn until(&self, later: &Queued) -> Duration {
-        let since =
-            |(id, queued): (&u32, &Duration)| queued.saturating_sub(self.threads.get(id).copied().unwrap_or_default());
-        later.here.saturating_sub(self.here) + later.threads.iter().map(since).max().unwrap_or_default()
-    }
+fn queued(guard: u32) -> Duration {
+    processes::queued_here() + processes::queued(guard)
 }
 
 /// Answers that took less need no second look.
@@ -94,14 +78,14 @@ fn ask_until(socket: &Path, guard: u32, over: &AtomicBool) -> (Seen, Vec<Slow>) 
     let mut seen = Seen::default();
     let began_with = processes::memory(guard);
     while !over.load(Ordering::Relaxed) {
-        let (queued_before, from) = (Queued::now(guard), standstill::now());
+        let (queued_before, from) = (queued(guard), standstill::now());
         let answer = http::ask(socket, "GET", "/v1/status").unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
         seen.asked += 1;
         seen.slowest_seen = seen.slowest_seen.max(answer.took);
         if answer.took > SLOW {
             // Until the answer was there: what its reader waited for a processor behind it is not the guard's.
-            let queued = queued_before.until(&Queued::now(guard));
+            let queued = queued(guard).saturating_sub(queued_before);
             slow.push(Slow { from, to: from + answer.took, queued });
         }
         seen.growth = seen.growth.max(processes::memory(guard).saturating_sub(began_with));

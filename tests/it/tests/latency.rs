@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::Duration;
-use tutela_it::processes::{Watched, kill};
+use tutela_it::processes::{self, Watched, kill};
 use tutela_it::standstill::{self, Metronome};
 use tutela_it::{BOUND, Container, Guard, Instance};
 
@@ -10,6 +10,11 @@ use tutela_it::{BOUND, Container, Guard, Instance};
 const TRUE_WITHIN: Duration = Duration::from_millis(50);
 
 const ROUNDS: u32 = 20;
+
+/// How long the guard and the one that asks have waited for a processor so far: whose turn it is, is not theirs to say.
+fn queued(guard: &Guard) -> Duration {
+    processes::queued_here() + processes::queued(guard.pid())
+}
 
 /// Both kinds of container in one test: two at once would measure each other.
 #[test]
@@ -27,21 +32,23 @@ fn within_50_ms_of_the_kernel_knowing_the_status_does_not_call_a_killed_program_
             let watched = Watched::open(pid);
             kill(pid, "KILL");
             let ended = watched.ended(BOUND);
-            let from = standstill::now();
+            let (queued_before, from) = (queued(&guard), standstill::now());
             loop {
                 let instance: Instance = guard.instance("victim");
                 if instance.state != "running" || instance.pid != Some(pid) {
-                    told.push((from, standstill::now()));
+                    let to = standstill::now();
+                    told.push((from, to, queued(&guard).saturating_sub(queued_before)));
                     break;
                 }
                 assert!(ended.elapsed() < BOUND, "{instance:?}");
             }
         }
         let stood = metronome.end();
-        let slowest = told.iter().map(|(from, to)| stood.without(*from, *to)).max().unwrap();
-        let seen = told.iter().map(|(from, to)| *to - *from).max().unwrap();
+        let ran = told.iter().map(|(from, to, queued)| stood.without(*from, *to).saturating_sub(*queued));
+        let slowest = ran.max().unwrap();
+        let seen = told.iter().map(|(from, to, _)| *to - *from).max().unwrap();
         println!(
-            "{container:?}: true after {seen:?} at the most, {slowest:?} of which the computer ran, in {ROUNDS} rounds"
+            "{container:?}: true after {seen:?} at the most, {slowest:?} without waits for a processor, {ROUNDS} rounds"
         );
         assert!(slowest <= TRUE_WITHIN, "{container:?}: {slowest:?}");
     }

@@ -1,13 +1,14 @@
 //! The forward protocol, read by the Fluent project's own library.
 
 use crate::certificates::Certificates;
-use crate::stage::{deliver, free_port, full, numbered, open, run, why};
+use crate::stage::{deliver, full, numbered, open, run, why};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 use tutela_core::spec::{SinkWay, TlsSpec};
 use tutela_it::BOUND;
+use tutela_it::processes::free_port;
 use tutela_it::receiver::{Fluent, got};
 
 fn way(port: u16, key: Option<&str>, tls: Option<TlsSpec>) -> SinkWay {

@@ -1,6 +1,6 @@
 //! OpenTelemetry logs, read with the official protobufs.
 
-use crate::stage::{deliver, free_port, full, numbered, open, run};
+use crate::stage::{deliver, full, numbered, open, run};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use tutela::hands::sinks::way::Undelivered;
 use tutela_core::spec::{OtlpProtocol, SinkWay, TlsSpec};
 use tutela_it::BOUND;
+use tutela_it::processes::free_port;
 use tutela_it::receiver::{Otlp, got};
 
 fn way(protocol: OtlpProtocol, port: u16, gzip: bool) -> SinkWay {

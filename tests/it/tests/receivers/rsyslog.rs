@@ -1,7 +1,7 @@
 //! Syslog, read by rsyslog.
 
 use crate::certificates::Certificates;
-use crate::stage::{deliver, free_port, full, numbered, open, run, why};
+use crate::stage::{deliver, full, numbered, open, run, why};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tutela_core::spec::{SinkWay, SyslogTransport, TlsSpec};
-use tutela_it::processes::kill;
+use tutela_it::processes::{free_port, kill};
 use tutela_it::{BOUND, receiver, wait_until};
 
 /// An rsyslog, and where it writes what it got.

@@ -74,8 +74,3 @@ pub async fn why(way: &mut dyn Way, records: &[Record]) -> String {
         other => panic!("{other:?}"),
     }
 }
-
-/// A port where nobody listens, which several starts of a receiver can have one after the other.
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
