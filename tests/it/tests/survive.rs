@@ -1,6 +1,7 @@
 //! A guard's end is not its programs' end: it is killed, they run on, and the next guard goes on with them.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use rustix::process::{Pid, WaitOptions};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 use tutela_it::faults::{from_outside, line_numbers, no_line_lost};
@@ -77,6 +78,12 @@ fn programs_run_on_and_the_next_guard_has_them_as_they_were() {
     }
 }
 
+/// Collects an orphan that has ended and that this process has adopted.
+fn collect(orphan: u32) {
+    let pid = Pid::from_raw(i32::try_from(orphan).unwrap());
+    wait_until(BOUND, "it can be collected", || rustix::process::waitpid(pid, WaitOptions::NOHANG).unwrap());
+}
+
 #[test]
 fn what_ends_while_no_guard_is_there_is_noticed_with_its_code() {
     let stage = Stage::new();
@@ -87,12 +94,19 @@ fn what_ends_while_no_guard_is_there_is_noticed_with_its_code() {
     let guard = stage.start(Container::ControlGroup);
     let a = guard.wait_state("a", "running").pid.unwrap();
     let b = guard.wait_state("b", "running").pid.unwrap();
+    // Who adopts orphans on this computer may take longer to collect them than a guard waits for it: this test does.
+    rustix::process::set_child_subreaper(Some(Pid::INIT)).unwrap();
     let stage = guard.crash();
     stage.write("end", "");
     wait_until(BOUND, "a ends", || (!lives(a)).then_some(()));
     kill(b, "KILL");
     wait_until(BOUND, "b ends", || (!lives(b)).then_some(()));
     std::fs::remove_file(stage.path("end")).unwrap();
+    // How they ended is known only then.
+    for orphan in [a, b] {
+        collect(orphan);
+    }
+    rustix::process::set_child_subreaper(None).unwrap();
     let guard = stage.start(Container::ControlGroup);
     let again = guard.wait_for("a", "runs again", |it| it.state == "running" && it.restarts == 1);
     assert_eq!(guard.wait_state("b", "failed").pid, None);
