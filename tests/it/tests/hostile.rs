@@ -90,7 +90,8 @@ fn put_together(guard: &Guard) -> Vec<u8> {
     let mut text = Vec::new();
     for file in files {
         // A line that is just being written has no end yet, and perhaps not even its time.
-        for line in std::fs::read(file).unwrap().split_inclusive(|byte| *byte == b'\n').filter(|it| it.ends_with(b"\n")) {
+        for line in std::fs::read(file).unwrap().split_inclusive(|byte| *byte == b'\n').filter(|it| it.ends_with(b"\n"))
+        {
             let rest = line.get(28..).unwrap();
             if let Some(part) = rest.strip_prefix(b"out+ ") {
                 text.extend_from_slice(&part[..part.len() - 1]);

@@ -252,7 +252,8 @@ fn a_hundred_followers_leave_the_guard_time_for_others() {
     // These take threads of the kind that reads files.
     for path in ["/health", "/metrics", "/v1/status?usage=true"] {
         let answer = tutela_it::http::ask(&guard.socket(), "GET", path).unwrap();
-        assert_eq!(answer.status, 200, "{path}");
+        // How full this computer's disks and memory are, of which the health tells too, is not this test's.
+        assert!(answer.status == 200 || path == "/health" && answer.status == 503, "{path}: {}", answer.text());
         println!("{path} beside 100 followers: {:?}", answer.took);
     }
     drop(held);

@@ -58,7 +58,10 @@ fn goes_on(guard: &Guard, before: &[(String, Option<u32>, u64)], what: &str) {
     let questions = asked(guard) - at;
     // None of those is made up for that were due while nobody asked.
     let due = u64::try_from(began.elapsed().as_millis()).unwrap() / 500;
-    assert!((1..=due + 2).contains(&questions), "{what}: {questions} questions, of one every 500 ms, while {due} were due");
+    assert!(
+        (1..=due + 2).contains(&questions),
+        "{what}: {questions} questions, of one every 500 ms, while {due} were due"
+    );
     let told = |event: &Value| event["message"].as_str().unwrap().contains("stood still");
     guard.wait_event("trouble", told);
     no_line_lost(guard, &["talks"]);
