@@ -19,8 +19,7 @@ use tutela_core::time::Moment;
 
 /// The text of an estate.
 pub fn encode_estate(estate: &Estate) -> Vec<u8> {
-    // Strings, numbers and lists only: there is no value that JSON cannot hold.
-    serde_json::to_vec(&SavedEstate::from(estate)).unwrap_or_default()
+    text(&SavedEstate::from(estate))
 }
 
 /// Reads it.
@@ -33,8 +32,15 @@ pub fn decode_estate(text: &[u8]) -> Result<Estate, String> {
 
 /// The text of what a program was started with.
 pub fn encode_stamps(stamps: &Stamps) -> Vec<u8> {
-    // As above.
-    serde_json::to_vec(&SavedStamps { keys: stamps.keys.clone(), env: stamps.env.clone() }).unwrap_or_default()
+    text(&SavedStamps { keys: stamps.keys.clone(), env: stamps.env.clone() })
+}
+
+fn text(saved: &impl Serialize) -> Vec<u8> {
+    // Strings, numbers and lists only: there is no value that JSON cannot hold.
+    let mut text = serde_json::to_vec(saved).unwrap_or_default();
+    // It is kept for as long as its program lives, a thousand times in a large guard.
+    text.shrink_to_fit();
+    text
 }
 
 /// Reads it.
