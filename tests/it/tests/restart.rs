@@ -48,7 +48,7 @@ fn plans(events: &[Value]) -> Vec<i64> {
     events.iter().filter(waits).map(planned).collect()
 }
 
-/// Waits until `a` has waited as long as its policy says for each restart, and no longer. Times of day are told in whole
+/// That `a` waited as long as its policy says for each restart, and no longer. Times of day are told in whole
 /// milliseconds, so a plan may seem to be one longer than it is.
 fn assert_waits(guard: &Guard, plans: &[i64], shortest: &[i64], longest: &[i64]) {
     let apart = lives_apart(guard);
