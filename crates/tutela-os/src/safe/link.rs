@@ -105,6 +105,15 @@ struct Content {
     ended: bool,
 }
 
+impl Content {
+    /// Everything, for a new safe, and with it what of this was not told yet. Not so what is to be released: where the
+    /// same safe is found again, it still has that.
+    fn all_anew(&mut self) -> Vec<Deposit> {
+        self.stale.retain(|name| !self.deposits.contains_key(name));
+        self.deposits.values().cloned().collect()
+    }
+}
+
 impl<L: Link> std::fmt::Debug for Safe<L> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Safe").field("place", &self.place).finish_non_exhaustive()
@@ -248,7 +257,7 @@ impl<L: Link> Safe<L> {
         let renewed = L::renew(&self.place, &self.guard).and_then(|new| {
             // Under the lock, so that nobody's deposit overtakes these.
             let mut link = lock(&self.link);
-            let all: Vec<Deposit> = lock(&self.content).deposits.values().cloned().collect();
+            let all = lock(&self.content).all_anew();
             for deposit in all {
                 new.send(&Message::Deposit(deposit))?;
             }
