@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tutela_core::names::{Name, ServiceName};
 use tutela_core::spec::{
-    Command, DependencyCheck, GuardSpec, Hook, Hooks, LadderStep, Launch, Limits, LogPolicy, ProbeSpec, ProbeTarget,
-    RestartPolicy, RestartWhen, Security, ServiceSpec, StartMode, StopStep,
+    Command, DependencyCheck, Env, GuardSpec, Hook, Hooks, LadderStep, Launch, Limits, LogPolicy, ProbeSpec,
+    ProbeTarget, RestartPolicy, RestartWhen, Security, ServiceSpec, StartMode, StopStep,
 };
 use tutela_core::template::Template;
 
@@ -130,7 +130,7 @@ impl Author {
             launch: Launch {
                 command: command(&format!("{name}-v{}", self.dice.below(1_000))),
                 cwd: "/".into(),
-                env: BTreeMap::new(),
+                env: Env::default(),
                 secrets: BTreeMap::new(),
                 user: None,
                 group: None,

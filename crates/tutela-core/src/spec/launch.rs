@@ -1,5 +1,6 @@
 //! How a program is started: what can only change with a new start.
 
+use super::Env;
 use crate::template::Template;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,9 +28,8 @@ pub struct Launch {
     pub command: Command,
     /// Its working folder; absolute.
     pub cwd: PathBuf,
-    /// Its whole environment, the guard's own included where the spec lets it through. Names and texts are
-    /// shared: a thousand services have the same forty variables of the guard's.
-    pub env: BTreeMap<Arc<str>, Template>,
+    /// Its whole environment, the guard's own included where the spec lets it through.
+    pub env: Env,
     /// Variables whose values are secrets: a reference for each (see [`super::SecretSource`]), read anew at every start.
     /// None of them is in `env`.
     pub secrets: BTreeMap<Arc<str>, Template>,

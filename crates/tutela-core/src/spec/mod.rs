@@ -4,6 +4,7 @@
 //! here can be serialised: the text of a spec is the schema's business.
 
 mod api;
+mod env;
 mod install;
 mod launch;
 mod logs;
@@ -14,6 +15,7 @@ mod sink;
 mod traces;
 
 pub use api::{API_RATE, ApiCertificate, ApiDoor, ApiSpec, ApiTls, ApiToken};
+pub use env::{Env, Shared};
 pub use install::{InstallAccount, InstallSpec, OpenPort};
 pub use launch::{Capability, Command, Launch, Limits, Priority, Security};
 pub use logs::{LogForm, MultilineRule, MultilineSpec, Redaction};

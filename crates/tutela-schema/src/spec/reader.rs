@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tutela_core::names::Name;
 use tutela_core::spec::{
-    AlertSpec, AuditPolicy, GuardSpec, HOST_VARIABLES, InstallSpec, Redaction, ServiceSpec, SinkSpec,
+    AlertSpec, AuditPolicy, Env, GuardSpec, HOST_VARIABLES, InstallSpec, Redaction, ServiceSpec, Shared, SinkSpec,
 };
 use tutela_core::template::Template;
 
@@ -185,7 +185,7 @@ impl Reader<'_> {
         let metrics = figures.map(|entry| self.guard_table("metrics", entry, &scope, &mut root, metrics));
         let traces = spans.map(|entry| self.guard_table("traces", entry, &scope, &mut root, traces));
         let api = door.map(|entry| self.guard_table("api", entry, &scope, &mut root, api));
-        let shared = self.shared_env();
+        let shared = Arc::new(self.shared_env());
         for (name, entry) in self.tables(services.as_ref(), "services") {
             let (service, tree) = self.service(name.clone(), entry, &shared);
             origins.insert(name.as_str().to_owned(), tree);
@@ -297,7 +297,7 @@ impl Reader<'_> {
     }
 
     /// The environment that every program starts from.
-    fn shared_env(&self) -> BTreeMap<Arc<str>, Template> {
+    fn shared_env(&self) -> Shared {
         let private = |name: &String| HOST_VARIABLES.contains(&name.as_str());
         let shared = self.sources.env.iter().filter(|(name, _)| !private(name));
         shared.map(|(name, value)| (Arc::from(name.as_str()), Template::fixed(value.clone()))).collect()
@@ -414,12 +414,7 @@ impl Reader<'_> {
         Section { tree, sources: &self.map, os: self.sources.os, base: &self.folder, out: Vec::new(), broken }
     }
 
-    fn service(
-        &mut self,
-        name: Name,
-        entry: Entry,
-        shared: &BTreeMap<Arc<str>, Template>,
-    ) -> (Option<ServiceSpec>, ServiceOrigins) {
+    fn service(&mut self, name: Name, entry: Entry, shared: &Arc<Shared>) -> (Option<ServiceSpec>, ServiceOrigins) {
         let sources = self.sources;
         let mut broken = Vec::new();
         let label = format!("services.{name}");
@@ -439,7 +434,7 @@ impl Reader<'_> {
             self.out.push(Diagnostic::warning(Code::BadSecret, origin, message).help(help));
         }
         let service = keys.map(|keys| {
-            let mut env = shared.clone();
+            let mut env = Env::over(shared.clone());
             for (key, (value, _)) in &variables {
                 set_variable(&mut env, key.clone(), Template::fixed(value.clone()), sources.os);
             }

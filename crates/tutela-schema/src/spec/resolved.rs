@@ -203,7 +203,7 @@ impl List<'_> {
         self.text(steps!["description"], &service.description);
         self.command(steps!["command"], &service.launch.command);
         self.text(steps!["cwd"], &service.launch.cwd.to_string_lossy());
-        for (name, value) in &service.launch.env {
+        for (name, value) in service.launch.env.iter() {
             let steps = steps!["env", &**name];
             let shown = if is_secret(name) { MASK.to_owned() } else { mask_addresses(&value.to_string()) };
             self.put(steps, quoted(&shown));

@@ -43,7 +43,7 @@ impl Secrets<'_> {
     }
 
     fn service(&mut self, service: &ServiceSpec) {
-        for (name, value) in &service.launch.env {
+        for (name, value) in service.launch.env.iter() {
             // Most are the environment's, and the same for every service; most others are for every instance.
             if !value.varies() && !self.seen.insert((name.clone(), value.clone())) {
                 continue;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tutela_core::names::{Name, ServiceName};
 use tutela_core::spec::{
-    Capability, Command, Hook, Hooks, Launch, Limits, Priority, RestartPolicy, RestartWhen, Security, ServiceSpec,
+    Capability, Command, Env, Hook, Hooks, Launch, Limits, Priority, RestartPolicy, RestartWhen, Security, ServiceSpec,
     StartMode,
 };
 use tutela_core::template::Template;
@@ -31,12 +31,7 @@ pub(super) const START_TIMEOUT: Duration = Duration::from_secs(90);
 pub(super) const HOOK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The service. `env` is its environment without its own `env`.
-pub(super) fn service(
-    section: &mut Section<'_>,
-    name: ServiceName,
-    mut keys: ServiceKeys,
-    env: BTreeMap<Arc<str>, Template>,
-) -> ServiceSpec {
+pub(super) fn service(section: &mut Section<'_>, name: ServiceName, mut keys: ServiceKeys, env: Env) -> ServiceSpec {
     let instances = instances(section, keys.instances);
     let launch = launch(section, &mut keys, env);
     warn_of_differences(section);
@@ -92,7 +87,7 @@ fn instances(section: &mut Section<'_>, given: Option<i64>) -> u16 {
     }
 }
 
-fn launch(section: &mut Section<'_>, keys: &mut ServiceKeys, mut env: BTreeMap<Arc<str>, Template>) -> Launch {
+fn launch(section: &mut Section<'_>, keys: &mut ServiceKeys, mut env: Env) -> Launch {
     let command = match &keys.command {
         Some(text) => section.command(text, steps!["command"]),
         None => {
@@ -110,11 +105,10 @@ fn launch(section: &mut Section<'_>, keys: &mut ServiceKeys, mut env: BTreeMap<A
         }
         let is_secret = is_reference(&value.0);
         let value = super::interpolate::template(&value.0);
-        let is_same =
-            |other: &Arc<str>| **other == *key || section.os == Os::Windows && other.eq_ignore_ascii_case(&key);
+        let is_same = |other: &str| *other == *key || section.os == Os::Windows && other.eq_ignore_ascii_case(&key);
         secrets.retain(|other, _| !is_same(other));
         if is_secret {
-            env.retain(|other, _| !is_same(other));
+            env.retain(|other| !is_same(other));
             secrets.insert(key.into(), value);
         } else {
             set_variable(&mut env, key, value, section.os);
@@ -151,9 +145,9 @@ fn launch(section: &mut Section<'_>, keys: &mut ServiceKeys, mut env: BTreeMap<A
 }
 
 /// Sets a variable; on Windows, where names do not differ by case, in the place of the one of that name.
-pub(super) fn set_variable(env: &mut BTreeMap<Arc<str>, Template>, key: String, value: Template, os: Os) {
+pub(super) fn set_variable(env: &mut Env, key: String, value: Template, os: Os) {
     if os == Os::Windows {
-        env.retain(|other, _| !other.eq_ignore_ascii_case(&key));
+        env.retain(|other| !other.eq_ignore_ascii_case(&key));
     }
     env.insert(key.into(), value);
 }
@@ -335,12 +329,7 @@ fn warn_of_differences(section: &mut Section<'_>) {
 }
 
 /// The service of `tutela run -- PROGRAM`: everything but the command by default.
-pub(super) fn plain(
-    section: &mut Section<'_>,
-    name: ServiceName,
-    words: Vec<String>,
-    env: BTreeMap<Arc<str>, Template>,
-) -> ServiceSpec {
+pub(super) fn plain(section: &mut Section<'_>, name: ServiceName, words: Vec<String>, env: Env) -> ServiceSpec {
     let keys = ServiceKeys { command: Some(CommandText::Words(words)), ..ServiceKeys::default() };
     service(section, name, keys, env)
 }

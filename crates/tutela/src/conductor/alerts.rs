@@ -231,7 +231,7 @@ pub fn bare_spec(name: ServiceName) -> ServiceSpec {
         launch: Launch {
             command: Command { words: Vec::new() },
             cwd: std::path::PathBuf::new(),
-            env: std::collections::BTreeMap::new(),
+            env: tutela_core::spec::Env::default(),
             secrets: std::collections::BTreeMap::new(),
             user: None,
             group: None,

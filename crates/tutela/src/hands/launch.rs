@@ -199,7 +199,7 @@ impl Job {
         let mut set = |key: &str, value: OsString| {
             env.insert(OsString::from(key), value);
         };
-        for (key, value) in &launch.env {
+        for (key, value) in launch.env.iter() {
             set(key, value.render(index).into());
         }
         for (key, value) in secrets {

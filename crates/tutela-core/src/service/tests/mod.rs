@@ -35,7 +35,7 @@ pub(crate) fn spec() -> ServiceSpec {
         launch: Launch {
             command,
             cwd: "/".into(),
-            env: BTreeMap::new(),
+            env: crate::spec::Env::default(),
             secrets: BTreeMap::new(),
             user: None,
             group: None,
