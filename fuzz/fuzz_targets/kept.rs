@@ -57,7 +57,7 @@ const TURNS_MAX: usize = 2_000;
 struct Plain(Vec<u8>);
 
 impl slate::Memory for Plain {
-    fn bytes(&mut self) -> &[u8] {
+    fn bytes(&self) -> &[u8] {
         &self.0
     }
 
@@ -93,6 +93,10 @@ impl Drop for Lent {
     }
 }
 
+fn owned(slate: &Slate<Plain>) -> BTreeMap<String, Vec<u8>> {
+    slate.notes().map(|(key, text)| (key.to_owned(), text.to_vec())).collect()
+}
+
 fn slates(bytes: &[u8]) {
     // Room for the head, and for what is noted below in either half.
     let mut memory = vec![0; 64 * 1024];
@@ -108,9 +112,9 @@ fn slates(bytes: &[u8]) {
         memory[at..end].iter_mut().zip(bytes).for_each(|(there, other)| *there ^= *other);
         let Ok(mut slate) = Slate::open(Plain(memory.clone())) else { continue };
         let taken = slate.note_all(BTreeMap::from([("a".into(), Some(b"one".to_vec())), ("known".into(), None)]));
-        let noted = slate.notes().clone();
+        let noted = owned(&slate);
         let again = Slate::open(slate.into_memory()).expect("it was one a moment ago");
-        assert_eq!(again.notes(), &noted);
+        assert_eq!(owned(&again), noted);
         assert_eq!(taken, noted.get("a").is_some_and(|text| text == b"one") && !noted.contains_key("known"));
     }
 }
@@ -118,9 +122,10 @@ fn slates(bytes: &[u8]) {
 fn trays(bytes: &[u8]) {
     let whole = Lender(Arc::new(Mutex::new(vec![0; TRAY_BYTES])));
     drop(Tray::create(Box::new(whole.lend())).expect("a new one"));
-    // Behind its first page come the records of the first side.
+    // The records of the first side come behind the number of its form.
     let at = bytes.first().map_or(0, |first| usize::from(*first) * 16);
     let mut memory = whole.lend();
+    memory.0[..8].copy_from_slice(b"tutray2\n");
     memory.0[at..].iter_mut().zip(bytes).for_each(|(there, other)| *there ^= *other);
     let _ = Tray::open(Box::new(memory));
 }

@@ -41,9 +41,19 @@ impl Lasting {
         Handle(self.0.handle())
     }
 
+    /// The bytes, to be read.
+    pub fn look(&self) -> &[u8] {
+        self.0.look()
+    }
+
     /// The bytes. What is stored here is there for the successor from the moment of the store.
     pub fn bytes(&mut self) -> &mut [u8] {
         self.0.bytes()
+    }
+
+    /// Whether nothing was ever stored in it, told without touching it. `false` where the OS does not say.
+    pub fn is_blank(&self) -> bool {
+        self.0.is_blank()
     }
 
     /// Gives the whole pages of this part back to the computer; they are zero from here on. Where that is refused, and on
@@ -68,9 +78,11 @@ mod tests {
         }
         let mut first = created.unwrap();
         let handle = first.handle();
+        assert_eq!(first.is_blank(), Os::CURRENT == Os::Linux);
         assert!(first.bytes().iter().all(|byte| *byte == 0));
         first.bytes()[7] = 1;
         first.bytes()[700_000] = 2;
+        assert!(!first.is_blank());
         drop(first);
         let mut second = Lasting::open(handle).unwrap();
         assert_eq!((second.bytes().len(), second.bytes()[7], second.bytes()[700_000]), (1 << 20, 1, 2));

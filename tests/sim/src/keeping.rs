@@ -55,7 +55,7 @@ pub struct Paper {
 }
 
 impl Memory for Paper {
-    fn bytes(&mut self) -> &[u8] {
+    fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
@@ -298,7 +298,7 @@ impl Keeping {
             return Err(format!("the estate of {id} cannot be read: {why}"));
         }
         let of = |id: &InstanceId| {
-            let text = self.slate.notes().get(&stamps_key(id))?;
+            let text = self.slate.get(&stamps_key(id))?;
             Some((id.clone(), decode_stamps(text).ok()?))
         };
         Ok(Left { stamps: estates.keys().filter_map(of).collect(), estates })

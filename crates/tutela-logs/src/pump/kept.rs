@@ -226,6 +226,7 @@ fn put(
     let form = writer.form();
     let (earliest, latest) = batch.span.unwrap_or((now.wall, now.wall));
     let record = parts.book.record();
+    let was_idle = record.is_idle();
     (record.reading, record.input) = (0, input);
     if is_verbatim {
         // Nothing is held that is not in a file. It is written down with the announcement of the write.
@@ -254,6 +255,11 @@ fn put(
     }
     let before = record.state;
     let bytes_held = lines.put_held(held);
+    // A program that wrote nothing ends: its tray stays untouched.
+    if was_idle && bytes.is_empty() && held.is_empty() && before.length == 0 {
+        give_back(batch, bytes, records);
+        return;
+    }
     let place = 1 - before.place;
     parts.states[place][..held.len()].copy_from_slice(held);
     record.state = State { place, length: held.len(), check: check_of(held), bytes: bytes_held };

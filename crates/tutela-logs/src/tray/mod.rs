@@ -18,7 +18,7 @@
 //!   output   what is to be written, where it is not the input as it stands
 //! ```
 //!
-//! A program that writes nothing touches the head alone.
+//! Memory of zeros is a tray in which nothing was ever under way, so a program that writes nothing touches none of it.
 //!
 //! A record is replaced as a whole, never changed in its place: a guard that dies amid it leaves the one before.
 //!
@@ -46,6 +46,11 @@ pub trait Memory: Send {
 
     /// Gives the whole pages of this part back; they are zero from here on, or as they were.
     fn release(&mut self, part: Range<usize>);
+
+    /// Whether nothing was ever stored in it, told without touching it. Where that cannot be known it is not so.
+    fn is_blank(&self) -> bool {
+        false
+    }
 }
 
 /// A program's pipe with a chamber behind it, into which nobody else writes: a byte is in one of the two.
@@ -132,21 +137,12 @@ pub struct Tray {
 }
 
 impl Tray {
-    /// Makes a new tray of new memory: [`TRAY_BYTES`] zeros.
+    /// Makes a new tray of new memory: [`TRAY_BYTES`] zeros, which it leaves as they are until something is under way.
     ///
     /// # Errors
     /// [`TrayRefusal::Size`].
     pub fn create(memory: Box<dyn Memory>) -> Result<Self, TrayRefusal> {
-        let mut tray = Self::of(memory)?;
-        for stream in [Stream::Out, Stream::Err] {
-            let mut book = tray.parts(stream).book;
-            book.commit();
-            book.commit();
-            book.side.is_used = false;
-        }
-        // Last, so that a tray that was half made is none.
-        tray.memory.bytes()[..MAGIC.len()].copy_from_slice(MAGIC);
-        Ok(tray)
+        Self::of(memory)
     }
 
     /// Takes over a tray that was kept, with what is under way in it. Of a side whose records are both broken nothing is
@@ -156,7 +152,11 @@ impl Tray {
     /// [`TrayRefusal`].
     pub fn open(memory: Box<dyn Memory>) -> Result<Self, TrayRefusal> {
         let mut tray = Self::of(memory)?;
-        if !tray.memory.bytes().starts_with(MAGIC) {
+        if tray.memory.is_blank() {
+            return Ok(tray);
+        }
+        let form = &tray.memory.bytes()[..MAGIC.len()];
+        if form != MAGIC && form != [0; MAGIC.len()] {
             return Err(TrayRefusal::Version);
         }
         for stream in [Stream::Out, Stream::Err] {
@@ -192,12 +192,14 @@ impl Tray {
         let which = stream as usize;
         let (head, sides) = self.memory.bytes().split_at_mut(SIDES_BEGIN);
         let (slots, folders) = head.split_at_mut(FOLDERS_BEGIN);
-        let slots = &mut slots[SLOTS_BEGIN + which * 2 * SLOT_BYTES..][..2 * SLOT_BYTES];
+        let (form, slots) = slots.split_at_mut(SLOTS_BEGIN);
+        let slots = &mut slots[which * 2 * SLOT_BYTES..][..2 * SLOT_BYTES];
         let folder = &mut folders[which * FOLDER_BYTES..][..FOLDER_BYTES];
         let (first, rest) = sides[which * SIDE_BYTES..][..SIDE_BYTES].split_at_mut(STATE_BYTES);
         let (second, rest) = rest.split_at_mut(STATE_BYTES);
         let (input, output) = rest.split_at_mut(INPUT_BYTES);
-        Parts { book: Book { slots, folder, side: &mut self.sides[which] }, states: [first, second], input, output }
+        let book = Book { form, slots, folder, side: &mut self.sides[which] };
+        Parts { book, states: [first, second], input, output }
     }
 
     /// Gives back the memory that turns have used, of sides that are silent.
@@ -238,6 +240,7 @@ pub(crate) struct Parts<'a> {
 
 /// The record of a side, and where it is written down.
 pub(crate) struct Book<'a> {
+    form: &'a mut [u8],
     slots: &'a mut [u8],
     folder: &'a mut [u8],
     side: &'a mut Side,
@@ -257,6 +260,9 @@ impl Book<'_> {
     pub(crate) fn commit(&mut self) {
         moment();
         let side = &mut *self.side;
+        if side.sequence == 0 {
+            self.form[..MAGIC.len()].copy_from_slice(MAGIC);
+        }
         side.sequence += 1;
         side.is_used = true;
         let at = if side.sequence.is_multiple_of(2) { 0 } else { SLOT_BYTES };

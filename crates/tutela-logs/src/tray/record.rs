@@ -274,8 +274,12 @@ pub(super) fn written(sequence: u64, record: &Record) -> [u8; RECORD_BYTES] {
     bytes
 }
 
-/// The record in a slot, with its number. `None`: it is none, or half of one.
+/// The record in a slot, with its number. `None`: it is none, or half of one. One to which nothing was ever written has the
+/// one of a side on which nothing was ever under way, with the number 0.
 pub(super) fn read(slot: &[u8]) -> Option<(u64, Record)> {
+    if slot.iter().all(|byte| *byte == 0) {
+        return Some((0, Record::default()));
+    }
     let mut all = slot.chunks_exact(8).map(|word| {
         let mut bytes = [0; 8];
         bytes.copy_from_slice(word);

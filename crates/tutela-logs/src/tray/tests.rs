@@ -92,13 +92,26 @@ pub(crate) fn shelf(size: usize) -> Shelf {
 fn what_is_no_tray_of_this_version_is_refused_with_words() {
     let small = shelf(4096);
     assert_eq!(Tray::create(OnShelf::of(&small)).err(), Some(TrayRefusal::Size(4096)));
-    let none = shelf(TRAY_BYTES);
-    assert_eq!(Tray::open(OnShelf::of(&none)).err(), Some(TrayRefusal::Version));
-    drop(Tray::create(OnShelf::of(&none)).unwrap());
-    assert!(Tray::open(OnShelf::of(&none)).unwrap().damage.is_empty());
-    none.lock().unwrap().as_mut().unwrap()[6] += 1;
-    let refusal = Tray::open(OnShelf::of(&none)).err().unwrap();
+    let shelf = shelf(TRAY_BYTES);
+    let mut tray = Tray::create(OnShelf::of(&shelf)).unwrap();
+    tray.parts(Stream::Err).book.commit();
+    drop(tray);
+    assert!(Tray::open(OnShelf::of(&shelf)).unwrap().damage.is_empty());
+    shelf.lock().unwrap().as_mut().unwrap()[6] += 1;
+    let refusal = Tray::open(OnShelf::of(&shelf)).err().unwrap();
     assert!(refusal.to_string().starts_with("refused: a tray of another version"), "{refusal}");
+}
+
+#[test]
+fn a_tray_in_which_nothing_was_under_way_is_left_untouched_and_taken_over() {
+    let shelf = shelf(TRAY_BYTES);
+    let mut tray = Tray::create(OnShelf::of(&shelf)).unwrap();
+    tray.sweep();
+    drop(tray);
+    assert!(shelf.lock().unwrap().as_ref().unwrap().iter().all(|byte| *byte == 0));
+    let mut tray = Tray::open(OnShelf::of(&shelf)).unwrap();
+    assert!(tray.damage.is_empty());
+    assert_eq!(*tray.parts(Stream::Out).book.record(), Record::default());
 }
 
 #[test]

@@ -26,7 +26,15 @@ impl Lasting {
         match *self {}
     }
 
+    pub(crate) fn look(&self) -> &[u8] {
+        match *self {}
+    }
+
     pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        match *self {}
+    }
+
+    pub(crate) fn is_blank(&self) -> bool {
         match *self {}
     }
 

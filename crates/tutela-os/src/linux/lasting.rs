@@ -59,11 +59,20 @@ impl Lasting {
         Handle(self.file.clone())
     }
 
+    pub(crate) fn look(&self) -> &[u8] {
+        // SAFETY: as below; nobody changes them while this value is borrowed.
+        unsafe { std::slice::from_raw_parts(self.begin.as_ptr(), self.size) }
+    }
+
     pub(crate) fn bytes(&mut self) -> &mut [u8] {
         // SAFETY: the mapping has this size, readable and writable, until the drop; the file is as long, for good, by its
         // seals. This value is borrowed as a whole meanwhile. By the contract of this type no other process maps it at
         // the same time: a former one is dead, and those who keep the handle only keep it.
         unsafe { std::slice::from_raw_parts_mut(self.begin.as_ptr(), self.size) }
+    }
+
+    pub(crate) fn is_blank(&self) -> bool {
+        rustix::fs::fstat(&self.file).is_ok_and(|stat| stat.st_blocks == 0)
     }
 
     pub(crate) fn release(&mut self, part: Range<usize>) {

@@ -78,11 +78,21 @@ impl Lasting {
         Handle::File(self.section.clone())
     }
 
+    pub(crate) fn look(&self) -> &[u8] {
+        // SAFETY: as below; nobody changes them while this value is borrowed.
+        unsafe { std::slice::from_raw_parts(self.begin.as_ptr(), self.size) }
+    }
+
     pub(crate) fn bytes(&mut self) -> &mut [u8] {
         // SAFETY: the mapping has this size, readable and writable, until the drop; a section cannot become shorter. This
         // value is borrowed as a whole meanwhile. By the contract of this type no other process maps it at the same time:
         // a former one is dead, and those who keep the handle only keep it.
         unsafe { std::slice::from_raw_parts_mut(self.begin.as_ptr(), self.size) }
+    }
+
+    /// Windows tells the pages of a section by reading its table, which costs more than touching one.
+    pub(crate) fn is_blank(&self) -> bool {
+        false
     }
 
     /// Windows takes no promised page back before the end. That they leave the memory is all there is to wish for.

@@ -6,7 +6,6 @@
 //! that are not known are passed over, keys that are missing have the value that changes least, and words that are not
 //! known refuse the one text, whose program is then ended and started anew.
 
-use super::slate::Notes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tutela_core::names::{InstanceId, RunId, ServiceName};
@@ -407,7 +406,9 @@ pub fn stamps_key(id: &InstanceId) -> String {
 }
 
 /// Every estate that can be read, and of each of the others why not, in words.
-pub fn estates(notes: &Notes) -> (BTreeMap<InstanceId, Estate>, Vec<(InstanceId, String)>) {
+pub fn estates<'a>(
+    notes: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+) -> (BTreeMap<InstanceId, Estate>, Vec<(InstanceId, String)>) {
     let (mut found, mut unread) = (BTreeMap::new(), Vec::new());
     for (key, text) in notes {
         let mut words = key.split(' ');

@@ -47,13 +47,10 @@ const RECORD_HEAD_BYTES: usize = 2 + 4 + 4;
 /// In the place of the length of a text: the key has none any more.
 const GONE: u32 = u32::MAX;
 
-/// The notes by their keys.
-pub type Notes = BTreeMap<String, Vec<u8>>;
-
 /// Memory that outlives who writes to it.
 pub trait Memory {
     /// All of it. Its length never changes.
-    fn bytes(&mut self) -> &[u8];
+    fn bytes(&self) -> &[u8];
 
     /// Stores `bytes` at `at`: there for the successor from then on. Whoever is killed meanwhile may have stored any part.
     /// All of it lies within the memory.
@@ -67,7 +64,8 @@ pub trait Memory {
 #[derive(Debug)]
 pub struct Slate<M> {
     memory: M,
-    notes: Notes,
+    /// Where in the memory the text of each key is. There are thousands, and the memory has them already.
+    places: BTreeMap<Box<str>, Range<usize>>,
     /// Bytes that the notes take as records.
     held: usize,
     half: u8,
@@ -84,22 +82,26 @@ impl<M: Memory> Slate<M> {
     /// An empty slate, on memory that is all zero.
     pub fn create(mut memory: M) -> Slate<M> {
         memory.store(0, &MAGIC);
-        Slate { memory, notes: Notes::new(), held: 0, half: 0, at: 0 }
+        Slate { memory, places: BTreeMap::new(), held: 0, half: 0, at: 0 }
     }
 
     /// The slate of an earlier guard, with what is on it.
     ///
     /// # Errors
     /// It is none, or in a form that is not known.
-    pub fn open(mut memory: M) -> Result<Slate<M>, UnknownForm> {
+    pub fn open(memory: M) -> Result<Slate<M>, UnknownForm> {
         let bytes = memory.bytes();
         if bytes.len() < 2 * HEAD_BYTES || bytes[..MAGIC.len()] != MAGIC {
             return Err(UnknownForm);
         }
         let half = bytes[HOLDS_AT] & 1;
-        let (notes, at) = read(&bytes[range_of(bytes.len(), half)]);
-        let held = notes.iter().map(|(key, text)| length_of(key, text)).sum();
-        Ok(Slate { memory, notes, held, half, at })
+        let range = range_of(bytes.len(), half);
+        let (found, at) = read(&bytes[range.clone()]);
+        let places =
+            found.into_iter().map(|(key, text)| (key.into(), range.start + text.start..range.start + text.end));
+        let places: BTreeMap<Box<str>, Range<usize>> = places.collect();
+        let held = places.iter().map(|(key, text)| length_of(key, text.len())).sum();
+        Ok(Slate { memory, places, held, half, at })
     }
 
     /// What it is written on.
@@ -112,9 +114,18 @@ impl<M: Memory> Slate<M> {
         self.memory
     }
 
-    /// What is on it.
-    pub fn notes(&self) -> &Notes {
-        &self.notes
+    /// What is on it, by key.
+    pub fn notes(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.places.iter().map(|(key, place)| (&**key, self.text_at(place)))
+    }
+
+    /// The note of a key.
+    pub fn get(&self, key: &str) -> Option<&[u8]> {
+        self.places.get(key).map(|place| self.text_at(place))
+    }
+
+    fn text_at(&self, place: &Range<usize>) -> &[u8] {
+        self.memory.bytes().get(place.clone()).unwrap_or_default()
     }
 
     /// Notes several things down that belong together, `None` takes a note away: for the successor either all of it is so or
@@ -126,7 +137,7 @@ impl<M: Memory> Slate<M> {
             let fits = key.len() <= KEY_BYTES_MAX && text.as_ref().is_none_or(|text| text.len() <= NOTE_BYTES_MAX);
             all &= fits;
             let text = text.filter(|_| fits);
-            if self.notes.get(&key) != text.as_ref() {
+            if self.get(&key) != text.as_deref() {
                 fresh.push((key, text));
             }
         }
@@ -140,16 +151,14 @@ impl<M: Memory> Slate<M> {
             }
             return all;
         }
+        let mut begin = self.end();
         self.write(&records);
-        for (key, text) in fresh {
-            let former = match text {
-                Some(text) => {
-                    self.held += length_of(&key, &text);
-                    self.notes.insert(key.clone(), text)
-                }
-                None => self.notes.remove(&key),
-            };
-            self.held -= former.map_or(0, |former| length_of(&key, &former));
+        for ((key, text), record) in fresh.into_iter().zip(records) {
+            match text {
+                Some(_) => self.put(key.into(), begin, record.len()),
+                None => self.forget(&key),
+            }
+            begin += record.len();
         }
         all
     }
@@ -158,35 +167,55 @@ impl<M: Memory> Slate<M> {
     /// taken, nor is anything when all the memory is full of notes that hold. The former note of the key is gone then too:
     /// what is not known is better than what is not true.
     pub fn note(&mut self, key: &str, text: &[u8]) -> bool {
-        if self.notes.get(key).is_some_and(|known| known == text) {
+        if self.get(key).is_some_and(|known| known == text) {
             return true;
         }
         let fits = key.len() <= KEY_BYTES_MAX && text.len() <= NOTE_BYTES_MAX;
-        if !fits || !self.append(key, Some(text)) {
-            self.erase(key);
-            return false;
+        let record = if fits { self.append(key, Some(text)) } else { None };
+        match record {
+            Some(record) => self.put(key.into(), record.start, record.len()),
+            None => self.erase(key),
         }
-        self.held += length_of(key, text);
-        if let Some(former) = self.notes.insert(key.to_owned(), text.to_vec()) {
-            self.held -= length_of(key, &former);
-        }
-        true
+        self.places.contains_key(key)
     }
 
     /// Takes a note away.
     pub fn erase(&mut self, key: &str) {
-        if let Some(former) = self.notes.remove(key) {
-            self.held -= length_of(key, &former);
+        if self.places.contains_key(key) {
+            self.forget(key);
             // Where not even that fits, tidying leaves it out.
-            if !self.append(key, None) {
+            if self.append(key, None).is_none() {
                 self.tidy();
             }
         }
     }
 
-    fn append(&mut self, key: &str, text: Option<&[u8]>) -> bool {
+    /// The note of a key is in a record of so many bytes that begins at `begin`.
+    fn put(&mut self, key: Box<str>, begin: usize, bytes: usize) {
+        self.forget(&key);
+        self.held += bytes;
+        let text = begin + length_of(&key, 0)..begin + bytes;
+        self.places.insert(key, text);
+    }
+
+    fn forget(&mut self, key: &str) {
+        let former = self.places.remove(key);
+        self.held -= former.map_or(0, |text| length_of(key, text.len()));
+    }
+
+    /// Where the next record begins, in the memory.
+    fn end(&self) -> usize {
+        range_of(self.memory.bytes().len(), self.half).start + self.at
+    }
+
+    /// Answers where the record is.
+    fn append(&mut self, key: &str, text: Option<&[u8]>) -> Option<Range<usize>> {
         let record = record_of(key, text);
-        self.make_room(record.len()) && self.write(&[record])
+        if !self.make_room(record.len()) {
+            return None;
+        }
+        let begin = self.end();
+        self.write(&[record]).then(|| begin..self.end())
     }
 
     /// Answers whether there is room for so many bytes.
@@ -225,10 +254,13 @@ impl<M: Memory> Slate<M> {
         self.at = 0;
         // With nothing to write, what lay there would hold.
         self.memory.store(range_of(size, self.half).start, &[0; RECORD_HEAD_BYTES]);
-        for (key, text) in std::mem::take(&mut self.notes) {
+        for (key, text) in std::mem::take(&mut self.places) {
+            let begin = self.end();
+            let record = record_of(&key, Some(self.text_at(&text)));
+            let text = begin + length_of(&key, 0)..begin + record.len();
             // They fitted into the other half, which has the same size.
-            self.write(&[record_of(&key, Some(&text))]);
-            self.notes.insert(key, text);
+            self.write(&[record]);
+            self.places.insert(key, text);
         }
         self.memory.store(HOLDS_AT, &[self.half]);
         self.memory.release(range_of(size, former));
@@ -243,8 +275,9 @@ fn range_of(size: usize, half: u8) -> Range<usize> {
     begin..begin + length
 }
 
-fn length_of(key: &str, text: &[u8]) -> usize {
-    RECORD_HEAD_BYTES + key.len() + text.len()
+/// How long the record of a key with so many bytes of text is.
+fn length_of(key: &str, text: usize) -> usize {
+    RECORD_HEAD_BYTES + key.len() + text
 }
 
 fn record_of(key: &str, text: Option<&[u8]>) -> Vec<u8> {
@@ -252,7 +285,7 @@ fn record_of(key: &str, text: Option<&[u8]>) -> Vec<u8> {
     let key_length = u16::try_from(key.len()).unwrap_or(u16::MAX).to_le_bytes();
     let text_length = text.map_or(GONE, |text| u32::try_from(text.len()).unwrap_or(GONE)).to_le_bytes();
     let text = text.unwrap_or_default();
-    let mut record = Vec::with_capacity(length_of(key, text));
+    let mut record = Vec::with_capacity(length_of(key, text.len()));
     record.extend_from_slice(&key_length);
     record.extend_from_slice(&text_length);
     record.extend_from_slice(&[0; 4]);
@@ -272,18 +305,17 @@ fn checksum(lengths: &[u8], content: &[u8]) -> u32 {
     sum.finalize() | 1
 }
 
-/// The notes of a half, up to its end or to the first record that is not whole; and where that is.
-fn read(half: &[u8]) -> (Notes, usize) {
-    // Most of a half is what does not hold any more: only what does is copied.
+/// Where the texts of a half are by their keys, up to its end or to the first record that is not whole; and where that is.
+fn read(half: &[u8]) -> (HashMap<&str, Range<usize>>, usize) {
     let (mut newest, mut at) = (HashMap::new(), 0);
     while let Some((key, text, length)) = half.get(at..).and_then(next_record) {
+        at += length;
         match text {
-            Some(text) => drop(newest.insert(key, text)),
+            Some(text) => drop(newest.insert(key, at - text.len()..at)),
             None => drop(newest.remove(key)),
         }
-        at += length;
     }
-    (newest.into_iter().map(|(key, text)| (key.to_owned(), text.to_vec())).collect(), at)
+    (newest, at)
 }
 
 fn next_record(bytes: &[u8]) -> Option<(&str, Option<&[u8]>, usize)> {
@@ -327,7 +359,7 @@ mod tests {
     }
 
     impl Memory for Paper {
-        fn bytes(&mut self) -> &[u8] {
+        fn bytes(&self) -> &[u8] {
             &self.bytes
         }
 
@@ -354,7 +386,13 @@ mod tests {
     }
 
     fn notes(slate: &Slate<Paper>) -> Vec<(&str, &[u8])> {
-        slate.notes().iter().map(|(key, text)| (key.as_str(), text.as_slice())).collect()
+        slate.notes().collect()
+    }
+
+    type Notes = BTreeMap<String, Vec<u8>>;
+
+    fn map_of(slate: &Slate<Paper>) -> Notes {
+        slate.notes().map(|(key, text)| (key.to_owned(), text.to_vec())).collect()
     }
 
     #[test]
@@ -444,10 +482,11 @@ mod tests {
                 }
                 if killed.is_some() {
                     slate = again(slate);
-                    prop_assert!(*slate.notes() == map || *slate.notes() == after);
-                    map = slate.notes().clone();
+                    let found = map_of(&slate);
+                    prop_assert!(found == map || found == after);
+                    map = found;
                 } else {
-                    prop_assert_eq!(slate.notes(), &after);
+                    prop_assert_eq!(&map_of(&slate), &after);
                     map = after;
                 }
             }
@@ -482,13 +521,14 @@ mod tests {
                 prop_assert!(slate.note_all(notes));
                 if killed.is_some() {
                     slate = again(slate);
-                    prop_assert!(*slate.notes() == map || *slate.notes() == after);
-                    map = slate.notes().clone();
+                    let found = map_of(&slate);
+                    prop_assert!(found == map || found == after);
+                    map = found;
                 } else {
-                    prop_assert_eq!(slate.notes(), &after);
+                    prop_assert_eq!(&map_of(&slate), &after);
                     map = after;
                 }
-                let held: usize = map.iter().map(|(key, text)| length_of(key, text)).sum();
+                let held: usize = map.iter().map(|(key, text)| length_of(key, text.len())).sum();
                 prop_assert_eq!(slate.held, held);
             }
         }

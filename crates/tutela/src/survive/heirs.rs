@@ -126,7 +126,7 @@ impl Inheritance {
 
     /// The number from which events are counted on, if one was noted down.
     pub fn next_event(&self) -> Option<u64> {
-        let text = self.slate.notes().get(NEXT_EVENT)?;
+        let text = self.slate.get(NEXT_EVENT)?;
         Some(u64::from_le_bytes(*text.first_chunk::<8>()?))
     }
 
@@ -231,7 +231,7 @@ impl Inheritance {
             let program = heir.as_ref().and_then(|heir| Some((heir.run, heir.child.as_ref()?.pid())));
             let (mut changed, mut same) = (false, false);
             let differing = |spec: &ServiceSpec| {
-                let noted = self.slate.notes().get(&stamps_key(&id));
+                let noted = self.slate.get(&stamps_key(&id));
                 // As they mostly are: then nothing has to be taken apart.
                 same = noted.is_some_and(|text| *text == self.stamper.encoded(spec, &id));
                 if same {

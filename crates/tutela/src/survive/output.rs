@@ -117,6 +117,10 @@ impl Memory for Shared {
     fn release(&mut self, part: Range<usize>) {
         self.0.release(part);
     }
+
+    fn is_blank(&self) -> bool {
+        self.0.is_blank()
+    }
 }
 
 struct Watched(sluice::Sluice);

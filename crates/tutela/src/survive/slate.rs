@@ -23,8 +23,8 @@ impl Kept {
 }
 
 impl Memory for Kept {
-    fn bytes(&mut self) -> &[u8] {
-        self.0.bytes()
+    fn bytes(&self) -> &[u8] {
+        self.0.look()
     }
 
     fn store(&mut self, at: usize, bytes: &[u8]) {
@@ -81,7 +81,7 @@ mod tests {
         assert!(slate.note("a", b"1") && slate.note("a", b"2"));
         let handle = slate.memory().handle();
         drop(slate);
-        assert_eq!(open(handle).unwrap().notes().get("a"), Some(&b"2".to_vec()));
+        assert_eq!(open(handle).unwrap().get("a"), Some(&b"2"[..]));
         let other = Lasting::create(SLATE_BYTES).unwrap();
         assert!(matches!(open(other.handle()), Err(SlateError::Form(_))));
     }
