@@ -17,7 +17,7 @@ use crate::hands::probes::TlsContexts;
 use crate::hands::questions::QuestionDesk;
 use crate::hands::sinks::desk::{Around, Sinks};
 use crate::hands::sinks::ear::Bell;
-use crate::hands::spawner::{Spawner, chain};
+use crate::hands::spawner::{Spawner, chain, descriptors_of};
 use crate::log_folders;
 use crate::preflight;
 use crate::survive::heirs::Inheritance;
@@ -132,6 +132,8 @@ pub fn run(options: Options) -> Result<Outcome, Failure> {
     let (state_dir, log_dir) = (paths.state_dir(&name), paths.log_dir(&name));
     // Not enough files for many services is found out, and told, where it happens.
     let _ = limits::raise_open_files();
+    let instances = spec.services.values().map(|it| usize::from(it.instances)).sum();
+    limits::expect_open_files(descriptors_of(instances));
     if accounts::is_privileged() {
         // Programs of other accounts speak to the notify socket in it, and strangers are told why they are refused.
         files::make_public_dir(paths.runtime_dir())?;

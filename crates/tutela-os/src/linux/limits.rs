@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::limits::{Descriptors, OpenFiles};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit, getpriority_process, getrlimit, setpriority_process, setrlimit};
 use std::io;
 use std::sync::OnceLock;
@@ -16,6 +17,17 @@ pub(crate) fn raise_open_files() -> Result<OpenFiles, Error> {
     setrlimit(Resource::Nofile, raised).map_err(|errno| Error::io("raise the limit of open files", errno))?;
     let number = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
     Ok(OpenFiles { before: number(before.current), now: number(present.maximum) })
+}
+
+/// The table of open files grows with the highest number in it and never shrinks. One that is shared by threads is left by
+/// all of them before it is exchanged for a larger one (`synchronize_rcu`).
+pub(crate) fn expect_open_files(count: usize) {
+    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let highest = most.saturating_sub(1).min(u64::try_from(count).unwrap_or(u64::MAX));
+    let highest = i32::try_from(highest).unwrap_or(i32::MAX);
+    // A wish. Any descriptor does: a copy of it has the number, and is closed at once.
+    let any = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    drop(any.and_then(|any| rustix::io::fcntl_dupfd_cloexec(any, highest)));
 }
 
 /// Since Linux 6.2 the size of the folder is the number; before, the entries would have to be counted, which takes a
@@ -113,5 +125,22 @@ impl Limits {
             setpriority_process(None, niceness)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_open_files_has_the_room_that_was_asked_for() {
+        let room = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+            let size = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
+            size.and_then(|size| size.trim().parse::<u64>().ok()).unwrap_or(0)
+        };
+        let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        expect_open_files(5000);
+        assert!(room() >= most.min(5000), "room for {} of {most}", room());
     }
 }

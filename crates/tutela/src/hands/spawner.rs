@@ -37,6 +37,11 @@ const KEPT_PART: u64 = 4;
 /// What a start takes: the pipes with their chambers, the tray, the process, the log, and what is open only meanwhile.
 const START_DESCRIPTORS: u64 = 16;
 
+/// How many files a guard of so many instances may come to have open.
+pub fn descriptors_of(instances: usize) -> usize {
+    instances.saturating_mul(START_DESCRIPTORS as usize).saturating_add(KEPT_DESCRIPTORS as usize)
+}
+
 /// Orders that may wait. Every instance has at most one start and one errand of each probe under way;
 /// the schema allows 10,000 instances.
 const ORDERS_MAX: usize = 65_536;
