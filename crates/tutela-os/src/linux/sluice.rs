@@ -30,19 +30,15 @@ pub(crate) fn sluiced_output_pipe(capacity: Option<usize>) -> Result<(IdleSluice
         // A wish, as for other pipes.
         let _ = rustix::pipe::fcntl_setpipe_size(&read, bytes);
     }
-    Ok((IdleSluice::behind(Handle(Arc::new(read)))?, Handle(Arc::new(write))))
+    // Of the two ends, each of which has its own status flags, only ours must not block.
+    rustix::fs::fcntl_setfl(&read, OFlags::NONBLOCK).map_err(failed)?;
+    let sluice = IdleSluice { pipe: Arc::new(read), chamber: Arc::new(new_chamber()?) };
+    Ok((sluice, Handle(Arc::new(write))))
 }
 
 impl IdleSluice {
     pub(crate) fn behind(pipe: Handle) -> Result<Self, Error> {
-        let failed = |errno| Error::io("make a pipe behind a program's output", errno);
-        let (inner, outer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
-        // One descriptor that reads and writes is half of what has to be kept.
-        let name = format!("/proc/self/fd/{}", inner.as_raw_fd());
-        let chamber = rustix::fs::open(name, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
-            .map_err(|errno| Error::io("open both ends of a pipe through /proc", errno))?;
-        drop((inner, outer));
-        Self::from_handles(pipe, Handle(Arc::new(chamber)))
+        Self::from_handles(pipe, Handle(Arc::new(new_chamber()?)))
     }
 
     pub(crate) fn from_handles(pipe: Handle, chamber: Handle) -> Result<Self, Error> {
@@ -65,11 +61,17 @@ impl IdleSluice {
     }
 
     pub(crate) fn activate(self) -> Result<Sluice, Error> {
-        // A copy of its own, since the others of the handle may be closed while it is watched.
-        let own = rustix::io::fcntl_dupfd_cloexec(&self.pipe, 0)
-            .map_err(|errno| Error::io("copy the pipe of a program's output", errno))?;
-        Ok(Sluice { pipe: Watched::reading(own)?, chamber: self.chamber })
+        Ok(Sluice { pipe: Watched::reading(self.pipe)?, chamber: self.chamber })
     }
+}
+
+/// A pipe with both ends in one descriptor, which is half of what has to be kept.
+fn new_chamber() -> Result<OwnedFd, Error> {
+    let failed = |errno| Error::io("make a pipe behind a program's output", errno);
+    let (inner, _outer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
+    let name = format!("/proc/self/fd/{}", inner.as_raw_fd());
+    rustix::fs::open(name, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
+        .map_err(|errno| Error::io("open both ends of a pipe through /proc", errno))
 }
 
 impl Sluice {

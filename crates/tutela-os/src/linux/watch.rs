@@ -3,31 +3,33 @@
 use crate::Error;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// An owned descriptor, registered with the tokio runtime that was current when it was made.
+/// A descriptor, registered with the tokio runtime that was current when it was made. It may have other owners, but none
+/// that has it watched by the same runtime.
 #[derive(Debug)]
-pub(crate) struct Watched(AsyncFd<OwnedFd>);
+pub(crate) struct Watched(AsyncFd<Arc<OwnedFd>>);
 
 impl Watched {
     /// Registers `fd`, which must be non-blocking, for reading.
-    pub(crate) fn reading(fd: OwnedFd) -> Result<Watched, Error> {
-        Watched::register(fd, Interest::READABLE)
+    pub(crate) fn reading(fd: impl Into<Arc<OwnedFd>>) -> Result<Watched, Error> {
+        Watched::register(fd.into(), Interest::READABLE)
     }
 
     /// Registers `fd` for what the kernel calls priority: changes of a file in a virtual file system.
     pub(crate) fn changes(fd: OwnedFd) -> Result<Watched, Error> {
-        Watched::register(fd, Interest::PRIORITY)
+        Watched::register(Arc::new(fd), Interest::PRIORITY)
     }
 
-    fn register(fd: OwnedFd, interest: Interest) -> Result<Watched, Error> {
+    fn register(fd: Arc<OwnedFd>, interest: Interest) -> Result<Watched, Error> {
         let failed = |source: io::Error| Error::io("watch a file descriptor from the asynchronous runtime", source);
         // Registering panics outside of a runtime; an error is the better teacher.
         tokio::runtime::Handle::try_current().map_err(|error| failed(io::Error::other(error)))?;
-        // SAFETY: an OwnedFd is open until it is dropped and always answers the same number, and the AsyncFd
-        // owns it from here to its own end; nothing here takes it out or replaces it.
+        // SAFETY: an OwnedFd is open until its last owner drops it and always answers the same number, and the AsyncFd
+        // is one of the owners from here to its own end; nothing here takes it out or replaces it.
         let registered = unsafe { AsyncFd::register_with_interest(fd, interest) };
         registered.map(Watched).map_err(|error| failed(error.into()))
     }

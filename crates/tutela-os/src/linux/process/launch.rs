@@ -52,7 +52,30 @@ pub(super) struct Launcher {
 #[derive(Debug)]
 struct Seat {
     stack: Stack,
-    window: [OwnedFd; 3],
+    window: [Place; 3],
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Place {
+    fd: OwnedFd,
+    /// Whether it is `/dev/null`, as between two starts.
+    is_nothing: bool,
+}
+
+impl Place {
+    fn take(&mut self, source: BorrowedFd<'_>) -> rustix::io::Result<()> {
+        self.is_nothing = false;
+        rustix::io::dup3(source, &mut self.fd, DupFlags::CLOEXEC)
+    }
+
+    fn empty(&mut self, nothing: &OwnedFd) -> rustix::io::Result<()> {
+        if !self.is_nothing {
+            rustix::io::dup3(nothing, &mut self.fd, DupFlags::CLOEXEC)?;
+            self.is_nothing = true;
+        }
+        Ok(())
+    }
 }
 
 impl Launcher {
@@ -130,11 +153,12 @@ impl Launcher {
         let began = began.filter(|_| !flight.reaped.load(Ordering::Acquire));
         registry.land(&flight);
         let (tree, unenforced) = nest.into_tree(request, pid, began);
-        Ok(Child { pid, token: ChildToken(token), process, tree: Tree(tree), unenforced })
+        let (token, process) = (ChildToken(token), process.map(Arc::new));
+        Ok(Child { pid, token, process, tree: Tree(tree), unenforced })
     }
 
     /// A program that an earlier guard started, as if it had been started here.
-    pub(super) fn take_back(&self, remains: &Remains, process: OwnedFd) -> Result<Child, Error> {
+    pub(super) fn take_back(&self, remains: &Remains, process: Arc<OwnedFd>) -> Result<Child, Error> {
         let token = self.tokens.fetch_add(1, Ordering::Relaxed);
         let (controllers, reason): (&[&'static str], &str) = match &self.container {
             Container::Groups(root) => (root.controllers(), ""),
@@ -182,8 +206,7 @@ impl Launcher {
 
     /// Empties the window, or the guard would keep a program's pipes open.
     fn give_back(&self, mut seat: Seat) {
-        let emptied =
-            seat.window.iter_mut().try_for_each(|place| rustix::io::dup3(&self.nothing, place, DupFlags::CLOEXEC));
+        let emptied = seat.window.iter_mut().try_for_each(|place| place.empty(&self.nothing));
         let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
         if emptied.is_ok() && seats.len() < SEATS_KEPT {
             seats.push(seat);
@@ -193,19 +216,18 @@ impl Launcher {
     /// Puts the streams where the new process takes them from. Answers what must stay open until then.
     fn lay_out(&self, request: &SpawnRequest, seat: &mut Seat, plan: &mut Plan) -> io::Result<Vec<OwnedFd>> {
         let standard = [&request.stdin, &request.stdout, &request.stderr];
-        let mut sources = standard.into_iter().enumerate().map(|(target, stdio)| self.source(stdio, target));
-        let sources =
-            [sources.next(), sources.next(), sources.next()].map(|source| source.unwrap_or(self.nothing.as_fd()));
         if request.listen.is_empty() && self.copies_files_in_part {
-            for (place, source) in seat.window.iter_mut().zip(sources) {
-                rustix::io::dup3(source, place, DupFlags::CLOEXEC)?;
+            for (target, (place, stdio)) in seat.window.iter_mut().zip(standard).enumerate() {
+                if !matches!(stdio, Stdio::Null) {
+                    place.take(self.source(stdio, target))?;
+                }
             }
-            plan.streams = seat.window.iter().map(AsRawFd::as_raw_fd).collect();
+            plan.streams = seat.window.iter().map(|place| place.fd.as_raw_fd()).collect();
             plan.shared_files = true;
             return Ok(Vec::new());
         }
-        let all: Vec<BorrowedFd<'_>> =
-            sources.into_iter().chain(request.listen.iter().map(|handle| handle.0.0.as_fd())).collect();
+        let standard = standard.into_iter().enumerate().map(|(target, stdio)| self.source(stdio, target));
+        let all: Vec<BorrowedFd<'_>> = standard.chain(request.listen.iter().map(|handle| handle.0.0.as_fd())).collect();
         // Above all targets, so that no source is overwritten before it was used.
         let lowest = i32::try_from(all.len()).unwrap_or(i32::MAX);
         let copies = all.into_iter().map(|source| rustix::io::fcntl_dupfd_cloexec(source, lowest));
@@ -259,7 +281,7 @@ impl Launcher {
 
 impl Seat {
     fn new(nothing: &OwnedFd) -> io::Result<Seat> {
-        let place = || rustix::io::fcntl_dupfd_cloexec(nothing, ABOVE_STREAMS);
+        let place = || rustix::io::fcntl_dupfd_cloexec(nothing, ABOVE_STREAMS).map(|fd| Place { fd, is_nothing: true });
         Ok(Seat { stack: Stack::new()?, window: [place()?, place()?, place()?] })
     }
 }

@@ -104,9 +104,7 @@ impl Nursery {
         let remains = Remains::read(remains).ok_or_else(|| {
             Error::Refused("what an earlier guard noted of a program's processes makes no sense".into())
         })?;
-        let process =
-            process.0.0.try_clone().map_err(|source| Error::io("take the descriptor of a process", source))?;
-        let child = self.launcher.take_back(&remains, process)?;
+        let child = self.launcher.take_back(&remains, process.0.0.clone())?;
         // Where this process was the earlier guard too, the kernel tells it how its child ended, whatever its version.
         self.registry.adopt(&child);
         self.taken.add(child.token, remains);
@@ -288,7 +286,7 @@ pub(crate) struct Child {
     pub(super) pid: u32,
     pub(super) token: ChildToken,
     /// `None`: it was made without a descriptor and had ended before one could be had.
-    pub(super) process: Option<OwnedFd>,
+    pub(super) process: Option<Arc<OwnedFd>>,
     pub(super) tree: Tree,
     pub(super) unenforced: Vec<Unsupported>,
 }

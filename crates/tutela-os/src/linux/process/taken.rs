@@ -13,7 +13,7 @@ use crate::platform::watch::Watched;
 use crate::process::{ChildToken, Exit, Signal, Tree};
 use crate::{Error, platform};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ const COLLECTED_PAUSE: Duration = Duration::from_millis(2);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Remains {
     pub(super) pid: u32,
-    /// When the first process began, in ticks since the boot.
+    /// When the first process began, in ticks since the boot. A group needs none: it holds the run's processes alone.
     pub(super) began: Option<u64>,
     pub(super) label: String,
     pub(super) tree: TreeRemains,
@@ -136,12 +136,12 @@ impl Taken {
 
 impl Child {
     pub(crate) fn remains(&self) -> Option<(String, Handle)> {
-        let process = Handle(platform::handle::Handle(Arc::new(self.process.as_ref()?.try_clone().ok()?)));
-        let (began, label) = (proc::stat(self.pid).map(|stat| stat.began), self.tree.label().to_owned());
+        let process = Handle(platform::handle::Handle(self.process.clone()?));
+        let label = self.tree.label().to_owned();
         let (began, tree) = match &self.tree.0 {
             Held::Group(run) => {
                 let (cpu_before, oom_before) = run.counts_before();
-                (began, TreeRemains::Group { path: run.group().path().to_owned(), cpu_before, oom_before })
+                (None, TreeRemains::Group { path: run.group().path().to_owned(), cpu_before, oom_before })
             }
             Held::Walk(run) => (run.began, TreeRemains::Walk { mark: run.mark.to_string() }),
         };
@@ -155,7 +155,8 @@ impl Child {
     pub(crate) fn end_elsewhere(
         &self,
     ) -> Result<impl Future<Output = Result<Option<Exit>, Error>> + Send + use<>, Error> {
-        let process = self.process.as_ref().map(OwnedFd::try_clone);
+        // Of its own: it may be asked for again.
+        let process = self.process.as_ref().map(|process| process.try_clone());
         let process = process.unwrap_or_else(|| Err(io::Error::from(io::ErrorKind::NotFound)));
         let process = process.map_err(|source| Error::io(format!("watch process {}", self.pid), source))?;
         Ok(async move {

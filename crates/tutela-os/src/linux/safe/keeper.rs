@@ -77,16 +77,19 @@ impl Keeper {
         processes.filter(|process| !super::has_ended(process.as_fd())).collect()
     }
 
+    /// Hears all that the guard has said by now. Answers whether the safe goes on.
     fn hear(&mut self) -> bool {
-        let Some(guard) = &self.guard else { return true };
-        match message::receive(guard.as_fd()) {
-            Ok(Some(Message::Deposit(deposit))) => drop(self.deposits.insert(deposit.name.clone(), deposit)),
-            Ok(Some(Message::Release(name))) => drop(self.deposits.remove(&name)),
-            Ok(Some(Message::Tell)) => self.tell(),
-            Ok(Some(Message::End)) => return false,
-            Ok(Some(Message::Told | Message::Done)) => {}
-            // One that is gone, or does not make sense: the next one is waited for.
-            Ok(None) | Err(_) => self.guard = None,
+        while let Some(guard) = &self.guard {
+            match message::receive_waiting(guard.as_fd()) {
+                Ok(Some(Message::Deposit(deposit))) => drop(self.deposits.insert(deposit.name.clone(), deposit)),
+                Ok(Some(Message::Release(name))) => drop(self.deposits.remove(&name)),
+                Ok(Some(Message::Tell)) => self.tell(),
+                Ok(Some(Message::End)) => return false,
+                Ok(Some(Message::Told | Message::Done)) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // One that is gone, or does not make sense: the next one is waited for.
+                Ok(None) | Err(_) => self.guard = None,
+            }
         }
         true
     }

@@ -33,12 +33,21 @@ pub(super) fn send(socket: BorrowedFd<'_>, message: &Message) -> io::Result<()> 
 
 /// Waits for one message; `None`: the other side is gone.
 pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
+    receive_with(socket, RecvFlags::empty())
+}
+
+/// The same for one that is there already; else it would block.
+pub(super) fn receive_waiting(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
+    receive_with(socket, RecvFlags::DONTWAIT)
+}
+
+fn receive_with(socket: BorrowedFd<'_>, how: RecvFlags) -> io::Result<Option<Message>> {
     let mut bytes = vec![0_u8; HEAD_BYTES + DEPOSIT_NAME_BYTES_MAX + DEPOSIT_NOTE_BYTES_MAX];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DEPOSIT_HANDLES_MAX))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
         let mut parts = [IoSliceMut::new(&mut bytes)];
-        match recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+        match recvmsg(socket, &mut parts, &mut ancillary, how | RecvFlags::CMSG_CLOEXEC) {
             Err(rustix::io::Errno::INTR) => {}
             received => break received?,
         }
