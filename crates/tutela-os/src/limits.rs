@@ -35,9 +35,9 @@ pub fn raise_open_files() -> Result<OpenFiles, Error> {
     platform::limits::raise_open_files()
 }
 
-/// Has the OS make room for so many open files, beside those that there are. It works without: where the room is made bit
-/// by bit and the process has several threads by then, all of them wait some ten milliseconds each time it doubles. So to
-/// be called before they are started. Not more than the limit allows.
+/// Has the OS make room for so many open files. It works without: where the room is made bit by bit and the process has
+/// several threads by then, whoever opens something waits some milliseconds each time it doubles. So to be called before
+/// they are started. Not more than the limit allows.
 pub fn expect_open_files(count: usize) {
     platform::limits::expect_open_files(count);
 }

@@ -18,7 +18,7 @@ use crate::{Error, platform};
 use std::io;
 use std::task::{Context, Poll};
 
-/// A sluice that a runtime watches. Dropping it closes its own copies; what is in it stays while the handles are kept.
+/// A sluice that a runtime watches. Dropping it ends the watch; what is in it stays while the handles are kept.
 #[derive(Debug)]
 pub struct Sluice(platform::sluice::Sluice);
 

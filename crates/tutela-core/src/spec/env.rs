@@ -75,19 +75,8 @@ impl Env {
         self.iter().map(|(name, _)| name)
     }
 
-    /// Those that are its own, by name.
-    pub fn own(&self) -> impl Iterator<Item = (&Arc<str>, &Template)> {
+    fn own(&self) -> impl Iterator<Item = (&Arc<str>, &Template)> {
         self.own.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)))
-    }
-
-    /// The names of shared ones that it has not as they are: its own, and those that were taken away.
-    pub fn over_shared(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.own.keys().filter(|name| self.shared.contains_key(*name))
-    }
-
-    /// What it shares.
-    pub fn shared(&self) -> &Arc<Shared> {
-        &self.shared
     }
 }
 
@@ -154,11 +143,6 @@ mod tests {
             }
             prop_assert!(env.iter().eq(plain.iter()), "{:?} {:?}", env, plain);
             prop_assert_eq!(&env, &plain.clone().into_iter().collect::<Env>());
-            // What is shared and not named as changed is as it was.
-            let changed: Vec<_> = env.over_shared().collect();
-            for (name, value) in &shared {
-                prop_assert!(changed.contains(&name) || env.get(name) == Some(value));
-            }
         }
     }
 }

@@ -167,7 +167,11 @@ impl Tray {
                 Some((sequence, record)) if record.fits() => {
                     tray.sides[stream as usize] = Side { sequence, record, ..Side::default() };
                 }
-                Some(_) => tray.damage.push((stream, "its record tells what cannot be")),
+                Some((sequence, _)) => {
+                    // Counted on from, or it would be the newest again for the next guard.
+                    tray.sides[stream as usize].sequence = sequence;
+                    tray.damage.push((stream, "its record tells what cannot be"));
+                }
                 None => tray.damage.push((stream, "both of its records are broken")),
             }
             tray.sides[stream as usize].is_used = true;

@@ -82,6 +82,10 @@ impl Memory for OnShelf {
     fn release(&mut self, part: Range<usize>) {
         assert!(part.start.is_multiple_of(PAGE_BYTES) && part.end.is_multiple_of(PAGE_BYTES));
     }
+
+    fn is_blank(&self) -> bool {
+        self.bytes.iter().all(|byte| *byte == 0)
+    }
 }
 
 pub(crate) fn shelf(size: usize) -> Shelf {
@@ -131,6 +135,28 @@ fn a_record_that_is_half_written_leaves_the_one_before() {
         book.record().reading = reading;
         book.commit();
     }
+}
+
+#[test]
+fn a_record_that_tells_what_cannot_be_is_told_once_and_never_the_newest_again() {
+    let shelf = shelf(TRAY_BYTES);
+    let mut tray = Tray::create(OnShelf::of(&shelf)).unwrap();
+    for reading in [1, 2, usize::MAX] {
+        let mut book = tray.parts(Stream::Out).book;
+        book.record().reading = reading;
+        book.commit();
+    }
+    drop(tray);
+    let mut tray = Tray::open(OnShelf::of(&shelf)).unwrap();
+    assert_eq!(tray.damage, [(Stream::Out, "its record tells what cannot be")]);
+    let mut book = tray.parts(Stream::Out).book;
+    assert_eq!(*book.record(), Record::default());
+    book.record().reading = 7;
+    book.commit();
+    drop(tray);
+    let mut tray = Tray::open(OnShelf::of(&shelf)).unwrap();
+    assert!(tray.damage.is_empty());
+    assert_eq!(tray.parts(Stream::Out).book.record().reading, 7);
 }
 
 /// Memory that counts how many parts of it were given back.

@@ -18,6 +18,10 @@ impl Memory for Real<Lasting> {
     fn release(&mut self, part: Range<usize>) {
         self.0.release(part);
     }
+
+    fn is_blank(&self) -> bool {
+        self.0.is_blank()
+    }
 }
 
 impl Sluice for Real<sluice::Sluice> {

@@ -19,8 +19,8 @@ pub(crate) fn raise_open_files() -> Result<OpenFiles, Error> {
     Ok(OpenFiles { before: number(before.current), now: number(present.maximum) })
 }
 
-/// The table of open files grows with the highest number in it and never shrinks. One that is shared by threads is left by
-/// all of them before it is exchanged for a larger one (`synchronize_rcu`).
+/// The table of open files grows with the highest number in it and never shrinks. Where threads share it, who has it grow
+/// waits until nobody can be reading the smaller one (`synchronize_rcu`), and so does who needs a number beyond that.
 pub(crate) fn expect_open_files(count: usize) {
     let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let highest = most.saturating_sub(1).min(u64::try_from(count).unwrap_or(u64::MAX));
