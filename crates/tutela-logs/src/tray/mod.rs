@@ -141,8 +141,11 @@ impl Tray {
     ///
     /// # Errors
     /// [`TrayRefusal::Size`].
-    pub fn create(memory: Box<dyn Memory>) -> Result<Self, TrayRefusal> {
-        Self::of(memory)
+    pub fn create(mut memory: Box<dyn Memory>) -> Result<Self, TrayRefusal> {
+        match memory.bytes().len() {
+            TRAY_BYTES => Ok(Tray { memory, sides: Default::default(), damage: Vec::new() }),
+            other => Err(TrayRefusal::Size(other)),
+        }
     }
 
     /// Takes over a tray that was kept, with what is under way in it. Of a side whose records are both broken nothing is
@@ -151,7 +154,7 @@ impl Tray {
     /// # Errors
     /// [`TrayRefusal`].
     pub fn open(memory: Box<dyn Memory>) -> Result<Self, TrayRefusal> {
-        let mut tray = Self::of(memory)?;
+        let mut tray = Self::create(memory)?;
         if tray.memory.is_blank() {
             return Ok(tray);
         }
@@ -177,13 +180,6 @@ impl Tray {
             tray.sides[stream as usize].is_used = true;
         }
         Ok(tray)
-    }
-
-    fn of(mut memory: Box<dyn Memory>) -> Result<Self, TrayRefusal> {
-        match memory.bytes().len() {
-            TRAY_BYTES => Ok(Tray { memory, sides: Default::default(), damage: Vec::new() }),
-            other => Err(TrayRefusal::Size(other)),
-        }
     }
 
     /// What was found broken of this side.

@@ -18,7 +18,7 @@ pub(crate) struct ReadEnd(Watched);
 
 /// A read end without a runtime.
 #[derive(Debug)]
-pub(crate) struct IdleReadEnd(OwnedFd);
+pub(crate) struct IdleReadEnd(pub(super) OwnedFd);
 
 pub(crate) fn output_pipe(capacity: Option<usize>) -> Result<(ReadEnd, Handle), Error> {
     let (read, write) = idle_output_pipe(capacity)?;

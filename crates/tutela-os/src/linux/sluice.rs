@@ -1,6 +1,7 @@
 //! Two pipes behind each other; the kernel moves what is in the one to the other.
 
 use super::handle::Handle;
+use super::pipe::idle_output_pipe;
 use super::watch::Watched;
 use crate::Error;
 use rustix::fs::{FileType, Mode, OFlags};
@@ -24,16 +25,8 @@ pub(crate) struct IdleSluice {
 }
 
 pub(crate) fn sluiced_output_pipe(capacity: Option<usize>) -> Result<(IdleSluice, Handle), Error> {
-    let failed = |errno| Error::io("make a pipe for a program's output", errno);
-    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
-    if let Some(bytes) = capacity {
-        // A wish, as for other pipes.
-        let _ = rustix::pipe::fcntl_setpipe_size(&read, bytes);
-    }
-    // Of the two ends, each of which has its own status flags, only ours must not block.
-    rustix::fs::fcntl_setfl(&read, OFlags::NONBLOCK).map_err(failed)?;
-    let sluice = IdleSluice { pipe: Arc::new(read), chamber: Arc::new(new_chamber()?) };
-    Ok((sluice, Handle(Arc::new(write))))
+    let (read, write) = idle_output_pipe(capacity)?;
+    Ok((IdleSluice { pipe: Arc::new(read.0), chamber: Arc::new(new_chamber()?) }, write))
 }
 
 impl IdleSluice {

@@ -154,11 +154,12 @@ impl<M: Memory> Slate<M> {
         let mut begin = self.end();
         self.write(&records);
         for ((key, text), record) in fresh.into_iter().zip(records) {
+            let range = begin..begin + record.len();
+            begin = range.end;
             match text {
-                Some(_) => self.put(key.into(), begin, record.len()),
+                Some(_) => self.put(key.into(), range),
                 None => self.forget(&key),
             }
-            begin += record.len();
         }
         all
     }
@@ -172,11 +173,12 @@ impl<M: Memory> Slate<M> {
         }
         let fits = key.len() <= KEY_BYTES_MAX && text.len() <= NOTE_BYTES_MAX;
         let record = if fits { self.append(key, Some(text)) } else { None };
+        let taken = record.is_some();
         match record {
-            Some(record) => self.put(key.into(), record.start, record.len()),
+            Some(record) => self.put(key.into(), record),
             None => self.erase(key),
         }
-        self.places.contains_key(key)
+        taken
     }
 
     /// Takes a note away.
@@ -190,12 +192,12 @@ impl<M: Memory> Slate<M> {
         }
     }
 
-    /// The note of a key is in a record of so many bytes that begins at `begin`.
-    fn put(&mut self, key: Box<str>, begin: usize, bytes: usize) {
-        self.forget(&key);
-        self.held += bytes;
-        let text = begin + length_of(&key, 0)..begin + bytes;
-        self.places.insert(key, text);
+    /// The note of a key is in this record.
+    fn put(&mut self, key: Box<str>, record: Range<usize>) {
+        let head = length_of(&key, 0);
+        self.held += record.len();
+        let former = self.places.insert(key, record.start + head..record.end);
+        self.held -= former.map_or(0, |text| head + text.len());
     }
 
     fn forget(&mut self, key: &str) {
@@ -251,16 +253,15 @@ impl<M: Memory> Slate<M> {
     fn tidy(&mut self) {
         let (former, size) = (self.half, self.memory.bytes().len());
         self.half = 1 - former;
-        self.at = 0;
+        (self.at, self.held) = (0, 0);
         // With nothing to write, what lay there would hold.
         self.memory.store(range_of(size, self.half).start, &[0; RECORD_HEAD_BYTES]);
         for (key, text) in std::mem::take(&mut self.places) {
             let begin = self.end();
             let record = record_of(&key, Some(self.text_at(&text)));
-            let text = begin + length_of(&key, 0)..begin + record.len();
             // They fitted into the other half, which has the same size.
             self.write(&[record]);
-            self.places.insert(key, text);
+            self.put(key, begin..self.end());
         }
         self.memory.store(HOLDS_AT, &[self.half]);
         self.memory.release(range_of(size, former));

@@ -30,8 +30,6 @@ const COLLECTED_PAUSE: Duration = Duration::from_millis(2);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Remains {
     pub(super) pid: u32,
-    /// When the first process began, in ticks since the boot. A group needs none: it holds the run's processes alone.
-    pub(super) began: Option<u64>,
     pub(super) label: String,
     pub(super) tree: TreeRemains,
 }
@@ -40,23 +38,25 @@ pub(super) struct Remains {
 pub(super) enum TreeRemains {
     /// The folder of its control group, and what that had counted before the run.
     Group { path: PathBuf, cpu_before: Duration, oom_before: u64 },
-    /// The mark in the environment of its processes.
-    Walk { mark: String },
+    /// The mark in the environment of its processes, and when the first of them began, in ticks since the boot.
+    Walk { mark: String, began: Option<u64> },
 }
 
 impl Remains {
     pub(super) fn write(&self) -> String {
         let mut text = format!("pid {}\nlabel {}\n", self.pid, self.label);
-        if let Some(began) = self.began {
-            text.push_str(&format!("began {began}\n"));
-        }
         match &self.tree {
             TreeRemains::Group { path, cpu_before, oom_before } => text.push_str(&format!(
                 "group {}\ncpu_before {}\noom_before {oom_before}\n",
                 path.display(),
                 cpu_before.as_micros()
             )),
-            TreeRemains::Walk { mark } => text.push_str(&format!("mark {mark}\n")),
+            TreeRemains::Walk { mark, began } => {
+                text.push_str(&format!("mark {mark}\n"));
+                if let Some(began) = began {
+                    text.push_str(&format!("began {began}\n"));
+                }
+            }
         }
         text
     }
@@ -72,11 +72,11 @@ impl Remains {
                 cpu_before: Duration::from_micros(number("cpu_before").unwrap_or(0)),
                 oom_before: number("oom_before").unwrap_or(0),
             },
-            (None, Some(mark)) => TreeRemains::Walk { mark: mark.to_owned() },
+            (None, Some(mark)) => TreeRemains::Walk { mark: mark.to_owned(), began: number("began") },
             (None, None) => return None,
         };
         let pid = value("pid")?.parse().ok()?;
-        Some(Remains { pid, began: number("began"), label: value("label")?.to_owned(), tree })
+        Some(Remains { pid, label: value("label")?.to_owned(), tree })
     }
 }
 
@@ -111,7 +111,7 @@ impl Taken {
         }
         let (mark, group) = (proc::variable(pid, walk::MARK), proc::control_group(pid));
         let is_its = |one: &&One| match &one.remains.tree {
-            TreeRemains::Walk { mark: its } => mark.as_deref().is_some_and(|mark| walk::is_below(mark, its)),
+            TreeRemains::Walk { mark: its, .. } => mark.as_deref().is_some_and(|mark| walk::is_below(mark, its)),
             TreeRemains::Group { path, .. } => group.as_deref().is_some_and(|seen| group::is_in(seen, path)),
         };
         taken.iter().find(is_its).map(|one| one.token)
@@ -120,7 +120,7 @@ impl Taken {
     /// Whether a process with this mark is one of theirs.
     pub(super) fn has_mark(&self, mark: &str) -> bool {
         self.lock().iter().any(|one| match &one.remains.tree {
-            TreeRemains::Walk { mark: its } => walk::is_below(mark, its),
+            TreeRemains::Walk { mark: its, .. } => walk::is_below(mark, its),
             TreeRemains::Group { .. } => false,
         })
     }
@@ -138,14 +138,14 @@ impl Child {
     pub(crate) fn remains(&self) -> Option<(String, Handle)> {
         let process = Handle(platform::handle::Handle(self.process.clone()?));
         let label = self.tree.label().to_owned();
-        let (began, tree) = match &self.tree.0 {
+        let tree = match &self.tree.0 {
             Held::Group(run) => {
                 let (cpu_before, oom_before) = run.counts_before();
-                (None, TreeRemains::Group { path: run.group().path().to_owned(), cpu_before, oom_before })
+                TreeRemains::Group { path: run.group().path().to_owned(), cpu_before, oom_before }
             }
-            Held::Walk(run) => (run.began, TreeRemains::Walk { mark: run.mark.to_string() }),
+            Held::Walk(run) => TreeRemains::Walk { mark: run.mark.to_string(), began: run.began },
         };
-        Some((Remains { pid: self.pid, began, label, tree }.write(), process))
+        Some((Remains { pid: self.pid, label, tree }.write(), process))
     }
 
     pub(crate) fn variable(&self, name: &str) -> Option<String> {
@@ -190,7 +190,7 @@ pub(super) fn tree_of(
             let run = group::Run::take_back(path, &remains.label, token, controllers, (*cpu_before, *oom_before))?;
             Held::Group(Arc::new(run))
         }
-        TreeRemains::Walk { mark } => {
+        TreeRemains::Walk { mark, began } => {
             let table = table();
             table.look_everywhere();
             Held::Walk(Arc::new(walk::Run {
@@ -200,7 +200,7 @@ pub(super) fn tree_of(
                 reason: reason.to_owned(),
                 first: remains.pid,
                 started: Instant::now(),
-                began: remains.began,
+                began: *began,
             }))
         }
     }))
@@ -268,11 +268,14 @@ mod tests {
             cpu_before: Duration::from_micros(17),
             oom_before: 3,
         };
-        let walk = TreeRemains::Walk { mark: "outer:a.0:1/tutela-shop-0-1.2:api.0:7".into() };
-        for tree in [group, walk] {
-            for began in [None, Some(99)] {
-                let remains = Remains { pid: 5, began, label: "api.0".into(), tree: tree.clone() };
-                assert_eq!(Remains::read(&remains.write()), Some(remains));
+        let walk = |began| TreeRemains::Walk { mark: "outer:a.0:1/tutela-shop-0-1.2:api.0:7".into(), began };
+        for tree in [group, walk(None), walk(Some(99))] {
+            let remains = Remains { pid: 5, label: "api.0".into(), tree };
+            let text = remains.write();
+            assert_eq!(Remains::read(&text).as_ref(), Some(&remains));
+            // As groups have it from guards before this one.
+            if matches!(remains.tree, TreeRemains::Group { .. }) {
+                assert_eq!(Remains::read(&format!("{text}began 99\n")), Some(remains));
             }
         }
     }
